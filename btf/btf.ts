@@ -1,0 +1,710 @@
+/**
+ * @module btf/btf
+ * The BTF type graph as plain data over the bytes it came from: one pass finds where every type begins, everything else is
+ * read from the words on demand. Owns the encoding (include/uapi/linux/btf.h) and the lookups over it (type by id, name
+ * and kind, modifiers, sizes). Does not own the rules of `BPF_BTF_LOAD` (btf/check.ts), BTF.ext (btf/ext.ts), nor the
+ * objects of a kernel that have ids and descriptors (kernel room).
+ *
+ * Names are decoded byte for byte (latin-1): they reappear unchanged in logs, whatever bytes they hold.
+ */
+import { InputError } from '../isa/errors.ts';
+import {
+  BTF_KIND_ARRAY, BTF_KIND_CONST, BTF_KIND_DATASEC, BTF_KIND_DECL_TAG, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FLOAT,
+  BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_FWD, BTF_KIND_INT, BTF_KIND_PTR, BTF_KIND_RESTRICT, BTF_KIND_STRUCT,
+  BTF_KIND_TYPEDEF, BTF_KIND_TYPE_TAG, BTF_KIND_UNION, BTF_KIND_VAR, BTF_KIND_VOLATILE, BTF_MAGIC, BTF_VERSION,
+} from '../isa/uapi.ts';
+
+/** Encodings of an integer: bits of {@link IntType.encoding}. */
+export const BTF_INT_SIGNED = 1;
+export const BTF_INT_CHAR = 2;
+export const BTF_INT_BOOL = 4;
+
+/** Names of the kinds as logs and dumps print them, by kind. */
+export const BTF_KIND_NAMES: readonly string[] = [
+  'UNKNOWN', 'INT', 'PTR', 'ARRAY', 'STRUCT', 'UNION', 'ENUM', 'FWD', 'TYPEDEF', 'VOLATILE', 'CONST', 'RESTRICT', 'FUNC',
+  'FUNC_PROTO', 'VAR', 'DATASEC', 'FLOAT', 'DECL_TAG', 'TYPE_TAG', 'ENUM64',
+];
+
+/** 32-bit words of `struct btf_type`. */
+const TYPE_WORDS = 3;
+/** Bytes of `struct btf_header` without and with the layout section's fields. */
+export const BTF_HEADER_SIZE_V0 = 24;
+export const BTF_HEADER_SIZE = 32;
+/** Longest chain of modifiers or arrays that a walk follows; checked BTF has at most 32 (MAX_RESOLVE_DEPTH). */
+const MAX_WALK = 64;
+
+/** The header's fields; offsets are relative to the end of the header, as in the bytes. */
+export interface BTFHeader {
+  readonly magic: number;
+  readonly version: number;
+  readonly flags: number;
+  readonly headerLength: number;
+  readonly typeOffset: number;
+  readonly typeLength: number;
+  readonly stringOffset: number;
+  readonly stringLength: number;
+  readonly layoutOffset: number;
+  readonly layoutLength: number;
+}
+
+/** An integer's description. */
+export interface IntType {
+  /** Bytes. */
+  readonly size: number;
+  readonly bits: number;
+  readonly offset: number;
+  /** `BTF_INT_SIGNED`, `BTF_INT_CHAR`, `BTF_INT_BOOL`, or 0. */
+  readonly encoding: number;
+}
+
+/** A member of a struct or union. */
+export interface Member {
+  readonly name: string;
+  readonly type: number;
+  /** Bits from the start of the struct. */
+  readonly bitOffset: number;
+  /** Bits of a bit field, 0 for others. */
+  readonly bitfieldSize: number;
+}
+
+/** A parameter of a function prototype. The last one with name `""` and type 0 stands for `...`. */
+export interface Param {
+  readonly name: string;
+  readonly type: number;
+}
+
+/** A value of an enumeration: `lo` and `hi` are its 32-bit halves (sign-extended for `ENUM`), unsigned. */
+export interface EnumValue {
+  readonly name: string;
+  readonly lo: number;
+  readonly hi: number;
+  /** Signed or unsigned as the enumeration says. */
+  readonly value: bigint;
+}
+
+/** One variable of a data section. */
+export interface SectionVariable {
+  readonly type: number;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Where BTF is split, which BTF it extends; and what it is called in messages. */
+export interface BTFOptions {
+  /** The BTF that a split BTF extends (a module's: the kernel's). */
+  readonly base?: BTF | undefined;
+  /** Name in messages: a file, a section, or the name of a kernel module. */
+  readonly name?: string;
+  /** True for the BTF of a kernel or a module. */
+  readonly isKernel?: boolean;
+}
+
+const isLittleEndianHost = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+
+/** Copies `length` bytes at `offset` into words, whatever the alignment and the host's byte order. */
+export function wordsOf(bytes: Uint8Array, offset: number, length: number): Uint32Array {
+  const count = length >>> 2;
+  const words = new Uint32Array(count);
+  if (isLittleEndianHost) {
+    new Uint8Array(words.buffer).set(bytes.subarray(offset, offset + count * 4));
+    return words;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let i = 0; i < count; i++) words[i] = view.getUint32(offset + i * 4, true);
+  return words;
+}
+
+/** True for typedef, volatile, const, restrict and type tag: their size is that of the type they refer to. */
+export function isModifierKind(kind: number): boolean {
+  return kind === BTF_KIND_TYPEDEF || kind === BTF_KIND_VOLATILE || kind === BTF_KIND_CONST || kind === BTF_KIND_RESTRICT
+    || kind === BTF_KIND_TYPE_TAG;
+}
+
+/** Words that follow `struct btf_type` for a known kind, `-1` for an unknown one. */
+export function trailingWords(kind: number, vlen: number): number {
+  switch (kind) {
+    case BTF_KIND_PTR: case BTF_KIND_FWD: case BTF_KIND_TYPEDEF: case BTF_KIND_VOLATILE: case BTF_KIND_CONST:
+    case BTF_KIND_RESTRICT: case BTF_KIND_FUNC: case BTF_KIND_FLOAT: case BTF_KIND_TYPE_TAG:
+      return 0;
+    case BTF_KIND_INT: case BTF_KIND_VAR: case BTF_KIND_DECL_TAG:
+      return 1;
+    case BTF_KIND_ARRAY:
+      return 3;
+    case BTF_KIND_STRUCT: case BTF_KIND_UNION: case BTF_KIND_DATASEC: case BTF_KIND_ENUM64:
+      return vlen * 3;
+    case BTF_KIND_ENUM: case BTF_KIND_FUNC_PROTO:
+      return vlen * 2;
+    default:
+      return -1;
+  }
+}
+
+/** A growable list of word offsets. */
+class OffsetList {
+  #items: Uint32Array = new Uint32Array(64);
+  #length = 0;
+
+  push(offset: number): void {
+    if (this.#length === this.#items.length) {
+      const next = new Uint32Array(this.#items.length * 2);
+      next.set(this.#items);
+      this.#items = next;
+    }
+    this.#items[this.#length++] = offset;
+  }
+
+  finish(): Uint32Array {
+    return this.#items.slice(0, this.#length);
+  }
+}
+
+/** Reads the header of little-endian BTF, without judging it; `undefined` where fewer than 24 bytes are there. */
+export function readBTFHeader(bytes: Uint8Array): BTFHeader | undefined {
+  if (bytes.length < BTF_HEADER_SIZE_V0) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const headerLength = view.getUint32(4, true);
+  const hasLayout = headerLength >= BTF_HEADER_SIZE && bytes.length >= BTF_HEADER_SIZE;
+  return {
+    magic: view.getUint16(0, true),
+    version: view.getUint8(2),
+    flags: view.getUint8(3),
+    headerLength,
+    typeOffset: view.getUint32(8, true),
+    typeLength: view.getUint32(12, true),
+    stringOffset: view.getUint32(16, true),
+    stringLength: view.getUint32(20, true),
+    layoutOffset: hasLayout ? view.getUint32(24, true) : 0,
+    layoutLength: hasLayout ? view.getUint32(28, true) : 0,
+  };
+}
+
+/**
+ * A parsed BTF. Type ids are global over the split: ids below {@link BTF.startID} belong to the base. Every accessor that
+ * takes an id accepts any number; one that names no type reads as kind `-1`, name `""`, and zeros.
+ *
+ * @example
+ * const btf = BTF.parse(bytes);
+ * const id = btf.findByNameKind('task_struct', BTF_KIND_STRUCT);
+ * for (const member of btf.members(id)) console.log(member.name, member.bitOffset / 8);
+ */
+export class BTF {
+  /** The whole BTF as it came, header included. */
+  readonly bytes: Uint8Array;
+  readonly header: BTFHeader;
+  readonly base: BTF | undefined;
+  /** `"vmlinux"`, the module's name, a file's or section's, or `""`. */
+  readonly name: string;
+  readonly isKernel: boolean;
+  /** First id of this BTF's own types: 1 without a base, else the base's {@link endID}. */
+  readonly startID: number;
+  /** One past the last id. */
+  readonly endID: number;
+  /** Offset that this BTF's strings start at; 0 without a base. */
+  readonly startStringOffset: number;
+  /** The type section as words. */
+  readonly words: Uint32Array;
+  /** Word offset in {@link words} by `id - startID`. */
+  readonly offsets: Uint32Array;
+  readonly #strings: Uint8Array;
+  readonly #nameCache = new Map<number, string>();
+  /** First id of the named run where types are sorted by name; 0: not sorted; -1: not looked yet. */
+  #namedStartID = -1;
+  #byName: Map<string, number[]> | undefined;
+
+  /** For {@link BTF.parse} and the checker: `offsets` must describe `words` fully. */
+  constructor(bytes: Uint8Array, header: BTFHeader, words: Uint32Array, offsets: Uint32Array, options: BTFOptions) {
+    this.bytes = bytes;
+    this.header = header;
+    this.base = options.base;
+    this.name = options.name ?? '';
+    this.isKernel = options.isKernel ?? false;
+    this.words = words;
+    this.offsets = offsets;
+    this.startID = options.base === undefined ? 1 : options.base.endID;
+    this.endID = this.startID + offsets.length;
+    this.startStringOffset = options.base === undefined ? 0 : options.base.startStringOffset + options.base.header.stringLength;
+    const start = header.headerLength + header.stringOffset;
+    this.#strings = bytes.subarray(start, start + header.stringLength);
+  }
+
+  /**
+   * Parses BTF that a tool reads (a kernel's, an object's section): bounds and record sizes are checked, meaning is not
+   * (`checkBTF` of btf/check.ts does what the kernel does).
+   *
+   * @throws {InputError} where the bytes are no BTF or end too early; it names the offending byte or type.
+   */
+  static parse(bytes: Uint8Array, options: BTFOptions = {}): BTF {
+    const file = options.name ?? 'BTF';
+    const header = readBTFHeader(bytes);
+    if (header === undefined) throw new InputError(file, `byte ${bytes.length}`, 'ends inside the BTF header (24 bytes)');
+    if (header.magic === 0x9feb) throw new InputError(file, 'byte 0', 'big-endian BTF is not supported');
+    if (header.magic !== BTF_MAGIC) {
+      throw new InputError(file, 'byte 0', `no BTF: magic is 0x${header.magic.toString(16)}, not 0x${BTF_MAGIC.toString(16)}`);
+    }
+    if (header.version !== BTF_VERSION) throw new InputError(file, 'byte 2', `unknown BTF version ${header.version}`);
+    const bodyLength = bytes.length - header.headerLength;
+    if (header.headerLength < BTF_HEADER_SIZE_V0 || bodyLength < 0) {
+      throw new InputError(file, 'byte 4', `header length ${header.headerLength} does not fit into ${bytes.length} bytes`);
+    }
+    if (header.typeOffset % 4 !== 0 || header.typeOffset + header.typeLength > bodyLength) {
+      throw new InputError(file, 'byte 8', `type section (${header.typeOffset}, ${header.typeLength} bytes) exceeds ${bodyLength} bytes`);
+    }
+    if (header.stringOffset + header.stringLength > bodyLength) {
+      throw new InputError(file, 'byte 16', `string section (${header.stringOffset}, ${header.stringLength} bytes) exceeds ${bodyLength} bytes`);
+    }
+    if (header.stringLength > 0 && bytes[header.headerLength + header.stringOffset + header.stringLength - 1] !== 0) {
+      throw new InputError(file, 'byte 16', 'string section does not end with a zero byte');
+    }
+    const words = wordsOf(bytes, header.headerLength + header.typeOffset, header.typeLength);
+    return new BTF(bytes, header, words, indexTypes(file, words, header, bytes), options);
+  }
+
+  // ---------------------------------------------------------------- strings
+
+  /** The string at `offset` of the (split) string section; `undefined` where the offset lies outside. */
+  stringAt(offset: number): string | undefined {
+    if (offset < this.startStringOffset) return this.base?.stringAt(offset);
+    const cached = this.#nameCache.get(offset);
+    if (cached !== undefined) return cached;
+    const strings = this.#strings;
+    let at = offset - this.startStringOffset;
+    if (at >= strings.length) return undefined;
+    const start = at;
+    while (at < strings.length && strings[at] !== 0) at++;
+    let text = '';
+    for (let from = start; from < at; from += 4096) {
+      text += String.fromCharCode(...strings.subarray(from, Math.min(at, from + 4096)));
+    }
+    this.#nameCache.set(offset, text);
+    return text;
+  }
+
+  /** The bytes of the own string section. */
+  get strings(): Uint8Array {
+    return this.#strings;
+  }
+
+  // ---------------------------------------------------------------- types
+
+  /** Word offset of an own type in {@link words}, -1 where `id` is not this BTF's own. */
+  wordOffset(id: number): number {
+    const index = id - this.startID;
+    return index >= 0 && index < this.offsets.length ? (this.offsets[index] ?? -1) : -1;
+  }
+
+  /** True for every id that names a type, 0 (void) included. */
+  has(id: number): boolean {
+    return id >= 0 && id < this.endID;
+  }
+
+  #word(id: number, at: number): number {
+    if (id < this.startID) return this.base === undefined ? 0 : this.base.#word(id, at);
+    const offset = this.offsets[id - this.startID];
+    return offset === undefined ? 0 : (this.words[offset + at] ?? 0);
+  }
+
+  /** `BTF_KIND_*`; 0 for void, -1 for an id that names no type. */
+  kind(id: number): number {
+    if (id < this.startID) return id === 0 ? 0 : (this.base?.kind(id) ?? -1);
+    const offset = this.offsets[id - this.startID];
+    return offset === undefined ? -1 : ((this.words[offset + 1] ?? 0) >>> 24) & 0x7f;
+  }
+
+  /** The `info` word. */
+  info(id: number): number {
+    return this.#word(id, 1);
+  }
+
+  /** Number of members, values, parameters or variables; a function's linkage. */
+  vlen(id: number): number {
+    return this.#word(id, 1) & 0xffffff;
+  }
+
+  /** The kind flag: bit-field encoding, forward union, signed enumeration, attribute tags. */
+  kflag(id: number): boolean {
+    return this.#word(id, 1) >>> 31 === 1;
+  }
+
+  /** The third word: size or referred type, as the kind says. */
+  sizeOrType(id: number): number {
+    return this.#word(id, 2);
+  }
+
+  /** `t->size`, bytes, of int, struct, union, enum, enum64, float and data section. */
+  size(id: number): number {
+    return this.#word(id, 2);
+  }
+
+  /** `t->type` of pointer, modifiers, function (its prototype), prototype (its result), variable, tags; 0 is void. */
+  type(id: number): number {
+    return this.#word(id, 2);
+  }
+
+  nameOffset(id: number): number {
+    return this.#word(id, 0);
+  }
+
+  /** The type's name, `""` for anonymous ones. */
+  typeName(id: number): string {
+    const offset = this.#word(id, 0);
+    return offset === 0 ? '' : (this.stringAt(offset) ?? '');
+  }
+
+  isStructOrUnion(id: number): boolean {
+    const kind = this.kind(id);
+    return kind === BTF_KIND_STRUCT || kind === BTF_KIND_UNION;
+  }
+
+  /** The integer's encoding; only for kind INT. */
+  int(id: number): IntType {
+    const word = this.#word(id, TYPE_WORDS);
+    return { size: this.size(id), bits: word & 0xff, offset: (word >>> 16) & 0xff, encoding: (word >>> 24) & 0xf };
+  }
+
+  arrayElementType(id: number): number {
+    return this.#word(id, TYPE_WORDS);
+  }
+
+  arrayIndexType(id: number): number {
+    return this.#word(id, TYPE_WORDS + 1);
+  }
+
+  arrayLength(id: number): number {
+    return this.#word(id, TYPE_WORDS + 2);
+  }
+
+  // Members of struct and union, by index.
+
+  memberNameOffset(id: number, index: number): number {
+    return this.#word(id, TYPE_WORDS + index * 3);
+  }
+
+  memberName(id: number, index: number): string {
+    const offset = this.#word(id, TYPE_WORDS + index * 3);
+    return offset === 0 ? '' : (this.stringAt(offset) ?? '');
+  }
+
+  memberType(id: number, index: number): number {
+    return this.#word(id, TYPE_WORDS + index * 3 + 1);
+  }
+
+  /** The member's raw `offset` word: bit offset, with a bit field's size in the top byte where the kind flag is set. */
+  memberOffsetWord(id: number, index: number): number {
+    return this.#word(id, TYPE_WORDS + index * 3 + 2);
+  }
+
+  /** Bits from the start of the struct. */
+  memberBitOffset(id: number, index: number): number {
+    const word = this.#word(id, TYPE_WORDS + index * 3 + 2);
+    return this.kflag(id) ? word & 0xffffff : word;
+  }
+
+  /** Bits of a bit field, 0 for a plain member. */
+  memberBitfieldSize(id: number, index: number): number {
+    return this.kflag(id) ? this.#word(id, TYPE_WORDS + index * 3 + 2) >>> 24 : 0;
+  }
+
+  members(id: number): Member[] {
+    if (!this.isStructOrUnion(id)) return [];
+    const members: Member[] = [];
+    for (let i = 0, n = this.vlen(id); i < n; i++) {
+      members.push({
+        name: this.memberName(id, i), type: this.memberType(id, i), bitOffset: this.memberBitOffset(id, i),
+        bitfieldSize: this.memberBitfieldSize(id, i),
+      });
+    }
+    return members;
+  }
+
+  /** Index of a struct's own member by name, -1 if there is none; does not look into anonymous members. */
+  findMember(id: number, name: string): number {
+    if (!this.isStructOrUnion(id)) return -1;
+    for (let i = 0, n = this.vlen(id); i < n; i++) if (this.memberName(id, i) === name) return i;
+    return -1;
+  }
+
+  // Parameters of a prototype, by index.
+
+  paramNameOffset(protoID: number, index: number): number {
+    return this.#word(protoID, TYPE_WORDS + index * 2);
+  }
+
+  paramName(protoID: number, index: number): string {
+    const offset = this.#word(protoID, TYPE_WORDS + index * 2);
+    return offset === 0 ? '' : (this.stringAt(offset) ?? '');
+  }
+
+  paramType(protoID: number, index: number): number {
+    return this.#word(protoID, TYPE_WORDS + index * 2 + 1);
+  }
+
+  params(protoID: number): Param[] {
+    if (this.kind(protoID) !== BTF_KIND_FUNC_PROTO) return [];
+    const params: Param[] = [];
+    for (let i = 0, n = this.vlen(protoID); i < n; i++) {
+      params.push({ name: this.paramName(protoID, i), type: this.paramType(protoID, i) });
+    }
+    return params;
+  }
+
+  /** The prototype of a FUNC, or of a PTR to a prototype; 0 where there is none. */
+  functionProto(id: number): number {
+    let at = this.skipModifiers(id);
+    if (this.kind(at) === BTF_KIND_PTR) at = this.skipModifiers(this.type(at));
+    else if (this.kind(at) === BTF_KIND_FUNC) at = this.type(at);
+    return this.kind(at) === BTF_KIND_FUNC_PROTO ? at : 0;
+  }
+
+  /** `BTF_FUNC_STATIC`, `BTF_FUNC_GLOBAL`, `BTF_FUNC_EXTERN`. */
+  functionLinkage(id: number): number {
+    return this.vlen(id);
+  }
+
+  // Enumerations, for ENUM and ENUM64.
+
+  enumNameOffset(id: number, index: number): number {
+    return this.#word(id, TYPE_WORDS + index * (this.kind(id) === BTF_KIND_ENUM64 ? 3 : 2));
+  }
+
+  enumName(id: number, index: number): string {
+    return this.stringAt(this.enumNameOffset(id, index)) ?? '';
+  }
+
+  /** Low 32 bits of a value, unsigned. */
+  enumValueLo(id: number, index: number): number {
+    return this.#word(id, TYPE_WORDS + index * (this.kind(id) === BTF_KIND_ENUM64 ? 3 : 2) + 1);
+  }
+
+  /** High 32 bits, unsigned: of ENUM64 as written, of ENUM the extension (by sign where the enumeration is signed). */
+  enumValueHi(id: number, index: number): number {
+    if (this.kind(id) === BTF_KIND_ENUM64) return this.#word(id, TYPE_WORDS + index * 3 + 2);
+    return this.kflag(id) && this.enumValueLo(id, index) >= 0x80000000 ? 0xffffffff : 0;
+  }
+
+  enumValues(id: number): EnumValue[] {
+    const kind = this.kind(id);
+    if (kind !== BTF_KIND_ENUM && kind !== BTF_KIND_ENUM64) return [];
+    const isSigned = this.kflag(id);
+    const values: EnumValue[] = [];
+    for (let i = 0, n = this.vlen(id); i < n; i++) {
+      const lo = this.enumValueLo(id, i);
+      const hi = this.enumValueHi(id, i);
+      const raw = (BigInt(hi) << 32n) | BigInt(lo);
+      values.push({ name: this.enumName(id, i), lo, hi, value: isSigned ? BigInt.asIntN(64, raw) : raw });
+    }
+    return values;
+  }
+
+  /** `BTF_VAR_STATIC`, `BTF_VAR_GLOBAL_ALLOCATED`, `BTF_VAR_GLOBAL_EXTERN`. */
+  variableLinkage(id: number): number {
+    return this.#word(id, TYPE_WORDS);
+  }
+
+  sectionVariables(id: number): SectionVariable[] {
+    if (this.kind(id) !== BTF_KIND_DATASEC) return [];
+    const variables: SectionVariable[] = [];
+    for (let i = 0, n = this.vlen(id); i < n; i++) {
+      const at = TYPE_WORDS + i * 3;
+      variables.push({ type: this.#word(id, at), offset: this.#word(id, at + 1), size: this.#word(id, at + 2) });
+    }
+    return variables;
+  }
+
+  /** Member or argument that a declaration tag concerns, -1 for the declaration itself. */
+  declTagComponent(id: number): number {
+    return this.#word(id, TYPE_WORDS) | 0;
+  }
+
+  // ---------------------------------------------------------------- walks
+
+  /** The first id at or below `id` that is no modifier (typedef, const, volatile, restrict, type tag). */
+  skipModifiers(id: number): number {
+    let at = id;
+    for (let steps = 0; steps < MAX_WALK && isModifierKind(this.kind(at)); steps++) at = this.type(at);
+    return at;
+  }
+
+  /** What a pointer (behind modifiers) points to, modifiers skipped; `undefined` where `id` is no pointer. */
+  resolvePointer(id: number): number | undefined {
+    const at = this.skipModifiers(id);
+    return this.kind(at) === BTF_KIND_PTR ? this.skipModifiers(this.type(at)) : undefined;
+  }
+
+  /** The prototype behind a function pointer, `undefined` for anything else. */
+  resolveFunctionPointer(id: number): number | undefined {
+    const target = this.resolvePointer(id);
+    return target !== undefined && this.kind(target) === BTF_KIND_FUNC_PROTO ? target : undefined;
+  }
+
+  /**
+   * Bytes of a type, through modifiers, variables and arrays; `undefined` for void, functions, forward declarations, and
+   * what does not fit into 32 bits.
+   */
+  resolveSize(id: number): number | undefined {
+    let at = id;
+    let count = 1;
+    for (let steps = 0; steps < MAX_WALK; steps++) {
+      const kind = this.kind(at);
+      let size: number | undefined;
+      switch (kind) {
+        case BTF_KIND_INT: case BTF_KIND_STRUCT: case BTF_KIND_UNION: case BTF_KIND_ENUM: case BTF_KIND_ENUM64:
+        case BTF_KIND_FLOAT: case BTF_KIND_DATASEC:
+          size = this.size(at);
+          break;
+        case BTF_KIND_PTR:
+          size = 8;
+          break;
+        case BTF_KIND_ARRAY:
+          count *= this.arrayLength(at);
+          if (count > 0xffffffff) return undefined;
+          at = this.arrayElementType(at);
+          continue;
+        case BTF_KIND_VAR:
+          at = this.type(at);
+          continue;
+        default:
+          if (!isModifierKind(kind)) return undefined;
+          at = this.type(at);
+          continue;
+      }
+      const total = size * count;
+      return total > 0xffffffff ? undefined : total;
+    }
+    return undefined;
+  }
+
+  // ---------------------------------------------------------------- lookups
+
+  /**
+   * The type of that name and kind with the lowest id, base first (btf_find_by_name_kind); 0 where there is none.
+   * `ownOnly` leaves the base out.
+   */
+  findByNameKind(name: string, kind: number, ownOnly = false): number {
+    if (this.base !== undefined && !ownOnly) {
+      const id = this.base.findByNameKind(name, kind);
+      if (id > 0) return id;
+    }
+    for (const id of this.idsByName(name)) if (this.kind(id) === kind) return id;
+    return 0;
+  }
+
+  /** This BTF's own types of that name, in order of their ids. */
+  idsByName(name: string): readonly number[] {
+    if (name !== '' && this.namedStartID > 0) return this.#idsBySearch(name);
+    this.#byName ??= this.#indexNames();
+    return this.#byName.get(name) ?? [];
+  }
+
+  /**
+   * First id of the run of named types where own types are sorted by name (anonymous ones first), else 0. The kernel
+   * searches such BTF by bisection (btf_check_sorted).
+   */
+  get namedStartID(): number {
+    if (this.#namedStartID < 0) this.#namedStartID = this.#findNamedStart();
+    return this.#namedStartID;
+  }
+
+  #findNamedStart(): number {
+    let namedStart = 0;
+    const own = this.offsets.length;
+    if (own === 1) return 0;
+    for (let index = 0; index < own; index++) {
+      const offset = this.words[this.offsets[index] ?? 0] ?? 0;
+      if (namedStart === 0 && this.#firstByte(offset) !== 0) namedStart = this.startID + index;
+      if (index === 0) continue;
+      const previous = this.words[this.offsets[index - 1] ?? 0] ?? 0;
+      if (previous !== offset && this.#compare(previous, offset) > 0) return 0;
+    }
+    return namedStart;
+  }
+
+  #firstByte(offset: number): number {
+    const owner = this.#ownerOf(offset);
+    return owner.#strings[offset - owner.startStringOffset] ?? 0;
+  }
+
+  #compare(a: number, b: number): number {
+    const inA: BTF = this.#ownerOf(a);
+    const inB: BTF = this.#ownerOf(b);
+    let i = a - inA.startStringOffset;
+    let j = b - inB.startStringOffset;
+    for (;;) {
+      const x = inA.#strings[i++] ?? 0;
+      const y = inB.#strings[j++] ?? 0;
+      if (x !== y) return x - y;
+      if (x === 0) return 0;
+    }
+  }
+
+  #ownerOf(stringOffset: number): BTF {
+    if (stringOffset >= this.startStringOffset || this.base === undefined) return this;
+    return this.base.#ownerOf(stringOffset);
+  }
+
+  /** Compares the string at `offset` with `name`, as strcmp. */
+  #compareWith(offset: number, name: string): number {
+    const owner = this.#ownerOf(offset);
+    let at = offset - owner.startStringOffset;
+    for (let i = 0; ; i++) {
+      const x = owner.#strings[at++] ?? 0;
+      const y = i < name.length ? name.charCodeAt(i) : 0;
+      if (x !== y) return x - y;
+      if (x === 0) return 0;
+    }
+  }
+
+  #idsBySearch(name: string): number[] {
+    let low = this.namedStartID - this.startID;
+    let high = this.offsets.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#compareWith(this.words[this.offsets[middle] ?? 0] ?? 0, name) < 0) low = middle + 1;
+      else high = middle;
+    }
+    const ids: number[] = [];
+    for (let i = low; i < this.offsets.length && this.#compareWith(this.words[this.offsets[i] ?? 0] ?? 0, name) === 0; i++) {
+      ids.push(this.startID + i);
+    }
+    return ids;
+  }
+
+  #indexNames(): Map<string, number[]> {
+    const index = new Map<string, number[]>();
+    for (let id = this.startID; id < this.endID; id++) {
+      const name = this.typeName(id);
+      const ids = index.get(name);
+      if (ids === undefined) index.set(name, [id]);
+      else ids.push(id);
+    }
+    return index;
+  }
+}
+
+/** Finds where each type begins; kinds that are unknown here are stepped over by the layout section where it tells how. */
+function indexTypes(file: string, words: Uint32Array, header: BTFHeader, bytes: Uint8Array): Uint32Array {
+  const list = new OffsetList();
+  let at = 0;
+  let id = 1;
+  while (at < words.length) {
+    if (at + TYPE_WORDS > words.length) throw new InputError(file, `type [${id}]`, 'type section ends inside a type');
+    const info = words[at + 1] ?? 0;
+    const kind = (info >>> 24) & 0x7f;
+    let trailing = trailingWords(kind, info & 0xffffff);
+    if (trailing < 0) trailing = trailingByLayout(kind, info & 0xffffff, header, bytes);
+    if (trailing < 0) throw new InputError(file, `type [${id}]`, `unknown kind ${kind}`);
+    list.push(at);
+    at += TYPE_WORDS + trailing;
+    if (at > words.length) throw new InputError(file, `type [${id}]`, `${BTF_KIND_NAMES[kind] ?? kind} exceeds the type section`);
+    id++;
+  }
+  return list.finish();
+}
+
+function trailingByLayout(kind: number, vlen: number, header: BTFHeader, bytes: Uint8Array): number {
+  if (kind === 0 || (kind + 1) * 4 > header.layoutLength) return -1;
+  const at = header.headerLength + header.layoutOffset + kind * 4;
+  const infoSize = bytes[at];
+  const elementSize = bytes[at + 1];
+  if (infoSize === undefined || elementSize === undefined || (infoSize + elementSize) % 4 !== 0) return -1;
+  return (infoSize + elementSize * vlen) / 4;
+}
