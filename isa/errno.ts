@@ -134,7 +134,7 @@ export const ENOTRECOVERABLE = 131;
 export const ERFKILL = 132;
 export const EHWPOISON = 133;
 export const EFTYPE = 134;
-export const EWOULDBLOCK = EAGAIN;
+export const EWOULDBLOCK = 11;
 /** Operation is not supported; kernel-internal, but `bpf(2)` returns it to user space. */
 export const ENOTSUPP = 524;
 
