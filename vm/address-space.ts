@@ -1,0 +1,649 @@
+/**
+ * @module vm/address-space
+ * Owns the one linear memory of a kernel instance: which bytes are allocated, by whom, and which pages user space may touch.
+ * Does not own what the bytes mean, nor the program's right to touch them (the verifier proves that; checked mode tests it).
+ *
+ * A kernel address is `0xffff8880_00000000 + offset` (Linux's direct map on x86-64, Documentation/arch/x86/x86_64/mm.rst), a
+ * user address is `0x00007f00_00000000 + offset`: the low 32 bits of both are the byte offset into the memory, so an engine
+ * translates an address by dropping its upper half.
+ *
+ * Allocator: objects up to 8 KiB come from 64 KiB slabs of one size class, larger ones from runs of 4 KiB pages kept in
+ * two-level segregated free lists with coalescing; both are O(1). Every object is followed by at least {@link GUARD} bytes that
+ * belong to nobody, so that an overrun is seen in checked mode.
+ */
+import { InternalError } from '../isa/errors.ts';
+
+/** Upper 32 bits of every kernel address, as an int32. */
+export const KERNEL_HI: number = 0xffff8880 | 0;
+/** Upper 32 bits of every user address. */
+export const USER_HI: number = 0x7f00;
+/** First user address as a JS number (exact: below 2^53). `USER_BASE + offset` is the address of a byte. */
+export const USER_BASE: number = 0x7f0000000000;
+/** Bytes of one page, the unit of user mappings. */
+export const PAGE_SIZE: number = 4096;
+/** Bytes without owner behind every allocation, at the least. */
+export const GUARD: number = 16;
+/** Offsets stay below 2^31: they are non-negative as int32. */
+export const MAX_MEMORY: number = 0x8000_0000;
+
+const WASM_PAGE = 65536;
+const SLAB_PAGES = 16;
+const SLAB_BYTES = SLAB_PAGES * PAGE_SIZE;
+const RESERVED_PAGES = 16;
+const SMALL_LIMIT = 8192 - GUARD;
+/** Slot sizes of the slabs, guard included. */
+const CLASSES: readonly number[] = [
+  32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096,
+  5120, 6144, 8192,
+];
+const SECOND_LEVEL = 8;
+
+/** Thrown by {@link AddressSpace.alloc} where the memory may not grow any further. A system call turns it into `-ENOMEM`. */
+export class OutOfMemoryError extends Error {
+  /** Bytes that were asked for. */
+  readonly size: number;
+  readonly label: string;
+
+  constructor(size: number, label: string) {
+    super(`out of memory: ${size} bytes for ${label}`);
+    this.name = 'OutOfMemoryError';
+    this.size = size;
+    this.label = label;
+  }
+}
+
+/** One live allocation. */
+export interface Allocation {
+  readonly offset: number;
+  /** Bytes, as asked for. */
+  readonly size: number;
+  readonly label: string;
+}
+
+/** Totals of a space. Bytes. */
+export interface SpaceStats {
+  readonly liveAllocations: number;
+  /** Sum of the sizes asked for. */
+  readonly liveBytes: number;
+  /** Size of the memory now. */
+  readonly memoryBytes: number;
+  /** Pages that user space may read, counted once for each mapping. */
+  readonly userPages: number;
+}
+
+export interface AddressSpaceOptions {
+  /** First size of the memory in bytes; default 4 MiB. */
+  readonly initialBytes?: number;
+  /** Limit in bytes, at most {@link MAX_MEMORY} (the default). */
+  readonly maxBytes?: number;
+}
+
+/** A run of pages with an owner: a slab of equal slots, or one large object (a single slot). */
+interface Span {
+  readonly firstPage: number;
+  readonly pages: number;
+  /** Index into CLASSES, -1 for a large object. */
+  readonly sizeClass: number;
+  readonly slotBytes: number;
+  /** Requested size by slot, -1 where the slot is free. */
+  readonly sizes: Int32Array;
+  readonly labels: string[];
+  /** Next free slot by slot; -1 ends the list. */
+  readonly nextFree: Int32Array;
+  freeHead: number;
+  used: number;
+  /** Position in the class's list of slabs with free slots, -1 if it is full. */
+  partialIndex: number;
+  /** True for private memory of user space: programs have no kernel address for it. */
+  readonly user: boolean;
+}
+
+const NO_LINKS = new Int32Array(0);
+
+/**
+ * The memory of one kernel instance.
+ *
+ * The views {@link u8}, {@link i32} and {@link view} are replaced whenever the memory grows, and an old view is then detached
+ * (its length is 0): re-read them from the space after every call that may allocate, never keep them across one.
+ *
+ * @example
+ * const space = new AddressSpace();
+ * const at = space.alloc(64, 'map values');
+ * space.i32[at >> 2] = 7;
+ * // the kernel address of that word is (hi KERNEL_HI, lo at)
+ * space.free(at);
+ */
+export class AddressSpace {
+  readonly memory: WebAssembly.Memory;
+  u8: Uint8Array;
+  i32: Int32Array;
+  view: DataView;
+  /** Goes up with every growth: compare it to learn whether kept views are stale. */
+  generation: number = 0;
+
+  readonly #maxPages: number;
+  #pages: number;
+  /** Pages from here on have never been written: they are zero. */
+  #freshPage: number;
+  /** 1 + span index by page, 0 for a free page. */
+  #owner: Int32Array;
+  /** Length of a free run, kept at its first and its last page. */
+  #runLength: Int32Array;
+  #runNext: Int32Array;
+  #runPrevious: Int32Array;
+  #userRead: Uint16Array;
+  #userWrite: Uint16Array;
+  readonly #bins: Int32Array = new Int32Array(32 * SECOND_LEVEL).fill(-1);
+  readonly #binBits: Uint8Array = new Uint8Array(32);
+  #levelBits: number = 0;
+  readonly #spans: (Span | undefined)[] = [];
+  readonly #freeSpans: number[] = [];
+  readonly #partial: Span[][] = CLASSES.map(() => []);
+  #liveAllocations: number = 0;
+  #liveBytes: number = 0;
+  #userPages: number = 0;
+
+  constructor(options: AddressSpaceOptions = {}) {
+    const maxBytes = Math.min(options.maxBytes ?? MAX_MEMORY, MAX_MEMORY);
+    const maximum = Math.max(2, Math.floor(maxBytes / WASM_PAGE));
+    const initial = Math.min(maximum, Math.max(2, Math.ceil((options.initialBytes ?? 4 << 20) / WASM_PAGE)));
+    this.memory = new WebAssembly.Memory({ initial, maximum });
+    this.#maxPages = maximum * (WASM_PAGE / PAGE_SIZE);
+    this.#pages = initial * (WASM_PAGE / PAGE_SIZE);
+    this.u8 = new Uint8Array(this.memory.buffer);
+    this.i32 = new Int32Array(this.memory.buffer);
+    this.view = new DataView(this.memory.buffer);
+    this.#owner = new Int32Array(this.#pages);
+    this.#runLength = new Int32Array(this.#pages);
+    this.#runNext = new Int32Array(this.#pages);
+    this.#runPrevious = new Int32Array(this.#pages);
+    this.#userRead = new Uint16Array(this.#pages);
+    this.#userWrite = new Uint16Array(this.#pages);
+    this.#owner.fill(-1, 0, RESERVED_PAGES);
+    this.#freshPage = RESERVED_PAGES;
+    this.#insertRun(RESERVED_PAGES, this.#pages - RESERVED_PAGES);
+  }
+
+  /** Size of the memory now, in bytes. */
+  get byteLength(): number {
+    return this.#pages * PAGE_SIZE;
+  }
+
+  get stats(): SpaceStats {
+    return {
+      liveAllocations: this.#liveAllocations,
+      liveBytes: this.#liveBytes,
+      memoryBytes: this.byteLength,
+      userPages: this.#userPages,
+    };
+  }
+
+  /**
+   * Allocates `size` zero bytes and gives their offset, never 0.
+   *
+   * @param size bytes; 0 gives a valid offset that no access may touch
+   * @param align a power of two up to {@link PAGE_SIZE}
+   * @throws OutOfMemoryError
+   */
+  alloc(size: number, label: string, align: number = 16): number {
+    const offset = this.tryAlloc(size, label, align);
+    if (offset === 0) throw new OutOfMemoryError(size, label);
+    return offset;
+  }
+
+  /** As {@link alloc}, but gives 0 where there is no memory. */
+  tryAlloc(size: number, label: string, align: number = 16): number {
+    if (!(size >= 0) || size !== Math.floor(size)) throw new InternalError(`allocation of ${size} bytes for ${label}`);
+    if (align > PAGE_SIZE || align < 1 || (align & (align - 1)) !== 0) throw new InternalError(`alignment ${align} for ${label}`);
+    if (size > MAX_MEMORY) return 0;
+    if (size <= SMALL_LIMIT) {
+      const sizeClass = classFor(size + GUARD, align);
+      if (sizeClass >= 0) return this.#allocSlot(sizeClass, size, label);
+    }
+    return this.#allocLarge(size, Math.ceil((size + GUARD) / PAGE_SIZE), label, false);
+  }
+
+  /** Ends an allocation. `offset` must be one that {@link alloc} gave and that is live. */
+  free(offset: number): void {
+    const index = this.#spanIndex(offset);
+    const span = index < 0 ? undefined : this.#spans[index];
+    const slot = span === undefined ? -1 : slotOf(span, offset);
+    if (span === undefined || slot < 0 || span.sizes[slot]! < 0 || span.firstPage * PAGE_SIZE + slot * span.slotBytes !== offset) {
+      throw new InternalError(`free of offset ${offset}, which is not a live allocation`);
+    }
+    this.#liveAllocations--;
+    this.#liveBytes -= span.sizes[slot]!;
+    span.sizes[slot] = -1;
+    span.labels[slot] = '';
+    span.used--;
+    if (span.sizeClass < 0) {
+      this.#releaseSpan(index, span);
+      return;
+    }
+    span.nextFree[slot] = span.freeHead;
+    span.freeHead = slot;
+    const partial = this.#partial[span.sizeClass]!;
+    if (span.partialIndex < 0) {
+      span.partialIndex = partial.length;
+      partial.push(span);
+    }
+    if (span.used === 0 && partial.length > 1) {
+      this.#dropPartial(span);
+      this.#releaseSpan(index, span);
+    }
+  }
+
+  /** Requested size of the live allocation that contains `offset`, -1 if there is none. */
+  sizeAt(offset: number): number {
+    const found = this.allocationAt(offset);
+    return found === undefined ? -1 : found.size;
+  }
+
+  /** The live allocation whose bytes (or whose guard) `offset` falls into. */
+  allocationAt(offset: number): Allocation | undefined {
+    const index = this.#spanIndex(offset);
+    if (index < 0) return undefined;
+    const span = this.#spans[index]!;
+    const slot = slotOf(span, offset);
+    if (slot < 0 || span.sizes[slot]! < 0) return undefined;
+    return { offset: span.firstPage * PAGE_SIZE + slot * span.slotBytes, size: span.sizes[slot]!, label: span.labels[slot]! };
+  }
+
+  /**
+   * Finds the live kernel allocation around `[offset, offset + length)` without allocating: its bounds go to `bounds[0]` (first
+   * byte) and `bounds[1]` (byte behind the last). False where the range is not inside one.
+   */
+  findLive(offset: number, length: number, bounds: Int32Array): boolean {
+    const index = this.#spanIndex(offset);
+    if (index < 0) return false;
+    const span = this.#spans[index]!;
+    if (span.user) return false;
+    const slot = slotOf(span, offset);
+    if (slot < 0) return false;
+    const start = span.firstPage * PAGE_SIZE + slot * span.slotBytes;
+    const size = span.sizes[slot]!;
+    if (size < 0 || offset + length > start + size) return false;
+    bounds[0] = start;
+    bounds[1] = start + size;
+    return true;
+  }
+
+  /** The live allocation nearest to `offset` and the distance in bytes: 0 inside, positive behind its end, negative before it. */
+  nearest(offset: number): { readonly allocation: Allocation; readonly distance: number } | undefined {
+    let best: Allocation | undefined;
+    let bestDistance = Infinity;
+    const consider = (allocation: Allocation): void => {
+      const distance =
+        offset < allocation.offset ? offset - allocation.offset : Math.max(0, offset - (allocation.offset + allocation.size) + 1);
+      if (Math.abs(distance) < Math.abs(bestDistance)) {
+        best = allocation;
+        bestDistance = distance;
+      }
+    };
+    const page = Math.floor(offset / PAGE_SIZE);
+    // 256 pages either way: an address farther from everything says nothing about a neighbour.
+    for (let away = 0; away <= 256 && best === undefined; away++) {
+      for (const at of away === 0 ? [page] : [page - away, page + away]) {
+        if (at < 0 || at >= this.#pages) continue;
+        const owner = this.#owner[at]!;
+        if (owner <= 0) continue;
+        const span = this.#spans[owner - 1]!;
+        for (let slot = 0; slot < span.sizes.length; slot++) {
+          if (span.sizes[slot]! < 0) continue;
+          consider({ offset: span.firstPage * PAGE_SIZE + slot * span.slotBytes, size: span.sizes[slot]!, label: span.labels[slot]! });
+        }
+      }
+    }
+    return best === undefined ? undefined : { allocation: best, distance: bestDistance };
+  }
+
+  /** Every live allocation, in order of offset: what a leak test compares. */
+  live(): Allocation[] {
+    const all: Allocation[] = [];
+    for (const span of this.#spans) {
+      if (span === undefined) continue;
+      for (let slot = 0; slot < span.sizes.length; slot++) {
+        if (span.sizes[slot]! < 0) continue;
+        all.push({ offset: span.firstPage * PAGE_SIZE + slot * span.slotBytes, size: span.sizes[slot]!, label: span.labels[slot]! });
+      }
+    }
+    return all.sort((a, b) => a.offset - b.offset);
+  }
+
+  // User space
+
+  /**
+   * Private memory of user space: whole pages, zero, with an unmapped page behind them. Gives the offset; the address is
+   * `USER_BASE + offset`.
+   *
+   * @throws OutOfMemoryError
+   */
+  mapUser(size: number, label: string, writable: boolean): number {
+    const pages = Math.max(1, Math.ceil(size / PAGE_SIZE));
+    const offset = size > MAX_MEMORY ? 0 : this.#allocLarge(pages * PAGE_SIZE, pages + 1, label, true);
+    if (offset === 0) throw new OutOfMemoryError(size, label);
+    this.#countUser(offset, pages * PAGE_SIZE, writable, 1);
+    return offset;
+  }
+
+  /**
+   * Lets user space reach kernel memory (an mmap of a map): `USER_BASE + offset` then reads, and writes if `writable`, the same
+   * bytes. `offset` is page-aligned; ranges may be mapped many times. The memory must stay allocated until it is unmapped.
+   */
+  mapUserAlias(offset: number, size: number, writable: boolean): void {
+    if (offset % PAGE_SIZE !== 0) throw new InternalError(`user alias of unaligned offset ${offset}`);
+    this.#countUser(offset, size, writable, 1);
+  }
+
+  /** Ends one {@link mapUser} or {@link mapUserAlias} of this offset, size and writability. Frees the memory of the former. */
+  unmapUser(offset: number, size: number, writable: boolean): void {
+    this.#countUser(offset, size, writable, -1);
+    const index = this.#spanIndex(offset);
+    if (index >= 0 && this.#spans[index]!.user) this.free(offset);
+  }
+
+  /** Changes a mapping between writable and read-only (mprotect). */
+  protectUser(offset: number, size: number, writable: boolean): void {
+    const [first, end] = pageRange(offset, size);
+    for (let page = first; page < end; page++) {
+      if (this.#userRead[page]! > 0) this.#userWrite[page] = writable ? this.#userRead[page]! : 0;
+    }
+  }
+
+  /**
+   * Offset of the user range `[address, address + length)`, or -1 where a byte of it is not mapped (or not writable, if
+   * `write`). A range of 0 bytes never faults.
+   *
+   * @param lo lower, hi upper half of the address, int32 or uint32
+   */
+  userToOffset(lo: number, hi: number, length: number, write: boolean): number {
+    if (length === 0) return 0;
+    return this.userReach(lo, hi, length, write) === length ? lo >>> 0 : -1;
+  }
+
+  /** How many of `length` bytes from a user address on may be accessed: `length`, or fewer where a page faults. */
+  userReach(lo: number, hi: number, length: number, write: boolean): number {
+    const start = lo >>> 0;
+    if (hi !== USER_HI || !(length > 0)) return 0;
+    const counts = write ? this.#userWrite : this.#userRead;
+    const end = Math.min(start + length, this.byteLength);
+    let at = start;
+    while (at < end && counts[Math.floor(at / PAGE_SIZE)]! > 0) at = (Math.floor(at / PAGE_SIZE) + 1) * PAGE_SIZE;
+    return Math.max(0, Math.min(at, end) - start);
+  }
+
+  /** Offset of the kernel range `[address, address + length)`, or -1 where it leaves the memory. Says nothing about allocations. */
+  kernelToOffset(lo: number, hi: number, length: number): number {
+    const start = lo >>> 0;
+    if ((hi | 0) !== KERNEL_HI || !(length >= 0) || start + length > this.byteLength) return -1;
+    return start;
+  }
+
+  // Copies, for callers outside hot loops
+
+  /** A copy of `length` bytes. */
+  getBytes(offset: number, length: number): Uint8Array {
+    return this.u8.slice(offset, offset + length);
+  }
+
+  setBytes(offset: number, bytes: Uint8Array): void {
+    this.u8.set(bytes, offset);
+  }
+
+  getU32(offset: number): number {
+    return this.view.getUint32(offset, true);
+  }
+
+  setU32(offset: number, value: number): void {
+    this.view.setUint32(offset, value, true);
+  }
+
+  /** Writes the kernel address of `target` at `offset`; target 0 writes a null pointer. */
+  setPointer(offset: number, target: number): void {
+    this.view.setInt32(offset, target, true);
+    this.view.setInt32(offset + 4, target === 0 ? 0 : KERNEL_HI, true);
+  }
+
+  #countUser(offset: number, size: number, writable: boolean, by: number): void {
+    const [first, end] = pageRange(offset, size);
+    if (offset % PAGE_SIZE !== 0 || end > this.#pages) throw new InternalError(`user mapping of ${size} bytes at ${offset}`);
+    for (let page = first; page < end; page++) {
+      if (by < 0 && this.#userRead[page] === 0) throw new InternalError(`unmap of page ${page}, which is not mapped`);
+      this.#userRead[page]! += by;
+      if (writable) this.#userWrite[page]! += by;
+    }
+    this.#userPages += by * (end - first);
+  }
+
+  #spanIndex(offset: number): number {
+    const page = Math.floor(offset / PAGE_SIZE);
+    if (!(page >= 0 && page < this.#pages)) return -1;
+    const owner = this.#owner[page]!;
+    return owner > 0 ? owner - 1 : -1;
+  }
+
+  #allocSlot(sizeClass: number, size: number, label: string): number {
+    const partial = this.#partial[sizeClass]!;
+    let span = partial.at(-1);
+    if (span === undefined) {
+      const page = this.#takeRun(SLAB_PAGES);
+      if (page < 0) return 0;
+      span = this.#newSlab(page, sizeClass);
+      span.partialIndex = 0;
+      partial.push(span);
+    }
+    const slot = span.freeHead;
+    span.freeHead = span.nextFree[slot]!;
+    span.used++;
+    span.sizes[slot] = size;
+    span.labels[slot] = label;
+    if (span.freeHead < 0) this.#dropPartial(span);
+    this.#liveAllocations++;
+    this.#liveBytes += size;
+    const offset = span.firstPage * PAGE_SIZE + slot * span.slotBytes;
+    this.u8.fill(0, offset, offset + span.slotBytes);
+    return offset;
+  }
+
+  #newSlab(firstPage: number, sizeClass: number): Span {
+    const slotBytes = CLASSES[sizeClass]!;
+    const slots = Math.floor(SLAB_BYTES / slotBytes);
+    const nextFree = new Int32Array(slots);
+    for (let slot = 0; slot < slots; slot++) nextFree[slot] = slot + 1 < slots ? slot + 1 : -1;
+    const span: Span = {
+      firstPage, pages: SLAB_PAGES, sizeClass, slotBytes, sizes: new Int32Array(slots).fill(-1),
+      labels: Array.from({ length: slots }, () => ''), nextFree, freeHead: 0, used: 0, partialIndex: -1, user: false,
+    };
+    this.#adoptSpan(span);
+    this.#freshPage = Math.max(this.#freshPage, firstPage + SLAB_PAGES);
+    return span;
+  }
+
+  #allocLarge(size: number, pages: number, label: string, user: boolean): number {
+    const page = this.#takeRun(pages);
+    if (page < 0) return 0;
+    const span: Span = {
+      firstPage: page, pages, sizeClass: -1, slotBytes: pages * PAGE_SIZE, sizes: Int32Array.of(size), labels: [label], nextFree: NO_LINKS,
+      freeHead: -1, used: 1, partialIndex: -1, user,
+    };
+    this.#adoptSpan(span);
+    this.#liveAllocations++;
+    this.#liveBytes += size;
+    const start = page * PAGE_SIZE;
+    if (page < this.#freshPage) this.u8.fill(0, start, Math.min(page + pages, this.#freshPage) * PAGE_SIZE);
+    this.#freshPage = Math.max(this.#freshPage, page + pages);
+    return start;
+  }
+
+  #adoptSpan(span: Span): void {
+    const index = this.#freeSpans.pop() ?? this.#spans.length;
+    this.#spans[index] = span;
+    this.#owner.fill(index + 1, span.firstPage, span.firstPage + span.pages);
+  }
+
+  #releaseSpan(index: number, span: Span): void {
+    this.#spans[index] = undefined;
+    this.#freeSpans.push(index);
+    this.#owner.fill(0, span.firstPage, span.firstPage + span.pages);
+    this.#returnRun(span.firstPage, span.pages);
+  }
+
+  #dropPartial(span: Span): void {
+    const partial = this.#partial[span.sizeClass]!;
+    const last = partial.pop()!;
+    if (last !== span) {
+      partial[span.partialIndex] = last;
+      last.partialIndex = span.partialIndex;
+    }
+    span.partialIndex = -1;
+  }
+
+  // Runs of free pages
+
+  #insertRun(page: number, length: number): void {
+    this.#runLength[page] = length;
+    this.#runLength[page + length - 1] = length;
+    const bin = binOf(length);
+    const head = this.#bins[bin]!;
+    this.#runNext[page] = head;
+    this.#runPrevious[page] = -1 - bin;
+    if (head >= 0) this.#runPrevious[head] = page;
+    this.#bins[bin] = page;
+    this.#binBits[bin >> 3]! |= 1 << (bin & 7);
+    this.#levelBits |= 1 << (bin >> 3);
+  }
+
+  #removeRun(page: number): void {
+    const next = this.#runNext[page]!;
+    const previous = this.#runPrevious[page]!;
+    if (next >= 0) this.#runPrevious[next] = previous;
+    if (previous >= 0) {
+      this.#runNext[previous] = next;
+      return;
+    }
+    const bin = -1 - previous;
+    this.#bins[bin] = next;
+    if (next >= 0) return;
+    this.#binBits[bin >> 3]! &= ~(1 << (bin & 7));
+    if (this.#binBits[bin >> 3] === 0) this.#levelBits &= ~(1 << (bin >> 3));
+  }
+
+  /** First page of a run of `pages` pages taken out of the free lists, -1 where memory is exhausted. */
+  #takeRun(pages: number): number {
+    let page = this.#findRun(pages);
+    if (page < 0) {
+      if (!this.#grow(pages)) return -1;
+      page = this.#findRun(pages);
+      if (page < 0) throw new InternalError(`no run of ${pages} pages after growth`);
+    }
+    this.#removeRun(page);
+    const length = this.#runLength[page]!;
+    if (length > pages) this.#insertRun(page + pages, length - pages);
+    return page;
+  }
+
+  #findRun(pages: number): number {
+    // First a look through the bin the size itself falls into (short, and it keeps the memory dense), then any larger bin.
+    let bin = binOf(pages);
+    let tries = 8;
+    for (let page = this.#bins[bin]!; page >= 0 && tries > 0; page = this.#runNext[page]!, tries--) {
+      if (this.#runLength[page]! >= pages) return page;
+    }
+    bin++;
+    let level = bin >> 3;
+    if (level > 31) return -1;
+    let bits = this.#binBits[level]! & (0xff << (bin & 7));
+    if (bits === 0) {
+      const levels = level === 31 ? 0 : this.#levelBits & (-1 << (level + 1));
+      if (levels === 0) return -1;
+      level = 31 - Math.clz32(levels & -levels);
+      bits = this.#binBits[level]!;
+    }
+    return this.#bins[level * SECOND_LEVEL + (31 - Math.clz32(bits & -bits))]!;
+  }
+
+  #returnRun(page: number, length: number): void {
+    let first = page;
+    let total = length;
+    if (this.#owner[page - 1] === 0) {
+      const before = this.#runLength[page - 1]!;
+      this.#removeRun(page - before);
+      first -= before;
+      total += before;
+    }
+    const after = page + length;
+    if (after < this.#pages && this.#owner[after] === 0) {
+      total += this.#runLength[after]!;
+      this.#removeRun(after);
+    }
+    this.#insertRun(first, total);
+  }
+
+  #grow(pages: number): boolean {
+    const unit = WASM_PAGE / PAGE_SIZE;
+    // The search wants a run from the next bin up, at most 1/8 larger than asked for, unless the exact bin has one.
+    const wanted = Math.max(pages + unit, Math.floor(this.#pages / 4));
+    const room = this.#maxPages - this.#pages;
+    const least = pages;
+    const by = Math.min(room, Math.ceil(wanted / unit) * unit);
+    if (by < least) return false;
+    try {
+      this.memory.grow(by / unit);
+    } catch {
+      return false;
+    }
+    const old = this.#pages;
+    this.#pages += by;
+    this.u8 = new Uint8Array(this.memory.buffer);
+    this.i32 = new Int32Array(this.memory.buffer);
+    this.view = new DataView(this.memory.buffer);
+    this.generation++;
+    this.#owner = enlarged(this.#owner, this.#pages);
+    this.#runLength = enlarged(this.#runLength, this.#pages);
+    this.#runNext = enlarged(this.#runNext, this.#pages);
+    this.#runPrevious = enlarged(this.#runPrevious, this.#pages);
+    const read = new Uint16Array(this.#pages);
+    read.set(this.#userRead);
+    this.#userRead = read;
+    const write = new Uint16Array(this.#pages);
+    write.set(this.#userWrite);
+    this.#userWrite = write;
+    this.#returnRun(old, by);
+    return true;
+  }
+}
+
+function enlarged(array: Int32Array, length: number): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(length);
+  larger.set(array);
+  return larger;
+}
+
+function pageRange(offset: number, size: number): readonly [first: number, end: number] {
+  const first = Math.floor(offset / PAGE_SIZE);
+  return [first, first + Math.max(1, Math.ceil(size / PAGE_SIZE))];
+}
+
+function slotOf(span: Span, offset: number): number {
+  const slot = Math.floor((offset - span.firstPage * PAGE_SIZE) / span.slotBytes);
+  return slot < span.sizes.length ? slot : -1;
+}
+
+/** Bin of the free lists for a run of `length` pages: the power of two, then eighths of it. */
+function binOf(length: number): number {
+  const level = 31 - Math.clz32(length);
+  const eighth = level >= 3 ? (length >>> (level - 3)) & 7 : (length << (3 - level)) & 7;
+  return level * SECOND_LEVEL + eighth;
+}
+
+function classFor(bytes: number, align: number): number {
+  let low = 0;
+  let high = CLASSES.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (CLASSES[middle]! < bytes) low = middle + 1;
+    else high = middle;
+  }
+  if (align > 16) while (low < CLASSES.length && CLASSES[low]! % align !== 0) low++;
+  return low < CLASSES.length && CLASSES[low]! >= bytes ? low : -1;
+}
