@@ -573,6 +573,17 @@ export class BTF {
     return undefined;
   }
 
+  /**
+   * Id of the type that gives `id` its size: modifiers and variables followed, stopping at pointers and arrays
+   * (btf_type_id_size); `undefined` for what has no size.
+   */
+  sizedType(id: number): number | undefined {
+    let at = id;
+    if (this.kind(at) === BTF_KIND_VAR) at = this.type(at);
+    at = this.skipModifiers(at);
+    return this.resolveSize(at) === undefined || this.kind(at) === BTF_KIND_VAR ? undefined : at;
+  }
+
   // ---------------------------------------------------------------- lookups
 
   /**
