@@ -1,0 +1,189 @@
+/**
+ * @module verifier/check_btf
+ * The program's own BTF: function and line records, checked against the instructions (kernel/bpf/check_btf.c).
+ */
+import { EACCES, EBADF, EFAULT, EINVAL, E2BIG } from '../isa/errno.ts';
+import { BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_INT } from '../isa/uapi.ts';
+import type { LineInfo, VerifierEnv } from './env.ts';
+import type { UserArray } from './types.ts';
+
+const FUNC_INFO_SIZE = 8;
+const LINE_INFO_SIZE = 16;
+const MAX_RECORD_SIZE = 252;
+
+function checkAbnormalReturn(env: VerifierEnv): number {
+  for (let i = 1; i < env.subprogCount; i++) {
+    if (env.subprogs[i]!.hasLDAbs) {
+      env.log.write('LD_ABS is not allowed in subprogs without BTF\n');
+      return -EINVAL;
+    }
+    if (env.subprogs[i]!.hasTailCall) {
+      env.log.write('tail_call is not allowed in subprogs without BTF\n');
+      return -EINVAL;
+    }
+  }
+  return 0;
+}
+
+/** Record `i` cut or checked to `size` bytes; `-errno` where it cannot be read or has more than zeros behind. */
+function readRecord(env: VerifierEnv, array: UserArray, i: number, size: number, what: string): DataView | number {
+  const at = i * array.recordSize;
+  if (array.recordSize > size) {
+    const tail = array.read(at + size, array.recordSize - size);
+    if (tail === undefined) return -EFAULT;
+    if (tail.some((byte) => byte !== 0)) {
+      env.log.write(`nonzero tailing record in ${what}`);
+      return -E2BIG;
+    }
+  }
+  const bytes = new Uint8Array(size);
+  const given = array.read(at, Math.min(size, array.recordSize));
+  if (given === undefined) return -EFAULT;
+  bytes.set(given);
+  return new DataView(bytes.buffer);
+}
+
+function readFuncInfo(env: VerifierEnv): number {
+  const array = env.load.funcInfo;
+  if (array.count === 0) return checkAbnormalReturn(env);
+  const size = array.recordSize;
+  if (size < FUNC_INFO_SIZE || size > MAX_RECORD_SIZE || size % 4 !== 0) {
+    env.log.write(`invalid func info rec size ${size}\n`);
+    return -EINVAL;
+  }
+  const btf = env.btf!.btf;
+  const records: { insn: number; typeID: number }[] = [];
+  let previous = 0;
+  for (let i = 0; i < array.count; i++) {
+    const record = readRecord(env, array, i, FUNC_INFO_SIZE, 'func info');
+    if (typeof record === 'number') return record;
+    const insn = record.getUint32(0, true);
+    const typeID = record.getUint32(4, true);
+    if (i === 0 && insn !== 0) {
+      env.log.write(`nonzero insn_off ${insn} for the first func info record`);
+      return -EINVAL;
+    }
+    if (i > 0 && insn <= previous) {
+      env.log.write(`same or smaller insn offset (${insn}) than previous func info record (${previous})`);
+      return -EINVAL;
+    }
+    if (btf.kind(typeID) !== BTF_KIND_FUNC) {
+      env.log.write(`invalid type id ${typeID | 0} in func info`);
+      return -EINVAL;
+    }
+    if (btf.kind(btf.type(typeID)) !== BTF_KIND_FUNC_PROTO) return -EINVAL;
+    previous = insn;
+    records.push({ insn, typeID });
+  }
+  env.funcInfo = records;
+  env.funcInfoCount = records.length;
+  return 0;
+}
+
+/** Takes in BTF and function records before subprograms are looked for (`bpf_prepare_btf_info`); 0 or `-errno`. */
+export function prepareBTFInfo(env: VerifierEnv): number {
+  const { load } = env;
+  if (load.funcInfo.count === 0 && load.lineInfo.count === 0 && load.coreRelos.count === 0) return 0;
+  const object = env.ext.resolveFD(load.btfFD);
+  if (typeof object === 'number') return object;
+  if (object.kind !== 'btf') return -EINVAL;
+  if (object.isKernel) return -EACCES;
+  env.btf = object;
+  return readFuncInfo(env);
+}
+
+/** CO-RE relocations applied in the kernel (`bpf_check_core_relo`); 0 or `-errno`. */
+export function checkCoreRelo(env: VerifierEnv): number {
+  if (env.load.coreRelos.count === 0) return 0;
+  env.log.write('bpftwin: not supported yet: CO-RE relocations applied by the kernel\n');
+  return -524;
+}
+
+function checkFunctions(env: VerifierEnv): number {
+  if (env.load.funcInfo.count === 0) return checkAbnormalReturn(env);
+  if (env.funcInfoCount !== env.subprogCount) {
+    env.log.write("number of funcs in func_info doesn't match number of subprogs\n");
+    return -EINVAL;
+  }
+  const btf = env.btf!.btf;
+  for (let i = 0; i < env.funcInfoCount; i++) {
+    const sub = env.subprogs[i]!;
+    const record = env.funcInfo[i]!;
+    if (sub.start !== record.insn) {
+      env.log.write("func_info BTF section doesn't match subprog layout in BPF program\n");
+      return -EINVAL;
+    }
+    sub.typeID = record.typeID;
+    sub.linkage = btf.functionLinkage(record.typeID);
+    const result = btf.skipModifiers(btf.type(btf.type(record.typeID)));
+    const kind = btf.kind(result);
+    const isScalar = kind === BTF_KIND_ENUM || kind === BTF_KIND_ENUM64
+      || (kind === BTF_KIND_INT && [1, 2, 4, 8].includes(btf.size(result)));
+    if (i > 0 && !isScalar && sub.hasLDAbs) {
+      env.log.write("LD_ABS is only allowed in functions that return 'int'.\n");
+      return -EINVAL;
+    }
+    if (i > 0 && !isScalar && sub.hasTailCall) {
+      env.log.write("tail_call is only allowed in functions that return 'int'.\n");
+      return -EINVAL;
+    }
+    sub.name = btf.typeName(record.typeID);
+  }
+  return 0;
+}
+
+function checkLines(env: VerifierEnv): number {
+  const array = env.load.lineInfo;
+  if (array.count === 0) return 0;
+  const size = array.recordSize;
+  if (array.count > 0x7fffffff / LINE_INFO_SIZE || size < LINE_INFO_SIZE || size > MAX_RECORD_SIZE || size % 4 !== 0) return -EINVAL;
+  const btf = env.btf!.btf;
+  const lines: LineInfo[] = [];
+  let sub = 0;
+  let previous = 0;
+  for (let i = 0; i < array.count; i++) {
+    const record = readRecord(env, array, i, LINE_INFO_SIZE, 'line_info');
+    if (typeof record === 'number') return record;
+    const insn = record.getUint32(0, true);
+    const line: LineInfo = {
+      insn, fileNameOffset: record.getUint32(4, true), lineOffset: record.getUint32(8, true), lineCol: record.getUint32(12, true),
+    };
+    if ((i > 0 && insn <= previous) || insn >= env.insns.count) {
+      env.log.write(`Invalid line_info[${i}].insn_off:${insn} (prev_offset:${previous} prog->len:${env.insns.count})\n`);
+      return -EINVAL;
+    }
+    if (env.insns.code[insn] === 0) {
+      env.log.write(`Invalid insn code at line_info[${i}].insn_off\n`);
+      return -EINVAL;
+    }
+    if (btf.stringAt(line.lineOffset) === undefined || btf.stringAt(line.fileNameOffset) === undefined) {
+      env.log.write(`Invalid line_info[${i}].line_off or .file_name_off\n`);
+      return -EINVAL;
+    }
+    if (sub !== env.subprogCount) {
+      if (insn === env.subprogs[sub]!.start) {
+        env.subprogs[sub]!.linfoIdx = i;
+        sub++;
+      } else if (env.subprogs[sub]!.start < insn) {
+        env.log.write(`missing bpf_line_info for func#${sub}\n`);
+        return -EINVAL;
+      }
+    }
+    previous = insn;
+    lines.push(line);
+  }
+  if (sub !== env.subprogCount) {
+    env.log.write(`missing bpf_line_info for ${env.subprogCount - sub} funcs starting from func#${sub}\n`);
+    return -EINVAL;
+  }
+  env.lineInfo = lines;
+  return 0;
+}
+
+/** Checks function and line records against the subprograms (`bpf_check_btf_info`); 0 or `-errno`. */
+export function checkBTFInfo(env: VerifierEnv): number {
+  if (env.load.funcInfo.count === 0 && env.load.lineInfo.count === 0) return checkAbnormalReturn(env);
+  if (env.btf === undefined) return -EBADF;
+  const error = checkFunctions(env);
+  return error !== 0 ? error : checkLines(env);
+}

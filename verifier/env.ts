@@ -1,0 +1,395 @@
+/**
+ * @module verifier/env
+ * The working data of one load: instructions and what is noted about each, subprograms, maps and BTFs in use, the states being
+ * explored, counters. Plain data; the rules are in the modules that use it. Mirrors `struct bpf_verifier_env`
+ * (include/linux/bpf_verifier.h) and the parts of `struct bpf_prog_aux` that verification fills in.
+ */
+import type { BTF } from '../btf/btf.ts';
+import { BPF_PROG_TYPE_EXT } from '../isa/uapi.ts';
+import type { Diagnostics } from './diagnostics_port.ts';
+import { VerifierLog } from './log.ts';
+import { MAX_CALL_FRAMES } from './regtypes.ts';
+import { StatePool, type VState } from './state.ts';
+import type { BTFDescriptor, MapDescriptor, ProgramLoad, VerifierEnvironment } from './types.ts';
+
+// prog_flags that verification looks at.
+export const BPF_F_STRICT_ALIGNMENT = 1;
+export const BPF_F_ANY_ALIGNMENT = 2;
+export const BPF_F_TEST_RND_HI32 = 4;
+export const BPF_F_TEST_STATE_FREQ = 8;
+export const BPF_F_SLEEPABLE = 0x10;
+export const BPF_F_XDP_HAS_FRAGS = 0x20;
+export const BPF_F_TEST_REG_INVARIANTS = 0x80;
+
+export const MAX_USED_MAPS = 64;
+export const MAX_USED_BTFS = 64;
+export const BPF_MAX_SUBPROGS = 256;
+
+// Bits of InsnAux.flags.
+export const AUX_JMP_POINT = 1;
+export const AUX_PRUNE_POINT = 2;
+export const AUX_FORCE_CHECKPOINT = 4;
+export const AUX_CALLS_CALLBACK = 8;
+export const AUX_INDIRECT_TARGET = 0x10;
+export const AUX_JUMP_TARGET = 0x20;
+export const AUX_NOSPEC = 0x40;
+export const AUX_NOSPEC_RESULT = 0x80;
+export const AUX_ZEXT_DST = 0x100;
+export const AUX_NEEDS_ZEXT = 0x200;
+export const AUX_PREVENT_ZEXT = 0x400;
+export const AUX_NON_SLEEPABLE = 0x800;
+export const AUX_IS_ITER_NEXT = 0x1000;
+export const AUX_PERCPU_ALLOC_PTR = 0x2000;
+export const AUX_FASTCALL_PATTERN = 0x4000;
+export const AUX_MAP_PTR_POISON = 0x8000;
+export const AUX_MAP_PTR_UNPRIV = 0x10000;
+export const AUX_MAP_KEY_POISON = 0x20000;
+export const AUX_MAP_KEY_SEEN = 0x40000;
+export const AUX_LOOP_INIT = 0x80000;
+export const AUX_LOOP_FIT = 0x100000;
+
+/** Instructions, one array a field. `imm` of both halves of a 16-byte load are separate entries. */
+export class Insns {
+  count: number;
+  code: Uint8Array;
+  dst: Uint8Array;
+  src: Uint8Array;
+  off: Int16Array;
+  imm: Int32Array;
+
+  constructor(bytes: Uint8Array) {
+    const n = bytes.length >>> 3;
+    this.count = n;
+    this.code = new Uint8Array(n);
+    this.dst = new Uint8Array(n);
+    this.src = new Uint8Array(n);
+    this.off = new Int16Array(n);
+    this.imm = new Int32Array(n);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, n * 8);
+    for (let i = 0; i < n; i++) {
+      this.code[i] = bytes[i * 8]!;
+      this.dst[i] = bytes[i * 8 + 1]! & 15;
+      this.src[i] = bytes[i * 8 + 1]! >> 4;
+      this.off[i] = view.getInt16(i * 8 + 2, true);
+      this.imm[i] = view.getInt32(i * 8 + 4, true);
+    }
+  }
+
+  /** The 8-byte form of all instructions. */
+  encode(): Uint8Array {
+    const bytes = new Uint8Array(this.count * 8);
+    const view = new DataView(bytes.buffer);
+    for (let i = 0; i < this.count; i++) {
+      bytes[i * 8] = this.code[i]!;
+      bytes[i * 8 + 1] = this.dst[i]! | (this.src[i]! << 4);
+      view.setInt16(i * 8 + 2, this.off[i]!, true);
+      view.setInt32(i * 8 + 4, this.imm[i]!, true);
+    }
+    return bytes;
+  }
+}
+
+/** What is noted about each instruction; index = instruction. Fields have the kernel's meaning (`struct bpf_insn_aux_data`). */
+export class InsnAux {
+  readonly flags: Uint32Array;
+  /** Pointer kind of loads and stores; kind of a 16-byte load's variable; `callImm`. */
+  readonly ptrType: Int32Array;
+  /** Map or BTF index by use, -1 none. */
+  readonly mapIndex: Int32Array;
+  readonly mapOff: Int32Array;
+  readonly btfIndex: Int32Array;
+  readonly btfID: Int32Array;
+  readonly memSize: Int32Array;
+  readonly mapKey: Int32Array;
+  readonly aluLimit: Int32Array;
+  readonly aluState: Uint8Array;
+  readonly callImm: Int32Array;
+  readonly callbackSubprog: Int32Array;
+  readonly ctxFieldSize: Int32Array;
+  readonly seen: Uint32Array;
+  readonly scc: Int32Array;
+  readonly origIdx: Int32Array;
+  readonly objNewSize: Float64Array;
+  readonly liveRegsBefore: Uint16Array;
+  readonly constRegMask: Uint16Array;
+  readonly constRegMapMask: Uint16Array;
+  readonly constRegSubprogMask: Uint16Array;
+  /** Ten a instruction: `[10 * insn + register]`. */
+  readonly constRegVals: Int32Array;
+  readonly fastcallSpills: Uint8Array;
+  readonly argProg: Uint8Array;
+  readonly jumpTables: (Int32Array | undefined)[];
+  /** BTF index and struct id of an allocated object's metadata, -1 none. */
+  readonly kptrStructBTF: Int32Array;
+  readonly kptrStructID: Int32Array;
+
+  constructor(n: number) {
+    this.flags = new Uint32Array(n);
+    this.ptrType = new Int32Array(n);
+    this.mapIndex = new Int32Array(n).fill(-1);
+    this.mapOff = new Int32Array(n);
+    this.btfIndex = new Int32Array(n);
+    this.btfID = new Int32Array(n);
+    this.memSize = new Int32Array(n);
+    this.mapKey = new Int32Array(n);
+    this.aluLimit = new Int32Array(n);
+    this.aluState = new Uint8Array(n);
+    this.callImm = new Int32Array(n);
+    this.callbackSubprog = new Int32Array(n);
+    this.ctxFieldSize = new Int32Array(n);
+    this.seen = new Uint32Array(n);
+    this.scc = new Int32Array(n);
+    this.origIdx = Int32Array.from({ length: n }, (_, i) => i);
+    this.objNewSize = new Float64Array(n);
+    this.liveRegsBefore = new Uint16Array(n);
+    this.constRegMask = new Uint16Array(n);
+    this.constRegMapMask = new Uint16Array(n);
+    this.constRegSubprogMask = new Uint16Array(n);
+    this.constRegVals = new Int32Array(n * 10);
+    this.fastcallSpills = new Uint8Array(n);
+    this.argProg = new Uint8Array(n);
+    this.jumpTables = Array.from({ length: n }, () => undefined);
+    this.kptrStructBTF = new Int32Array(n);
+    this.kptrStructID = new Int32Array(n).fill(-1);
+  }
+}
+
+/** An argument of a global function as its BTF says. `type` is `ARG_*` with flags. */
+export interface SubprogArg {
+  type: number;
+  memSize: number;
+  btfID: number;
+}
+
+/** One subprogram. Entry `subprogCount` of the list is the end marker, whose `start` is the number of instructions. */
+export class Subprog {
+  start: number;
+  name: string | undefined = undefined;
+  linfoIdx = 0;
+  postorderStart = 0;
+  exitIdx = 0;
+  stackDepth = 0;
+  stackExtra = 0;
+  insnsTotal = 0;
+  insnsSelf = 0;
+  fastcallStackOff = 0;
+  hasTailCall = false;
+  mightThrow = false;
+  tailCallReachable = false;
+  hasLDAbs = false;
+  isCallback = false;
+  isAsyncCallback = false;
+  isExceptionCallback = false;
+  argsCached = false;
+  keepFastcallStack = false;
+  changesPktData = false;
+  mightSleep = false;
+  argCount = 0;
+  args: SubprogArg[] = [];
+  stackArgCount = 0;
+  maxOutStackArgCount = 0;
+  privStackMode = 0;
+  // Of func_info.
+  typeID = 0;
+  linkage = 0;
+  /** BTF does not describe it truly (`func_info_aux.unreliable`). */
+  unreliable = false;
+  /** Reached, and verified, in a context that cannot sleep (0) or can (1). */
+  readonly called: [boolean, boolean] = [false, false];
+  readonly verified: [boolean, boolean] = [false, false];
+
+  constructor(start: number) {
+    this.start = start;
+  }
+}
+
+/** One record of `line_info`. */
+export interface LineInfo {
+  readonly insn: number;
+  readonly fileNameOffset: number;
+  readonly lineOffset: number;
+  readonly lineCol: number;
+}
+
+export class VerifierEnv {
+  readonly load: ProgramLoad;
+  readonly ext: VerifierEnvironment;
+  readonly log: VerifierLog;
+  diag: Diagnostics | undefined = undefined;
+
+  insns: Insns;
+  aux: InsnAux;
+  subprogs: Subprog[] = [];
+  subprogCount = 0;
+  hiddenSubprogCount = 0;
+  exceptionCallbackSubprog = 0;
+  /** Subprograms, callees first. */
+  topoOrder: Int32Array = new Int32Array(0);
+  /** Instructions in post-order, grouped by subprogram. */
+  postorder: Int32Array = new Int32Array(0);
+  /** Scratch: targets of the last `insnSuccessors`. */
+  succ: Int32Array = new Int32Array(2);
+  sccCount = 0;
+
+  /** The program's type as the rules see it: an extension's is its target's. */
+  progType: number;
+  /** Type by which prototypes and context rules are chosen (`env->ops`). */
+  opsType: number;
+  expectedAttachType: number;
+  readonly sleepable: boolean;
+  jitRequired = false;
+
+  allowPtrLeaks: boolean;
+  allowUninitStack: boolean;
+  bypassSpecV1: boolean;
+  bypassSpecV4: boolean;
+  bpfCapable: boolean;
+  strictAlignment: boolean;
+  testStateFreq: boolean;
+  testRegInvariants: boolean;
+  exploreAluLimits = false;
+  seenDirectWrite = false;
+  seenException = false;
+  changesPktData = false;
+  mightSleep = false;
+  maxCtxOffset = 0;
+  maxPktOffset = 0;
+  maxTPAccess = 0;
+  maxRdonlyAccess = 0;
+  maxRdwrAccess = 0;
+  cbAccess = false;
+  dstNeeded = false;
+  tailCallReachable = false;
+
+  /** The maps that the program binds, in the kernel's order. */
+  readonly usedMaps: MapDescriptor[] = [];
+  /** Maps that registers refer to by index: the used ones first (same indices), then inner maps as they come. */
+  readonly mapTable: MapDescriptor[] = [];
+  readonly insnArrayMaps: MapDescriptor[] = [];
+  readonly usedBTFs: BTFDescriptor[] = [];
+  /** BTFs that registers refer to by index; 0 stands for none. */
+  readonly btfTable: (BTFDescriptor | undefined)[] = [undefined];
+  arena: MapDescriptor | undefined = undefined;
+  cgroupStorage: (MapDescriptor | undefined)[] = [undefined, undefined];
+  /** Continuous `fd_array`, resolved; `undefined` where it is sparse or absent. */
+  fdArray: (MapDescriptor | BTFDescriptor)[] | undefined = undefined;
+  signed = false;
+  digest: Uint8Array = new Uint8Array(32);
+
+  /** The program's own BTF (`prog_btf_fd`). */
+  btf: BTFDescriptor | undefined = undefined;
+  lineInfo: LineInfo[] = [];
+  prevLineInfo: LineInfo | undefined = undefined;
+  funcInfoCount = 0;
+  funcInfo: { readonly insn: number; readonly typeID: number }[] = [];
+  /** Type of the attach target's prototype in `attachBTF`, 0 for none; and its name. */
+  attachFuncProto = 0;
+  attachFuncName = '';
+  attachBTFTrace = false;
+  attachBTF: BTF | undefined;
+  savedDstProgType = 0;
+  savedDstAttachType = 0;
+
+  readonly pool: StatePool = new StatePool();
+  /** The state being checked; `undefined` between runs. */
+  cur: VState;
+  insnIdx = 0;
+  prevInsnIdx = -1;
+  passCount = 0;
+  idGen = 0;
+  insnProcessed = 0;
+  prevInsnProcessed = 0;
+  jmpsProcessed = 0;
+  prevJmpsProcessed = 0;
+  maxStatesPerInsn = 0;
+  totalStates = 0;
+  peakStates = 0;
+  longestMarkReadWalk = 0;
+  exploredStatesSize = 0;
+  freeListSize = 0;
+  numBackedges = 0;
+  maxStackDepth = 0;
+
+  scratchedRegs = 0;
+  scratchedSlotsLo = 0;
+  scratchedSlotsHi = 0;
+  prevLogPos = 0;
+  prevInsnPrintPos = 0;
+
+  // Precision backtracking (`struct backtrack_state`).
+  btFrame = 0;
+  readonly btRegMasks: Int32Array = new Int32Array(MAX_CALL_FRAMES);
+  readonly btStackLo: Int32Array = new Int32Array(MAX_CALL_FRAMES);
+  readonly btStackHi: Int32Array = new Int32Array(MAX_CALL_FRAMES);
+  readonly btArgMasks: Int32Array = new Int32Array(MAX_CALL_FRAMES);
+
+  constructor(load: ProgramLoad, ext: VerifierEnvironment) {
+    this.load = load;
+    this.ext = ext;
+    this.log = new VerifierLog(load.log.level, load.log.size, load.log.present);
+    this.insns = new Insns(load.instructions);
+    this.aux = new InsnAux(0);
+    this.progType = load.type;
+    this.opsType = load.type;
+    this.expectedAttachType = load.expectedAttachType;
+    this.sleepable = (load.flags & BPF_F_SLEEPABLE) !== 0;
+    const caps = load.capabilities;
+    this.allowPtrLeaks = caps.perfmon;
+    this.allowUninitStack = caps.perfmon;
+    this.bypassSpecV1 = caps.perfmon;
+    this.bypassSpecV4 = caps.perfmon;
+    this.bpfCapable = caps.bpf;
+    this.strictAlignment = (load.flags & BPF_F_STRICT_ALIGNMENT) !== 0 && (load.flags & BPF_F_ANY_ALIGNMENT) === 0;
+    this.testStateFreq = caps.bpf && (load.flags & BPF_F_TEST_STATE_FREQ) !== 0;
+    this.testRegInvariants = (load.flags & BPF_F_TEST_REG_INVARIANTS) !== 0;
+    this.attachBTF = load.attachBTF?.btf;
+    this.cur = this.pool.current;
+    if (load.type === BPF_PROG_TYPE_EXT && load.attachProgram !== undefined) this.savedDstProgType = 0;
+  }
+
+  /** Index of a map in {@link mapTable}, added if new. */
+  mapIndexOf(map: MapDescriptor): number {
+    const at = this.mapTable.indexOf(map);
+    return at >= 0 ? at : this.mapTable.push(map) - 1;
+  }
+
+  /** Index of a BTF in {@link btfTable}, added if new. */
+  btfIndexOf(btf: BTFDescriptor): number {
+    for (let i = 1; i < this.btfTable.length; i++) if (this.btfTable[i]!.btf === btf.btf) return i;
+    return this.btfTable.push(btf) - 1;
+  }
+
+  /** The type graph behind an index of {@link btfTable}. */
+  btfAt(index: number): BTF | undefined {
+    return this.btfTable[index]?.btf;
+  }
+
+  /** The program type that decides (`resolve_prog_type`): of an extension its target's. */
+  get resolvedProgType(): number {
+    return this.load.type === BPF_PROG_TYPE_EXT && this.savedDstProgType !== 0 ? this.savedDstProgType : this.load.type;
+  }
+
+  /** `start` of the subprogram after `index`. */
+  subprogEnd(index: number): number {
+    return this.subprogs[index + 1]!.start;
+  }
+}
+
+/** Index of the subprogram that holds an instruction, -1 for none (`bpf_find_containing_subprog`). */
+export function findContainingSubprog(env: VerifierEnv, off: number): number {
+  if (off >= env.insns.count || off < 0 || env.subprogCount === 0) return -1;
+  let low = 0;
+  let high = env.subprogCount - 1;
+  while (low < high) {
+    const middle = low + ((high - low + 1) >> 1);
+    if (env.subprogs[middle]!.start <= off) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** Index of the subprogram that starts at an instruction, -1 for none (`bpf_find_subprog`). */
+export function findSubprog(env: VerifierEnv, off: number): number {
+  const at = findContainingSubprog(env, off);
+  return at >= 0 && env.subprogs[at]!.start === off ? at : -1;
+}

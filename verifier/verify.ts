@@ -1,0 +1,125 @@
+/**
+ * @module verifier/verify
+ * A load from admission to the rewritten program, in the order of the kernel's `bpf_check` (kernel/bpf/verifier.c). Owns the
+ * order of the phases, the statistics at the end of the log and the verdict; the phases themselves are in their own modules.
+ */
+import { EINVAL, ENOTSUPP } from '../isa/errno.ts';
+import { BPF_DW, BPF_IMM, BPF_LD, BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
+import { checkCFG, computePostorder } from './cfg.ts';
+import { checkBTFInfo, checkCoreRelo, prepareBTFInfo } from './check_btf.ts';
+import { InsnAux, VerifierEnv } from './env.ts';
+import { checkAndResolveInsns } from './insns.ts';
+import { BPF_LOG_STATS } from './log_levels.ts';
+import { addSubprogs, checkSubprogs, isGlobalSubprog, sortSubprogsTopologically } from './subprogs.ts';
+import type { Admission, ProgramLoad, Verdict, VerifiedProgram, VerifierEnvironment } from './types.ts';
+
+/** Most instructions that one load may process. */
+export const BPF_COMPLEXITY_LIMIT_INSNS = 1_000_000;
+
+const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
+
+/**
+ * Verifies one load.
+ * @returns a verdict: `errno` 0 with the program ready to run, or the kernel's error number; the log either way.
+ * @example
+ * const verdict = verify(load, environment);
+ * if (verdict.errno === 0) run(verdict.program!);
+ */
+export function verify(load: ProgramLoad, environment: VerifierEnvironment): Verdict {
+  const start = environment.now();
+  const env = new VerifierEnv(load, environment);
+  const logError = env.log.check();
+  if (logError !== 0) return verdict(env, logError, false);
+  const admitted = admit(env);
+  if (admitted !== 0) return verdict(env, admitted, true);
+  const checked = check(env);
+  writeStatistics(env, environment.now() - start);
+  return verdict(env, checked, true);
+}
+
+/** Everything before the program itself is looked at: digest, descriptors, signature, LSM. */
+function admit(env: VerifierEnv): number {
+  const { insns, load } = env;
+  if (insns.count === 0 || insns.code[insns.count - 1] === LD_IMM64) {
+    env.log.write('invalid bpf_ld_imm64 insn\n');
+    return -EINVAL;
+  }
+  if (load.signature !== undefined || load.fdArray.count > 0) {
+    env.log.write('bpftwin: not supported yet: signatures and continuous fd_array\n');
+    return -ENOTSUPP;
+  }
+  return env.ext.onProgramLoad(admissionOf(env));
+}
+
+function admissionOf(env: VerifierEnv): Admission {
+  return { verdict: 0, keyringType: 0, keyringSerial: 0, digest: env.signed ? env.digest : undefined, boundMaps: env.usedMaps };
+}
+
+/** The phases over the program; 0 or `-errno` of the first that refuses. */
+function check(env: VerifierEnv): number {
+  env.aux = new InsnAux(env.insns.count);
+  const phases = [
+    prepareBTFInfo, checkCoreRelo, addSubprogs, checkSubprogs, checkBTFInfo, checkAndResolveInsns, checkCFG, computePostorder,
+    sortSubprogsTopologically,
+  ];
+  for (const phase of phases) {
+    const error = phase(env);
+    if (error < 0) return error;
+  }
+  return 0;
+}
+
+function writeStatistics(env: VerifierEnv, microseconds: number): void {
+  const { log } = env;
+  log.about('statistic', -1);
+  if ((log.level & BPF_LOG_STATS) !== 0) {
+    log.write(`verification time ${microseconds} usec\n`);
+    log.write(`stack depth max ${env.maxStackDepth}\n`);
+    for (let i = 0; i < env.subprogCount - env.hiddenSubprogCount; i++) {
+      const sub = env.subprogs[i]!;
+      const name = sub.name === undefined || sub.name === '' ? '<unknown>' : sub.name;
+      const kind = i === 0 ? 'main' : isGlobalSubprog(env, i) ? 'global' : 'static';
+      log.write(`subprog ${i} (${name}) ${kind} insns_self ${sub.insnsSelf} insns_total ${sub.insnsTotal} stack ${sub.stackDepth}\n`);
+    }
+  }
+  log.write(
+    `processed ${env.insnProcessed} insns (limit ${BPF_COMPLEXITY_LIMIT_INSNS}) max_states_per_insn ${env.maxStatesPerInsn} ` +
+      `total_states ${env.totalStates} peak_states ${env.peakStates} mark_read ${env.longestMarkReadWalk}\n`,
+  );
+}
+
+function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict {
+  const [logError, logTrueSize] = logIsOpen ? env.log.finalize() : [0, 0];
+  const error = logError !== 0 ? logError : result;
+  return {
+    errno: -error,
+    log: logIsOpen ? env.log.render() : '',
+    logTrueSize,
+    stats: {
+      instructionsProcessed: env.insnProcessed, totalStates: env.totalStates, peakStates: env.peakStates,
+      maxStatesPerInstruction: env.maxStatesPerInsn, markRead: env.longestMarkReadWalk,
+    },
+    admission: admissionOf(env),
+    program: error === 0 ? verifiedProgram(env) : undefined,
+  };
+}
+
+function verifiedProgram(env: VerifierEnv): VerifiedProgram {
+  const { insns } = env;
+  for (let i = 0; i < insns.count; i++) {
+    if (insns.code[i] === LD_IMM64 && insns.src[i] !== BPF_PSEUDO_FUNC) insns.src[i] = 0;
+  }
+  return {
+    instructions: insns.encode(),
+    tag: env.digest.slice(0, 8),
+    digest: env.digest,
+    usedMaps: env.usedMaps,
+    usedBTFs: env.usedBTFs,
+    subprograms: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.start),
+    stackDepths: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.stackDepth),
+    btf: env.btf,
+    maxCtxOffset: env.maxCtxOffset,
+    verifiedInstructions: env.insnProcessed,
+    fullyVerified: false,
+  };
+}
