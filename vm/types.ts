@@ -30,6 +30,8 @@ export interface HelperCall {
   u32(n: number): number;
   /** Argument `n` as a JS number, signed; exact up to 2^53. */
   s64(n: number): number;
+  /** Offset of argument `n` (6…12) of a kfunc, 8 bytes on the caller's frame. */
+  stackArgument(n: number): number;
   /**
    * Calls a function of the running program (a callback whose address the program passed). Arguments 1…5 are read from
    * `callbackArguments` (int32 pairs, argument n at `2n - 2`), the result is left in `callbackResult`. Where the callback faults,
@@ -43,7 +45,7 @@ export interface HelperCall {
   /** Charges `count` instructions to the budget, for helpers that loop by themselves. Does not return where it is exhausted. */
   charge(count: number): void;
   /** Ends the run with a fault at this instruction. Does not return. */
-  fault(kind: FaultKind, address?: number): never;
+  fault(kind: FaultKind, addressLo?: number, addressHi?: number): never;
   /**
    * `bpf_throw`: ends all frames. The run's result is what the exception callback gives for the cookie (or the cookie itself
    * where the program has none). Does not return.
@@ -98,8 +100,6 @@ export interface Program {
 export type FaultKind =
   /** An address outside the memory, or in checked mode outside every live allocation. */
   | 'memory'
-  /** A write to memory that may only be read. */
-  | 'read-only'
   /** A misaligned atomic access. */
   | 'alignment'
   /** More than 8 frames. */

@@ -1,0 +1,342 @@
+/**
+ * @module vm/run
+ * The state of one run: registers, frames, budget, the fault that ended it; and what helpers see of it. Owns the rules that both
+ * engines share (what checked mode allows, frames, callbacks, the budget); does not execute instructions.
+ *
+ * Stack: a run has nine blocks of {@link FRAME_STRIDE} bytes in linear memory, one per frame and one in front of them: 64 bytes that
+ * belong to nobody, 512 bytes of stack that end at `r10`, 64 bytes for outgoing arguments 6 to 12.
+ */
+import { KERNEL_HI, type AddressSpace } from './address-space.ts';
+import { InternalError } from '../isa/errors.ts';
+import { MAX_FRAMES, PreparedProgram, REGISTER_WORDS, STRIDE } from './program.ts';
+import {
+  codeIndex, type Fault, type FaultKind, type HelperCall, type HelperFunction, type MachineOptions, type Program, type RegisterFile,
+} from './types.ts';
+
+export const FRAME_STRIDE: number = 640;
+/** From the start of a block to its `r10`. */
+export const FRAME_TOP: number = 576;
+const STACK_BYTES = FRAME_STRIDE * (MAX_FRAMES + 1);
+/** Instructions are charged in words of the dense form: four an instruction. This many words are handed out at a time. */
+const CHUNK = 1 << 28;
+/** Page zero and its neighbours: never allocated, so that a null pointer plus an offset faults. */
+const LOWEST = 65536;
+/** MAX_TAIL_CALL_CNT of include/linux/bpf.h. */
+const MAX_TAIL_CALLS = 33;
+
+/** Unwinds through helpers where a run is over. Never seen outside the machine. */
+export class Unwind extends Error {}
+const FAULTED = new Unwind('the run has faulted');
+const THROWN = new Unwind('the program has thrown');
+
+/** Executes a function of a program on a run: from dense instruction `dense` to the exit of this frame. False after a fault. */
+export type Enter = (run: Run, program: PreparedProgram, dense: number) => boolean;
+
+export class Run implements HelperCall {
+  readonly registers: RegisterFile = new Int32Array(REGISTER_WORDS);
+  readonly space: AddressSpace;
+  readonly options: MachineOptions;
+  readonly helpers: readonly (HelperFunction | undefined)[];
+  readonly callbackArguments: Int32Array = new Int32Array(10);
+  readonly callbackResult: Int32Array = new Int32Array(2);
+  /** Offset of the first block of the stack. */
+  readonly stack: number;
+  program: PreparedProgram;
+  context: unknown = undefined;
+  /** Image of the current program for the run's access mode, and the one being executed (it or the stepping image). */
+  image: Int32Array;
+  code: Int32Array;
+  checked: boolean = false;
+  /** True where every instruction takes the stepping prefix from the start: tracing and coverage. */
+  observed: boolean = false;
+  /** Word index of the instruction that calls a helper or faults. */
+  at: number = 0;
+  /** Budget that is left, in words: handed out, and behind it. */
+  left: number = 0;
+  reserve: number = 0;
+  depth: number = 0;
+  tailCalls: number = 0;
+  /** Saved registers and return places by frame depth. */
+  readonly saved: Int32Array = new Int32Array(REGISTER_WORDS * (MAX_FRAMES + 1));
+  readonly returns: Int32Array = new Int32Array(MAX_FRAMES + 1);
+  readonly callers: PreparedProgram[];
+  /** What `may_goto` has left, by frame (BPF_MAX_LOOPS at entry). */
+  readonly goes: Int32Array = new Int32Array(MAX_FRAMES + 1);
+  /** Stack bytes of each live frame. */
+  readonly frameBytes: Int32Array = new Int32Array(MAX_FRAMES + 1);
+  /** First byte and the byte behind the last of the region that the last slow check found. */
+  readonly bounds: Int32Array = new Int32Array(2);
+  fault_: Fault | undefined = undefined;
+  thrownLo: number = 0;
+  thrownHi: number = 0;
+  trace: ((program: Program, pc: number, registers: RegisterFile) => void) | undefined = undefined;
+  coverage: Uint32Array | undefined = undefined;
+  coverageOf: PreparedProgram | undefined = undefined;
+  enter: Enter;
+
+  constructor(options: MachineOptions, program: PreparedProgram, enter: Enter) {
+    this.options = options;
+    this.space = options.space;
+    this.helpers = options.helpers;
+    this.program = program;
+    this.image = program.fast;
+    this.code = program.fast;
+    this.callers = Array.from({ length: MAX_FRAMES + 1 }, () => program);
+    this.enter = enter;
+    this.stack = options.space.alloc(STACK_BYTES, 'program stack', 64);
+  }
+
+  /** Prepares the state for the entry of `program`. Budget in instructions. */
+  begin(program: PreparedProgram, checked: boolean, budget: number): void {
+    this.depth = 0;
+    this.tailCalls = 0;
+    this.fault_ = undefined;
+    this.checked = checked;
+    this.observed = this.trace !== undefined || this.coverage !== undefined;
+    this.reserve = budget * STRIDE;
+    this.left = 0;
+    this.left = this.refill(0);
+    this.switchTo(program);
+    this.clearRegisters();
+    this.setFrame(0, program.stackAt(0));
+  }
+
+  /** Instructions of `budget` that are used up. */
+  used(budget: number): number {
+    return budget - (this.reserve + this.left) / STRIDE;
+  }
+
+  switchTo(program: PreparedProgram): void {
+    this.program = program;
+    this.image = this.checked ? program.checked : program.fast;
+    this.code = this.observed ? program.step : this.image;
+  }
+
+  clearRegisters(): void {
+    this.registers.fill(0);
+  }
+
+  /** Points `r10` at the frame of `depth`. */
+  setFrame(depth: number, bytes: number): void {
+    this.frameBytes[depth] = bytes;
+    this.registers[20] = this.stack + FRAME_STRIDE * (depth + 1) + FRAME_TOP;
+    this.registers[21] = KERNEL_HI;
+  }
+
+  /** Offset where the stack of the current frame ends; its outgoing arguments begin there. */
+  frameTop(): number {
+    return this.stack + FRAME_STRIDE * (this.depth + 1) + FRAME_TOP;
+  }
+
+  /** The program that a tail call leads to, `undefined` where it falls through: no such entry, or 33 are done. */
+  tailCallTarget(): PreparedProgram | undefined {
+    if (this.options.tailCall === undefined || this.tailCalls >= MAX_TAIL_CALLS) return undefined;
+    const next = this.options.tailCall(this, this.registers[4]!, this.registers[6]! >>> 0);
+    if (next === undefined) return undefined;
+    if (!(next instanceof PreparedProgram)) throw new InternalError('tail call to a program of another machine');
+    this.tailCalls++;
+    return next;
+  }
+
+  /** Makes `next` the program of the current frame: only r1 (the context) and the frame survive. */
+  enterTailCall(next: PreparedProgram): void {
+    const lo = this.registers[2]!;
+    const hi = this.registers[3]!;
+    this.switchTo(next);
+    this.clearRegisters();
+    this.registers[2] = lo;
+    this.registers[3] = hi;
+    this.setFrame(this.depth, next.stackAt(0));
+    this.goes[this.depth] = 0x800000;
+  }
+
+  /** LD_ABS and LD_IND: the value, or -1 outside the packet. */
+  loadPacket(offset: number, size: number): number {
+    return this.options.loadPacket === undefined ? -1 : this.options.loadPacket(this, offset, size);
+  }
+
+  /** Moves budget from the reserve: gives the new number of words at hand. */
+  refill(left: number): number {
+    const take = Math.min(this.reserve, CHUNK);
+    if (left > CHUNK || take <= 0) return left;
+    this.reserve -= take;
+    return left + take;
+  }
+
+  /** The stepping image, once a straight run of the program might overdraw the budget. */
+  stepping(): Int32Array {
+    return this.program.step;
+  }
+
+  /** What the stepping prefix does beside counting. */
+  observe(at: number): void {
+    const pc = this.program.pcOf[at / STRIDE]!;
+    if (this.coverage !== undefined && this.program === this.coverageOf) this.coverage[pc]!++;
+    if (this.trace !== undefined) this.trace(this.program, pc, this.registers);
+  }
+
+  // Accesses
+
+  /**
+   * Checked mode: may `size` bytes at the 64-bit sum of the pair and `off` be accessed? Leaves the region in {@link bounds}.
+   * A region of the stack is one live frame's stack.
+   */
+  allow(lo: number, hi: number, off: number, size: number, write: boolean): boolean {
+    const at = (lo + off) | 0;
+    const carry = off >= 0 ? (at >>> 0 < lo >>> 0 ? 1 : 0) : at >>> 0 > lo >>> 0 ? -1 : 0;
+    const high = (hi + carry) | 0;
+    if (high === KERNEL_HI && at >= LOWEST) {
+      const inStack = at - this.stack;
+      if (inStack >= 0 && inStack < STACK_BYTES) {
+        const frame = Math.floor(inStack / FRAME_STRIDE) - 1;
+        const top = this.stack + FRAME_STRIDE * (frame + 1) + FRAME_TOP;
+        if (frame >= 0 && frame <= this.depth && at >= top - this.frameBytes[frame]! && at + size <= top) {
+          this.bounds[0] = top - this.frameBytes[frame]!;
+          this.bounds[1] = top;
+          return true;
+        }
+      } else if (this.space.findLive(at, size, this.bounds)) return true;
+    }
+    this.bounds[0] = 0;
+    this.bounds[1] = 0;
+    this.memoryFault(lo, hi, off, size, write);
+    return false;
+  }
+
+  /** Offset of an access through a 32-bit arena pointer, -1 where it is outside the arena or on a page that is not there. */
+  arenaOffset(lo: number, off: number, size: number): number {
+    const arena = this.program.image.arena;
+    if (arena === undefined) return -1;
+    const at = (lo + off - arena.userLo) >>> 0;
+    if (at + size > arena.size) return -1;
+    if (arena.present[at >>> 12] !== 1 || arena.present[(at + size - 1) >>> 12] !== 1) return -1;
+    return arena.offset + at;
+  }
+
+  /** Records a memory fault; the engine fills in the place through {@link at}. */
+  memoryFault(lo: number, hi: number, off: number, size: number, write: boolean): void {
+    const at = (lo + off) | 0;
+    const carry = off >= 0 ? (at >>> 0 < lo >>> 0 ? 1 : 0) : at >>> 0 > lo >>> 0 ? -1 : 0;
+    this.fault_ = this.describe('memory', at, (hi + carry) | 0, size, write);
+  }
+
+  /** Records a fault that concerns no address. */
+  setFault(kind: FaultKind): void {
+    this.fault_ = this.describe(kind, 0, 0, 0, false);
+  }
+
+  /** Completes a recorded fault with the instruction at word `at`. Both engines call it once, before they give up. */
+  locate(at: number): void {
+    this.at = at;
+    const dense = at / STRIDE;
+    const { program } = this;
+    const pc = dense < program.denseCount ? program.pcOf[dense]! : program.fast[at + 3]!;
+    if (this.fault_ === undefined) this.setFault('bad-instruction');
+    const fault = this.fault_!;
+    this.fault_ = { ...fault, pc, program: program.image.name, message: faultMessage(fault, program.image.name, pc) };
+  }
+
+  describe(kind: FaultKind, addressLo: number, addressHi: number, size: number, write: boolean): Fault {
+    let nearest: Fault['nearest'];
+    if (kind === 'memory' && addressHi === KERNEL_HI) {
+      const found = this.space.nearest(addressLo >>> 0);
+      if (found !== undefined) nearest = { label: found.allocation.label, size: found.allocation.size, distance: found.distance };
+    }
+    return { kind, pc: 0, program: '', addressLo, addressHi, size, write, nearest, message: '' };
+  }
+
+  // HelperCall
+
+  get pc(): number {
+    return this.program.pcOf[this.at / STRIDE]!;
+  }
+
+  setResult(value: number): void {
+    this.registers[0] = value;
+    this.registers[1] = value < 0 ? -1 : 0;
+  }
+
+  setPointer(offset: number): void {
+    this.registers[0] = offset;
+    this.registers[1] = offset === 0 ? 0 : KERNEL_HI;
+  }
+
+  u32(n: number): number {
+    return this.registers[2 * n]! >>> 0;
+  }
+
+  s64(n: number): number {
+    return this.registers[2 * n + 1]! * 4294967296 + (this.registers[2 * n]! >>> 0);
+  }
+
+  stackArgument(n: number): number {
+    return this.stack + FRAME_STRIDE * (this.depth + 1) + FRAME_TOP + (n - 6) * 8;
+  }
+
+  callback(addressLo: number): void {
+    const { program, at, depth, registers } = this;
+    const pc = codeIndex(addressLo);
+    const dense = pc >= 0 && pc < program.instructionCount ? program.denseOf[pc]! : -1;
+    if (dense < 0) this.fault('bad-target');
+    if (depth + 1 >= MAX_FRAMES) this.fault('call-depth');
+    const base = REGISTER_WORDS * depth;
+    for (let word = 0; word < REGISTER_WORDS; word++) this.saved[base + word] = registers[word]!;
+    this.clearRegisters();
+    for (let word = 0; word < 10; word++) registers[2 + word] = this.callbackArguments[word]!;
+    this.depth = depth + 1;
+    this.setFrame(depth + 1, program.stackAt(pc));
+    const finished = this.enter(this, program, dense);
+    if (!finished) throw FAULTED;
+    this.callbackResult[0] = registers[0]!;
+    this.callbackResult[1] = registers[1]!;
+    this.depth = depth;
+    this.at = at;
+    if (this.program !== program) this.switchTo(program);
+    for (let word = 0; word < REGISTER_WORDS; word++) registers[word] = this.saved[base + word]!;
+  }
+
+  charge(count: number): void {
+    this.left -= count * STRIDE;
+    while (this.left < 0 && this.reserve > 0) this.left = this.refill(this.left);
+    if (this.left >= 0) return;
+    this.left = 0;
+    this.fault('budget');
+  }
+
+  fault(kind: FaultKind, addressLo: number = 0, addressHi: number = 0): never {
+    this.fault_ = this.describe(kind, addressLo, addressHi, 0, false);
+    this.locate(this.at);
+    throw FAULTED;
+  }
+
+  /** Records a fault at the entry of the run, where nothing has been executed. */
+  refuse(kind: FaultKind): void {
+    this.setFault(kind);
+    this.locate(0);
+  }
+
+  throwException(cookieLo: number, cookieHi: number): never {
+    this.thrownLo = cookieLo;
+    this.thrownHi = cookieHi;
+    throw THROWN;
+  }
+}
+
+/** True for the unwinding of a program's own exception, false for that of a fault. */
+export function isThrown(unwind: Unwind): boolean {
+  return unwind === THROWN;
+}
+
+function hex32(value: number): string {
+  return (value >>> 0).toString(16).padStart(8, '0');
+}
+
+function faultMessage(fault: Fault, program: string, pc: number): string {
+  const place = `instruction ${pc} of ${program}`;
+  if (fault.kind !== 'memory') return `${fault.kind} at ${place}`;
+  const access = `${fault.write ? 'write' : 'read'} of ${fault.size} bytes at 0x${hex32(fault.addressHi)}${hex32(fault.addressLo)}`;
+  if (fault.nearest === undefined) return `${access} by ${place}: no allocation near`;
+  const { label, size, distance } = fault.nearest;
+  const where = distance === 0 ? 'inside' : distance > 0 ? `${distance} bytes behind the end of` : `${-distance} bytes before`;
+  return `${access} by ${place}: ${where} ${label} (${size} bytes)`;
+}
