@@ -8,6 +8,7 @@
  * looked at one is recorded, and so is every instruction that never ran. Instruction semantics: RFC 9669, for the part that a
  * loader can use (no calls between its own functions, no atomics).
  */
+import { sha256 } from '../crypto/digest.ts';
 import { decodeInstruction, type Instruction } from '../isa/decode.ts';
 import * as U from '../isa/uapi.ts';
 import { LD_IMM64 } from '../isa/instructions.ts';
@@ -21,6 +22,9 @@ const STACK_SIZE = 512;
 /** The process's copies of the data sections, one every 16 MiB. */
 const DATA_BASE = 0x4000_0000_0000n;
 const DATA_STRIDE = 0x100_0000n;
+
+/** `struct bpf_map` of the loader's map: the check of older loaders reads its hash and whether it is exclusive. */
+const MAP_BASE = 0x5000_0000_0000n;
 
 /** File descriptors, type ids and addresses that answers are made of. */
 export const FIRST_FD = 0x100000;
@@ -140,6 +144,7 @@ class DryMachine implements DryMemory {
       this.#blob,
       region(CTX_BASE, this.#context(), true, 1),
       region(STACK_TOP - BigInt(STACK_SIZE), new Uint8Array(STACK_SIZE), true, 0),
+      region(MAP_BASE, this.#bpfMap(), false, 1),
       ...maps.flatMap((map, i) => (map.data === undefined ? [] : [region(DATA_BASE + BigInt(i) * DATA_STRIDE, map.data.initialValue, false, 1)])),
     ];
     this.#executed = new Uint8Array(skeleton.instructions.length / 8);
@@ -173,6 +178,14 @@ class DryMachine implements DryMemory {
       if (map.data !== undefined) view.setBigUint64(mapDescOffset(i) + 8, DATA_BASE + BigInt(i) * DATA_STRIDE, true);
     }
     return context;
+  }
+
+  /** The beginning of `struct bpf_map` as those kernels have it: `u8 sha[32]`, then `u32 excl`. */
+  #bpfMap(): Uint8Array {
+    const bytes = new Uint8Array(40);
+    bytes.set(sha256(this.#skeleton.metadata));
+    bytes[32] = this.#skeleton.signature === undefined ? 0 : 1;
+    return bytes;
   }
 
   #loop(): bigint {
@@ -218,8 +231,7 @@ class DryMachine implements DryMemory {
     const high = decodeInstruction(this.#skeleton.instructions, at).imm;
     this.#executed[this.#pc + 1] = 1;
     if (insn.src === U.BPF_PSEUDO_MAP_IDX_VALUE && insn.imm === 0) this.#set(insn.dst, BLOB_BASE + BigInt(high >>> 0), false);
-    // The address of struct bpf_map, which the check of older loaders reads: its words are answers from the kernel.
-    else if (insn.src === U.BPF_PSEUDO_MAP_IDX && insn.imm === 0) this.#set(insn.dst, 0n, true);
+    else if (insn.src === U.BPF_PSEUDO_MAP_IDX && insn.imm === 0) this.#set(insn.dst, MAP_BASE, false);
     else if (insn.src === 0) this.#set(insn.dst, (BigInt(high >>> 0) << 32n) | BigInt(insn.imm >>> 0), false);
     else throw new Stop(`a 16-byte load of kind ${insn.src}`);
     return 2;
@@ -254,10 +266,7 @@ class DryMachine implements DryMemory {
   #load(insn: Instruction): number {
     const mode = insn.code & 0xe0;
     if (mode !== U.BPF_MEM) throw new Stop('a load other than a plain one');
-    const base = this.#register(insn.src);
-    const size = accessSize(insn.code);
-    // struct bpf_map is not here; the comparison with the baked hash is taken to succeed at the jump.
-    const value = base.foreign && base.bits === 0n ? { bits: 0n, foreign: true } : this.#read(base.bits + BigInt(insn.off), size);
+    const value = this.#read(this.#register(insn.src).bits + BigInt(insn.off), accessSize(insn.code));
     this.#set(insn.dst, value.bits, value.foreign);
     return 1;
   }
@@ -298,14 +307,9 @@ class DryMachine implements DryMemory {
     if (operation === U.BPF_CALL) return this.#call(insn);
     const left = this.#register(insn.dst);
     const right = this.#operand(insn);
-    const taken = !this.#isHashComparison(insn) && compare(operation, left.bits, right.bits, Number(width));
+    const taken = compare(operation, left.bits, right.bits, Number(width));
     if (left.foreign || right.foreign) this.#conditions.push({ at: this.#pc, taken });
     return taken ? 1 + insn.off : 1;
-  }
-
-  /** `if r2 != r3 goto cleanup` of the in-loader check: the kernel's hash is not known here, so it is taken to agree. */
-  #isHashComparison(insn: Instruction): boolean {
-    return insn.code === (U.BPF_JMP | U.BPF_JNE | U.BPF_X) && this.#register(insn.dst).foreign && insn.off < 0;
   }
 
   #call(insn: Instruction): number {

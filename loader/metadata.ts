@@ -217,7 +217,7 @@ class MetadataDecoder {
       explained,
       unexplained,
       coverage: coverage(run, this.#skeleton.instructions),
-      stopped: run.stopped,
+      stopped: run.stopped ?? (run.retval === 0n ? undefined : `the loader returns ${BigInt.asIntN(32, run.retval ?? 0n)} without any call having failed`),
       run,
     };
   }
@@ -362,7 +362,7 @@ class MetadataDecoder {
   #placeInContext(run: DryRun): void {
     const { maps, programs } = this.#skeleton;
     const context = viewOf(run.context);
-    const finished = run.stopped === undefined;
+    const finished = run.stopped === undefined && run.retval === 0n;
     for (const [index, { name }] of maps.entries()) {
       const map = finished ? this.#mapOf(context.getInt32(mapDescOffset(index), true)) : undefined;
       if (map === undefined) continue;
