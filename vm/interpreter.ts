@@ -7,9 +7,9 @@
  * The budget costs nothing per instruction: between two taken jumps instructions are consecutive, so a taken jump charges the
  * distance. Once a straight run might overdraw, execution goes on in the stepping image, which counts one by one.
  */
+import { bswap32, divS64, divU64, modS64, modU64 } from '../isa/int64.ts';
 import { executeAtomic } from './atomics.ts';
 import { KERNEL_HI } from './address-space.ts';
-import { divideSigned, divideUnsigned, quotient, swap32 } from './int64.ts';
 import { MAX_FRAMES, REGISTER_WORDS, type PreparedProgram } from './program.ts';
 import { FRAME_STRIDE, type Run } from './run.ts';
 import { codeIndex, CODE_HI } from './types.ts';
@@ -105,11 +105,11 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         break straight;
       }
       case 13: { // div64k
-        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; if ((bl | bh) === 0) r[d] = r[d + 1] = 0; else { divideUnsigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[0]!; r[d + 1] = quotient[1]!; }
+        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; divU64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 14: { // div64x
-        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; if ((bl | bh) === 0) r[d] = r[d + 1] = 0; else { divideUnsigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[0]!; r[d + 1] = quotient[1]!; }
+        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; divU64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 15: { // div32k
@@ -121,11 +121,11 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         break straight;
       }
       case 17: { // sdiv64k
-        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; if ((bl | bh) === 0) r[d] = r[d + 1] = 0; else { divideSigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[0]!; r[d + 1] = quotient[1]!; }
+        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; divS64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 18: { // sdiv64x
-        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; if ((bl | bh) === 0) r[d] = r[d + 1] = 0; else { divideSigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[0]!; r[d + 1] = quotient[1]!; }
+        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; divS64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 19: { // sdiv32k
@@ -137,11 +137,11 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         break straight;
       }
       case 21: { // mod64k
-        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; if ((bl | bh) !== 0) { divideUnsigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[2]!; r[d + 1] = quotient[3]!; }
+        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; modU64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 22: { // mod64x
-        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; if ((bl | bh) !== 0) { divideUnsigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[2]!; r[d + 1] = quotient[3]!; }
+        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; modU64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 23: { // mod32k
@@ -153,11 +153,11 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         break straight;
       }
       case 25: { // smod64k
-        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; if ((bl | bh) !== 0) { divideSigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[2]!; r[d + 1] = quotient[3]!; }
+        const d = code[pc + 1]!; const bl = code[pc + 3]!, bh = bl >> 31; modS64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 26: { // smod64x
-        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; if ((bl | bh) !== 0) { divideSigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[2]!; r[d + 1] = quotient[3]!; }
+        const d = code[pc + 1]!; const s = code[pc + 2]!; const bl = r[s]!, bh = r[s + 1]!; modS64(r, d, r[d]!, r[d + 1]!, bl, bh);
         break straight;
       }
       case 27: { // smod32k
@@ -328,11 +328,11 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         break straight;
       }
       case 68: { // bswap32
-        const d = code[pc + 1]!; r[d] = swap32(r[d]!); r[d + 1] = 0;
+        const d = code[pc + 1]!; r[d] = bswap32(r[d]!); r[d + 1] = 0;
         break straight;
       }
       case 69: { // bswap64
-        const d = code[pc + 1]!; const lo = r[d]!; r[d] = swap32(r[d + 1]!); r[d + 1] = swap32(lo);
+        const d = code[pc + 1]!; const lo = r[d]!; r[d] = bswap32(r[d + 1]!); r[d + 1] = bswap32(lo);
         break straight;
       }
       case 70: { // zext16

@@ -13,9 +13,6 @@ const CONDITIONS = ['jeq', 'jgt', 'jge', 'jset', 'jne', 'jsgt', 'jsge', 'jlt', '
 const WIDTHS = ['8', '16', '32', '64'] as const;
 const SIGNED_WIDTHS = ['s8', 's16', 's32'] as const;
 
-export type BinaryName = (typeof BINARY)[number];
-export type ConditionName = (typeof CONDITIONS)[number];
-
 /** Names by number. The order is part of the generated interpreter: a change means generating it anew. */
 export const OPS: readonly string[] = [
   // 0: the prefix of the stepping image (exact budget, trace, coverage)
@@ -41,13 +38,3 @@ export function op(name: string): number {
   if (number === undefined) throw new RangeError(`no operation ${name}`);
   return number;
 }
-
-/** By the upper four bits of an ALU opcode; `undefined` for neg (8), byte swaps (13) and what is none. */
-export const ALU_NAMES: readonly (BinaryName | undefined)[] = [
-  'add', 'sub', 'mul', 'div', 'or', 'and', 'lsh', 'rsh', undefined, 'mod', 'xor', 'mov', 'arsh', undefined, undefined, undefined,
-];
-
-/** By the upper four bits of a jump opcode; `undefined` for ja (0), call (8), exit (9) and what is none. */
-export const JUMP_NAMES: readonly (ConditionName | undefined)[] = [
-  undefined, 'jeq', 'jgt', 'jge', 'jset', 'jne', 'jsgt', 'jsge', undefined, undefined, 'jlt', 'jle', 'jslt', 'jsle', undefined, undefined,
-];

@@ -4,8 +4,11 @@
  * Owns decoding for execution; does not judge a program (the verifier does): what no engine knows becomes an operation that
  * faults when it is reached. Internal opcodes: include/linux/filter.h (BPF_PROBE_MEM, BPF_TAIL_CALL, BPF_NOSPEC…).
  */
+import { decodeInstruction, INSTRUCTION_SIZE, type Instruction } from '../isa/decode.ts';
 import { InputError } from '../isa/errors.ts';
-import { ALU_NAMES, JUMP_NAMES, op } from './ops.ts';
+import { BPF_REG_PARAMS, INSTRUCTIONS, LD_IMM64, specOf, type InstructionSpec } from '../isa/instructions.ts';
+import { BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
+import { op } from './ops.ts';
 import { CODE_HI, codeAddress, type Program, type ProgramImage } from './types.ts';
 
 /** Words of one dense instruction: operation, destination, source or target, immediate or offset. */
@@ -17,9 +20,6 @@ export const REGISTER_WORDS: number = REGISTERS * 2;
 export const MAX_FRAMES: number = 8;
 export const MAX_STACK: number = 512;
 
-const WIDTH_BY_SIZE = ['32', '16', '8', '64'] as const;
-const BYTES_BY_SIZE = [4, 2, 1, 8] as const;
-const REG_PARAMS = 11;
 
 /** One atomic instruction, by index in {@link PreparedProgram.atomics}. */
 export interface Atomic {
@@ -132,6 +132,50 @@ export class PreparedProgram implements Program {
   }
 }
 
+/** By row of the instruction table: the operation that executes it. */
+const OP_OF_SPEC: Int16Array = Int16Array.from(INSTRUCTIONS, (spec) => op(operationName(spec)));
+
+/** Name of the operation for a row of the table. */
+function operationName(spec: InstructionSpec): string {
+  const { kind, operation, width, source } = spec;
+  const access = spec.name.startsWith('probe_') ? 'p' : spec.name.startsWith('arena_') ? 'a' : 'f';
+  switch (kind) {
+    case 'alu': return `${operation}${width}${source}`;
+    case 'mov': return operation === 'mov' ? `mov${width}${source}` : `${operation.replace('movsx', 'movs')}_${width}`;
+    case 'neg': return `neg${width}`;
+    case 'end': return operation === 'be' ? `bswap${width}` : width === 16 ? 'zext16' : width === 32 ? 'mov32x' : 'nop';
+    case 'swap': return `bswap${width}`;
+    // The kernel's verifier makes a plain 32-bit move of a cast to the kernel's address space (fixups.c).
+    case 'cast': return spec.name === 'cast_to_user' ? 'castuser' : 'mov32x';
+    case 'percpu': return 'percpu';
+    case 'load': return `ld${spec.signed ? 's' : ''}${width}${access}`;
+    case 'store': return `st${width}x${access}`;
+    case 'storeImmediate': return `st${width}k${access}`;
+    case 'atomic': case 'loadAcquire': case 'storeRelease': return 'atomic';
+    case 'packet': return operation === 'ld_abs' ? 'ldabs' : 'ldind';
+    case 'immediate64': return 'lddw';
+    case 'jump': return `${operation}${width}${source}`;
+    case 'goto': return 'ja';
+    case 'gotoIndirect': return 'gotox';
+    case 'mayGoto': return 'maygoto';
+    case 'call': return spec.src === 0 ? 'helper' : spec.src === 1 ? 'call' : 'kfunc';
+    case 'exit': return 'exit';
+    case 'nospec': return 'nop';
+    case 'internalCall': return 'tailcall';
+  }
+}
+
+const BAD = op('bad');
+const BAD_TARGET = op('badtarget');
+const NOP = op('nop');
+const TAIL_CALL = op('tailcall');
+const CALL_X = op('callx');
+const LDARG = op('ldarg');
+const STARG_K = op('stargk');
+const STARG_X = op('stargx');
+const CODE_CALL_X = 0x8d;
+const HELPER_TAIL_CALL = 12;
+
 /** One pass over the bytes. */
 class Decoder {
   readonly pcOf: Int32Array;
@@ -140,46 +184,35 @@ class Decoder {
   readonly atomics: Atomic[] = [];
   readonly functions: Set<number> = new Set([0]);
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #count: number;
-  readonly #words: number[] = [];
+  readonly #main: Int32Array;
   /** Instruction to blame, by entry behind the end. */
   readonly #tail: number[] = [];
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#count = bytes.length / 8;
+    this.#count = bytes.length / INSTRUCTION_SIZE;
     this.denseOf = new Int32Array(this.#count + 1).fill(-1);
     let dense = 0;
     for (let pc = 0; pc < this.#count; pc++) {
       this.denseOf[pc] = dense++;
-      if (bytes[pc * 8] === 0x18 && pc + 1 < this.#count) pc++;
+      if (bytes[pc * INSTRUCTION_SIZE] === LD_IMM64 && pc + 1 < this.#count) pc++;
     }
     this.denseCount = dense;
     this.denseOf[this.#count] = dense;
     this.pcOf = new Int32Array(dense);
     for (let pc = 0; pc < this.#count; pc++) if (this.denseOf[pc]! >= 0) this.pcOf[this.denseOf[pc]!] = pc;
+    this.#main = new Int32Array(dense * STRIDE);
   }
 
   /** The dense words. Entries behind the last instruction fault: control ran off the end, or a jump had no valid target. */
   code(): Int32Array {
-    const main = new Int32Array(this.denseCount * STRIDE);
-    for (let dense = 0; dense < this.denseCount; dense++) {
-      this.#words.length = 0;
-      this.#decode(this.pcOf[dense]!);
-      main.set(this.#words, dense * STRIDE);
-    }
+    for (let dense = 0; dense < this.denseCount; dense++) this.#decode(dense * STRIDE, this.pcOf[dense]!);
     const code = new Int32Array((this.denseCount + 1 + this.#tail.length) * STRIDE);
-    code.set(main);
-    const bad = op('badtarget');
-    code.set([bad, 0, 0, this.#count], this.denseCount * STRIDE);
-    for (const [index, pc] of this.#tail.entries()) code.set([bad, 0, 0, pc], (this.denseCount + 1 + index) * STRIDE);
+    code.set(this.#main);
+    code.set([BAD_TARGET, 0, 0, this.#count], this.denseCount * STRIDE);
+    for (const [index, pc] of this.#tail.entries()) code.set([BAD_TARGET, 0, 0, pc], (this.denseCount + 1 + index) * STRIDE);
     return code;
-  }
-
-  #emit(name: string, second: number = 0, third: number = 0, fourth: number = 0): void {
-    this.#words.push(op(name), second, third, fourth);
   }
 
   /** Word index of a jump's target; jumps to nowhere lead to an entry behind the end that blames them. */
@@ -191,174 +224,117 @@ class Decoder {
     return (this.denseCount + this.#tail.length) * STRIDE;
   }
 
-  #decode(pc: number): void {
-    const at = pc * 8;
-    const code = this.#bytes[at]!;
-    const registers = this.#bytes[at + 1]!;
-    const dst = registers & 15;
-    const src = registers >> 4;
-    const off = this.#view.getInt16(at + 2, true);
-    const imm = this.#view.getInt32(at + 4, true);
-    if (dst >= REGISTERS || (src >= REGISTERS && usesSource(code))) {
-      this.#emit('bad');
+  #set(at: number, operation: number, second: number, third: number, fourth: number): void {
+    const main = this.#main;
+    main[at] = operation;
+    main[at + 1] = second;
+    main[at + 2] = third;
+    main[at + 3] = fourth;
+  }
+
+  #decode(at: number, pc: number): void {
+    const insn = decodeInstruction(this.#bytes, pc * INSTRUCTION_SIZE);
+    const { code, dst, src, off, imm } = insn;
+    const spec = specOf(code, dst, src, off, imm);
+    if (spec === undefined) {
+      // An indirect call is no instruction of Linux, but of RFC 9669; older compilers put the register into the immediate.
+      const holder = imm === 0 ? dst : imm;
+      if (code === CODE_CALL_X && holder >= 0 && holder < REGISTERS) this.#set(at, CALL_X, holder * 2, 0, 0);
+      else this.#set(at, BAD, 0, 0, 0);
       return;
     }
-    switch (code & 7) {
-      case 0: this.#load(pc, code, dst, src, imm); return;
-      case 1: this.#loadMemory(code, dst, src, off); return;
-      case 2: this.#storeImmediate(code, dst, off, imm); return;
-      case 3: this.#storeRegister(code, dst, src, off, imm); return;
-      case 4: this.#arithmetic(code, dst, src, off, imm, '32'); return;
-      case 7: this.#arithmetic(code, dst, src, off, imm, '64'); return;
-      case 5: this.#jump(pc, code, dst, src, off, imm, '64'); return;
-      default: this.#jump(pc, code, dst, src, off, imm, '32');
-    }
-  }
-
-  #load(pc: number, code: number, dst: number, src: number, imm: number): void {
-    if (code === 0x18) {
-      if (pc + 1 >= this.#count) this.#emit('bad');
-      else if (src === 4) {
-        const target = pc + 1 + imm;
-        this.functions.add(target);
-        this.#emit('lddw', dst * 2, codeAddress(target), CODE_HI);
-      } else this.#emit('lddw', dst * 2, imm, this.#view.getInt32(pc * 8 + 12, true));
+    if (dst >= REGISTERS || (src >= REGISTERS && spec.src === 'operand')) {
+      this.#set(at, BAD, 0, 0, 0);
       return;
     }
-    const size = BYTES_BY_SIZE[(code >> 3) & 3]!;
-    if (code >> 5 === 1 && size !== 8) this.#emit('ldabs', size, 0, imm);
-    else if (code >> 5 === 2 && size !== 8) this.#emit('ldind', size, src * 2, imm);
-    else this.#emit('bad');
+    this.#operands(at, pc, spec, insn);
   }
 
-  #loadMemory(code: number, dst: number, src: number, off: number): void {
-    const width = WIDTH_BY_SIZE[(code >> 3) & 3]!;
-    const mode = code >> 5;
-    const signed = mode === 4 || mode === 2 || mode === 6;
-    const kind = mode === 3 || mode === 4 ? 'f' : mode === 1 || mode === 2 ? 'p' : mode === 5 || mode === 6 ? 'a' : '';
-    if (kind === '' || (signed && width === '64')) this.#emit('bad');
-    else if (src === REG_PARAMS) this.#stackArgument('ldarg', off, dst * 2, 0, 1);
-    else this.#emit(`ld${signed ? 's' : ''}${width}${kind}`, dst * 2, src * 2, off);
-  }
-
-  #storeImmediate(code: number, dst: number, off: number, imm: number): void {
-    const width = WIDTH_BY_SIZE[(code >> 3) & 3]!;
-    const mode = code >> 5;
-    if (mode === 6) this.#emit('nop');
-    else if (mode !== 3 && mode !== 5) this.#emit('bad');
-    else if (dst === REG_PARAMS) this.#stackArgument('stargk', off, 0, imm, -1);
-    else this.#emit(`st${width}k${mode === 3 ? 'f' : 'a'}`, dst * 2, off, imm);
-  }
-
-  #storeRegister(code: number, dst: number, src: number, off: number, imm: number): void {
-    const width = WIDTH_BY_SIZE[(code >> 3) & 3]!;
-    const mode = code >> 5;
-    if (mode === 6 || mode === 7) {
-      const size = BYTES_BY_SIZE[(code >> 3) & 3]!;
-      if (!isAtomic(imm, size)) {
-        this.#emit('bad');
+  #operands(at: number, pc: number, spec: InstructionSpec, { dst, src, off, imm }: Instruction): void {
+    const operation = OP_OF_SPEC[spec.index]!;
+    const d = dst * 2;
+    const s = src * 2;
+    switch (spec.kind) {
+      case 'alu':
+        if (spec.source === 'k' && (spec.operation === 'lsh' || spec.operation === 'rsh' || spec.operation === 'arsh')) {
+          this.#shift(at, operation, spec, d, imm);
+          return;
+        }
+        this.#set(at, operation, d, s, imm);
         return;
-      }
-      this.atomics.push({ dst, src, off, operation: imm, size, arena: mode === 7 });
-      this.#emit('atomic', 0, 0, this.atomics.length - 1);
-    } else if (mode !== 3 && mode !== 5) this.#emit('bad');
-    else if (dst === REG_PARAMS) this.#stackArgument('stargx', off, 0, src * 2, -1);
-    else this.#emit(`st${width}x${mode === 3 ? 'f' : 'a'}`, dst * 2, src * 2, off);
+      case 'end':
+        this.#set(at, operation, d, d, 0);
+        return;
+      case 'mov': case 'neg': case 'swap': case 'cast': case 'percpu':
+        this.#set(at, operation, d, s, imm);
+        return;
+      case 'load':
+        if (src === BPF_REG_PARAMS) this.#stackArgument(at, LDARG, off / 8, d, 0);
+        else this.#set(at, operation, d, s, off);
+        return;
+      case 'store':
+        if (dst === BPF_REG_PARAMS) this.#stackArgument(at, STARG_X, off / -8, 0, s);
+        else this.#set(at, operation, d, s, off);
+        return;
+      case 'storeImmediate':
+        if (dst === BPF_REG_PARAMS) this.#stackArgument(at, STARG_K, off / -8, 0, imm);
+        else this.#set(at, operation, d, off, imm);
+        return;
+      case 'atomic': case 'loadAcquire': case 'storeRelease':
+        this.atomics.push({ dst, src, off, operation: imm, size: spec.width / 8, arena: spec.name.startsWith('probe_') });
+        this.#set(at, operation, 0, 0, this.atomics.length - 1);
+        return;
+      case 'packet':
+        this.#set(at, operation, spec.width / 8, s, imm);
+        return;
+      case 'immediate64':
+        this.#immediate64(at, operation, pc, src, d, imm);
+        return;
+      case 'jump':
+        if (spec.source === 'x') this.#set(at, operation, d, s, this.#target(pc, off));
+        else this.#set(at, operation, d, this.#target(pc, off), imm);
+        return;
+      case 'goto':
+        this.#set(at, operation, 0, this.#target(pc, spec.off === 'operand' ? off : imm), 0);
+        return;
+      case 'mayGoto':
+        this.#set(at, operation, 0, this.#target(pc, off), 0);
+        return;
+      case 'call':
+        this.#call(at, operation, pc, src, off, imm);
+        return;
+      default:
+        this.#set(at, operation, d, s, imm);
+    }
+  }
+
+  #call(at: number, operation: number, pc: number, src: number, off: number, imm: number): void {
+    if (src === 0) this.#set(at, imm === HELPER_TAIL_CALL ? TAIL_CALL : operation, 0, 0, imm);
+    else if (src === 2) this.#set(at, operation, off, 0, imm);
+    else {
+      this.functions.add(pc + 1 + imm);
+      this.#set(at, operation, 0, this.#target(pc, imm), 0);
+    }
+  }
+
+  #immediate64(at: number, operation: number, pc: number, src: number, d: number, imm: number): void {
+    if (pc + 1 >= this.#count) this.#set(at, BAD, 0, 0, 0);
+    else if (src === BPF_PSEUDO_FUNC) {
+      const target = pc + 1 + imm;
+      this.functions.add(target);
+      this.#set(at, operation, d, codeAddress(target), CODE_HI);
+    } else this.#set(at, operation, d, imm, decodeInstruction(this.#bytes, (pc + 1) * INSTRUCTION_SIZE).imm);
+  }
+
+  #shift(at: number, operation: number, spec: InstructionSpec, d: number, imm: number): void {
+    if (spec.width === 32) this.#set(at, operation, d, 0, imm & 31);
+    else if ((imm & 63) === 0) this.#set(at, NOP, 0, 0, 0);
+    else this.#set(at, (imm & 63) >= 32 ? op(`${spec.operation}64kh`) : operation, d, 0, imm & 31);
   }
 
   /** Arguments 6 to 12 travel in slots of the caller's frame: out at `r11 - 8k`, in at `r11 + 8k` (x86's bpf_jit_comp.c). */
-  #stackArgument(name: string, off: number, second: number, value: number, sign: number): void {
-    const slot = (off * sign) / 8;
-    if (Number.isInteger(slot) && slot >= 1 && slot <= 7) this.#emit(name, second, (slot - 1) * 8, value);
-    else this.#emit('bad');
-  }
-
-  #arithmetic(code: number, dst: number, src: number, off: number, imm: number, width: '32' | '64'): void {
-    const register = (code & 8) !== 0;
-    const high = code >> 4;
-    const name = ALU_NAMES[high];
-    if (high === 8) this.#emit(`neg${width}`, dst * 2);
-    else if (high === 13) this.#byteOrder(register, dst, imm, width);
-    else if (name === undefined) this.#emit('bad');
-    else if (name === 'mov' && register && off !== 0) this.#specialMove(dst, src, off, imm, width);
-    else {
-      const signed = (name === 'div' || name === 'mod') && off === 1 ? 's' : '';
-      if (register) this.#emit(`${signed}${name}${width}x`, dst * 2, src * 2);
-      else if (name === 'lsh' || name === 'rsh' || name === 'arsh') this.#shift(name, dst, imm, width);
-      else this.#emit(`${signed}${name}${width}k`, dst * 2, 0, imm);
-    }
-  }
-
-  #shift(name: string, dst: number, imm: number, width: '32' | '64'): void {
-    if (width === '32') this.#emit(`${name}32k`, dst * 2, 0, imm & 31);
-    else if ((imm & 63) === 0) this.#emit('nop');
-    else this.#emit((imm & 63) >= 32 ? `${name}64kh` : `${name}64k`, dst * 2, 0, imm & 31);
-  }
-
-  #byteOrder(bigEndian: boolean, dst: number, imm: number, width: '32' | '64'): void {
-    if (imm !== 16 && imm !== 32 && imm !== 64) this.#emit('bad');
-    else if (width === '64' && bigEndian) this.#emit('bad');
-    else if (width === '64' || bigEndian) this.#emit(`bswap${imm}`, dst * 2);
-    else if (imm === 16) this.#emit('zext16', dst * 2);
-    else if (imm === 32) this.#emit('mov32x', dst * 2, dst * 2);
-    else this.#emit('nop');
-  }
-
-  #specialMove(dst: number, src: number, off: number, imm: number, width: '32' | '64'): void {
-    if (off === 8 || off === 16 || (off === 32 && width === '64')) this.#emit(`movs${off}_${width}`, dst * 2, src * 2);
-    else if (width === '64' && off === 1 && imm === 1 << 16) this.#emit('castuser', dst * 2, src * 2);
-    else if (width === '64' && off === 1 && imm === 1) this.#emit('mov32x', dst * 2, src * 2);
-    else if (width === '64' && off === -1) this.#emit('percpu', dst * 2, src * 2);
-    else this.#emit('bad');
-  }
-
-  #jump(pc: number, code: number, dst: number, src: number, off: number, imm: number, width: '32' | '64'): void {
-    const register = (code & 8) !== 0;
-    const high = code >> 4;
-    const name = JUMP_NAMES[high];
-    if (name !== undefined) {
-      if (register) this.#emit(`${name}${width}x`, dst * 2, src * 2, this.#target(pc, off));
-      else this.#emit(`${name}${width}k`, dst * 2, this.#target(pc, off), imm);
-    } else if (high === 0 && !register) this.#emit('ja', 0, this.#target(pc, width === '64' ? off : imm));
-    else if (width === '32') this.#emit('bad');
-    else if (high === 0) this.#emit('gotox', dst * 2);
-    else if (high === 14 && !register) this.#emit('maygoto', 0, this.#target(pc, off));
-    else if (high === 15) this.#emit('tailcall');
-    else if (high === 9 && !register) this.#emit('exit');
-    else if (high === 8) this.#call(pc, register, dst, src, off, imm);
-    else this.#emit('bad');
-  }
-
-  #call(pc: number, register: boolean, dst: number, src: number, off: number, imm: number): void {
-    if (register) {
-      // Compilers put the register into the immediate or, since LLVM 19, into the destination field.
-      const holder = imm === 0 ? dst : imm;
-      if (holder >= 0 && holder < REGISTERS) this.#emit('callx', holder * 2);
-      else this.#emit('bad');
-    } else if (src === 0) this.#emit(imm === 12 ? 'tailcall' : 'helper', 0, 0, imm);
-    else if (src === 1) {
-      this.functions.add(pc + 1 + imm);
-      this.#emit('call', 0, this.#target(pc, imm));
-    } else if (src === 2) this.#emit('kfunc', off, 0, imm);
-    else this.#emit('bad');
-  }
-}
-
-/** False where the upper register nibble is a pseudo value and no register. */
-function usesSource(code: number): boolean {
-  const cls = code & 7;
-  if (cls === 0) return code >> 5 === 2;
-  if (cls === 1 || cls === 3) return true;
-  return cls !== 2 && (code & 8) !== 0 && code >> 4 !== 13;
-}
-
-function isAtomic(operation: number, size: number): boolean {
-  switch (operation) {
-    case 0x00: case 0x40: case 0x50: case 0xa0: case 0x01: case 0x41: case 0x51: case 0xa1: case 0xe1: case 0xf1:
-      return size === 4 || size === 8;
-    case 0x100: case 0x110:
-      return true;
-    default:
-      return false;
+  #stackArgument(at: number, operation: number, slot: number, second: number, value: number): void {
+    if (Number.isInteger(slot) && slot >= 1 && slot <= 7) this.#set(at, operation, second, (slot - 1) * 8, value);
+    else this.#set(at, BAD, 0, 0, 0);
   }
 }

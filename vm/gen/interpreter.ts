@@ -15,9 +15,9 @@ const HEADER = `/**
  * The budget costs nothing per instruction: between two taken jumps instructions are consecutive, so a taken jump charges the
  * distance. Once a straight run might overdraw, execution goes on in the stepping image, which counts one by one.
  */
+import { bswap32, divS64, divU64, modS64, modU64 } from '../isa/int64.ts';
 import { executeAtomic } from './atomics.ts';
 import { KERNEL_HI } from './address-space.ts';
-import { divideSigned, divideUnsigned, quotient, swap32 } from './int64.ts';
 import { MAX_FRAMES, REGISTER_WORDS, type PreparedProgram } from './program.ts';
 import { FRAME_STRIDE, type Run } from './run.ts';
 import { codeIndex, CODE_HI } from './types.ts';
@@ -41,10 +41,10 @@ const WIDE: Readonly<Record<string, string>> = {
   and: 'r[d] = r[d]! & bl; r[d + 1] = r[d + 1]! & bh;',
   xor: 'r[d] = r[d]! ^ bl; r[d + 1] = r[d + 1]! ^ bh;',
   mov: 'r[d] = bl; r[d + 1] = bh;',
-  div: 'if ((bl | bh) === 0) r[d] = r[d + 1] = 0; else { divideUnsigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[0]!; r[d + 1] = quotient[1]!; }',
-  mod: 'if ((bl | bh) !== 0) { divideUnsigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[2]!; r[d + 1] = quotient[3]!; }',
-  sdiv: 'if ((bl | bh) === 0) r[d] = r[d + 1] = 0; else { divideSigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[0]!; r[d + 1] = quotient[1]!; }',
-  smod: 'if ((bl | bh) !== 0) { divideSigned(r[d]!, r[d + 1]!, bl, bh); r[d] = quotient[2]!; r[d + 1] = quotient[3]!; }',
+  div: 'divU64(r, d, r[d]!, r[d + 1]!, bl, bh);',
+  mod: 'modU64(r, d, r[d]!, r[d + 1]!, bl, bh);',
+  sdiv: 'divS64(r, d, r[d]!, r[d + 1]!, bl, bh);',
+  smod: 'modS64(r, d, r[d]!, r[d + 1]!, bl, bh);',
 };
 
 /** Expression for 32 bits with `a` and `b`. */
@@ -202,8 +202,8 @@ const SPECIAL: Readonly<Record<string, string>> = {
   neg64: `${D} const lo = r[d]!; r[d + 1] = ~r[d + 1]! + (lo === 0 ? 1 : 0); r[d] = -lo;`,
   neg32: `${D} r[d] = -r[d]!; r[d + 1] = 0;`,
   bswap16: `${D} const v = r[d]!; r[d] = ((v & 0xff) << 8) | ((v >>> 8) & 0xff); r[d + 1] = 0;`,
-  bswap32: `${D} r[d] = swap32(r[d]!); r[d + 1] = 0;`,
-  bswap64: `${D} const lo = r[d]!; r[d] = swap32(r[d + 1]!); r[d + 1] = swap32(lo);`,
+  bswap32: `${D} r[d] = bswap32(r[d]!); r[d + 1] = 0;`,
+  bswap64: `${D} const lo = r[d]!; r[d] = bswap32(r[d + 1]!); r[d + 1] = bswap32(lo);`,
   zext16: `${D} r[d] = r[d]! & 0xffff; r[d + 1] = 0;`,
   lddw: `${D} r[d] = code[pc + 2]!; r[d + 1] = code[pc + 3]!;`,
   nop: '',
