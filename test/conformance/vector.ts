@@ -172,7 +172,7 @@ export function parseVector(name: string, text: string): Vector {
     memory: hexBytes(parts.get('mem') ?? ''),
     result: BigInt.asUintN(64, BigInt(result.trim())),
     helpers: lines.flatMap((line) => (/^call \d+$/.test(line) ? [Number(line.slice(5))] : [])),
-    callsRegister: lines.some((line) => /^call %/.test(line)),
+    callsRegister: lines.some((line) => line.startsWith('call %')),
   };
 }
 
