@@ -1,0 +1,120 @@
+/**
+ * @module crypto/ecdsa
+ * ECDSA verification on the NIST prime curves with the kernel's rules (`crypto/ecdsa.c`, `crypto/ecdsa-x962.c`, FIPS 186-5):
+ * uncompressed points only, integers of a signature read as unsigned, no low-s rule, digest cut to the curve's 64-bit words.
+ * Curve arithmetic is `@noble/curves`; a native provider takes over where it can.
+ */
+import { p256, p384, p521 } from '@noble/curves/nist.js';
+import { weierstrass, type WeierstrassPointCons } from '@noble/curves/abstract/weierstrass.js';
+import { EBADMSG, EINVAL, EKEYREJECTED } from '../isa/errno.ts';
+import { content, leaf, readBER, sequence, TAG, type Element, type Pattern } from './ber.ts';
+import { bigIntToBytes, bytesToBigInt } from './bytes.ts';
+import { currentProvider, type CurveName, type HashName } from './provider.ts';
+import { Rejection } from './rejection.ts';
+
+interface Curve {
+  readonly point: WeierstrassPointCons<bigint>;
+  /** Bytes of a coordinate. */
+  readonly bytes: number;
+  /** 64-bit words of a coordinate. */
+  readonly words: number;
+}
+
+/** SEC 2 secp192r1, which libraries no longer ship; the kernel still has it. */
+const p192 = weierstrass({
+  p: 0xfffffffffffffffffffffffffffffffeffffffffffffffffn,
+  n: 0xffffffffffffffffffffffff99def836146bc9b1b4d22831n,
+  h: 1n,
+  a: 0xfffffffffffffffffffffffffffffffefffffffffffffffcn,
+  b: 0x64210519e59c80e70fa7e9ab72243049feb8deecc146b9b1n,
+  Gx: 0x188da80eb03090f67cbf20eb43a18800f4ff0afd82ff1012n,
+  Gy: 0x07192b95ffc8da78631011ed6b24cdd573f977a11e794811n,
+});
+
+const CURVES: Readonly<Record<CurveName, Curve>> = {
+  p192: { point: p192, bytes: 24, words: 3 },
+  p256: { point: p256.Point, bytes: 32, words: 4 },
+  p384: { point: p384.Point, bytes: 48, words: 6 },
+  p521: { point: p521.Point, bytes: 66, words: 9 },
+};
+
+/** A point that is on its curve. */
+export interface ECPublicKey {
+  readonly curve: CurveName;
+  readonly x: bigint;
+  readonly y: bigint;
+}
+
+/** Reads an uncompressed point; throws {@link Rejection} with `EINVAL` for anything else. */
+export function readECPublicKey(curve: CurveName, bytes: Uint8Array): ECPublicKey {
+  const bad = (reason: string): never => {
+    throw new Rejection(EINVAL, reason);
+  };
+  if (bytes.length % 2 !== 1 || bytes[0] !== 4) bad('EC point is not uncompressed');
+  const { point, words } = CURVES[curve], half = (bytes.length - 1) / 2, { p, a, b } = point.CURVE();
+  if (Math.ceil(half / 8) !== words) bad('EC point of another size');
+  const x = bytesToBigInt(bytes.subarray(1, 1 + half)), y = bytesToBigInt(bytes.subarray(1 + half));
+  if ((x === 0n && y === 0n) || x >= p || y >= p || (y * y - (x * x * x + a * x + b)) % p !== 0n) bad('EC point is not on the curve');
+  return { curve, x, y };
+}
+
+interface Draft {
+  readonly maximum: number;
+  r: bigint;
+  s: bigint;
+}
+
+function integer(draft: Draft, e: Element): bigint {
+  const value = content(e);
+  if (value.length === 0 || value.length > draft.maximum + 1 || (value.length > draft.maximum && value[0] !== 0)) {
+    throw new Rejection(EINVAL, 'ECDSA integer is empty or too long', e.start);
+  }
+  return bytesToBigInt(value);
+}
+
+/** RFC 3279 section 2.2.3. */
+const signatureGrammar: Pattern<Draft> = sequence<Draft>([
+  leaf(TAG.integer, (draft, e) => { draft.r = integer(draft, e); }),
+  leaf(TAG.integer, (draft, e) => { draft.s = integer(draft, e); }),
+]);
+
+/** What is signed: the message for a native provider, its digest for the portable code. */
+export interface Signed {
+  readonly hash: HashName | undefined;
+  /** `undefined` where the kernel could not hash it. */
+  readonly message: readonly Uint8Array[] | undefined;
+  /** Empty where the kernel has no such hash; it then signs the number 0. */
+  digest(): Uint8Array;
+}
+
+function inverse(value: bigint, modulus: bigint): bigint {
+  let [a, b, x, y] = [value % modulus, modulus, 1n, 0n];
+  while (b !== 0n) {
+    const quotient = a / b;
+    [a, b] = [b, a - quotient * b];
+    [x, y] = [y, x - quotient * y];
+  }
+  return x < 0n ? x + modulus : x;
+}
+
+/**
+ * Verifies an `ECDSA-Sig-Value`.
+ * @returns 0; `EBADMSG` for broken BER or r, s outside 1…n-1; `EINVAL` for integers that are too long; `EKEYREJECTED` otherwise
+ */
+export function verifyECDSA(key: ECPublicKey, signed: Signed, signature: Uint8Array): number {
+  const { point, bytes, words } = CURVES[key.curve], { n } = point.CURVE();
+  const draft: Draft = { maximum: words * 8, r: 0n, s: 0n };
+  readBER(signatureGrammar, signature, draft);
+  const { r, s } = draft;
+  if (r === 0n || s === 0n || r >= n || s >= n) return EBADMSG;
+  if (signed.message !== undefined && signed.hash !== undefined) {
+    const part = (value: bigint): Uint8Array => bigIntToBytes(value, bytes);
+    const native = currentProvider()?.verifyECDSA(key.curve, part(key.x), part(key.y), signed.hash, signed.message, part(r), part(s));
+    if (native !== undefined) return native ? 0 : EKEYREJECTED;
+  }
+  const z = bytesToBigInt(signed.digest().subarray(0, words * 8)), w = inverse(s, n);
+  const u1 = (z * w) % n, u2 = (r * w) % n, q = point.fromAffine({ x: key.x, y: key.y });
+  const sum = u1 === 0n ? q.multiplyUnsafe(u2) : point.BASE.mulAddUnsafe(u1, q, u2);
+  if (sum.equals(point.ZERO)) return EKEYREJECTED;
+  return sum.toAffine().x % n === r ? 0 : EKEYREJECTED;
+}

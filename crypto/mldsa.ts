@@ -1,0 +1,80 @@
+/**
+ * @module crypto/mldsa
+ * ML-DSA verification (FIPS 204, pure, empty context) with the kernel's error numbers (`lib/crypto/mldsa.c`): a signature that
+ * cannot be decoded is told apart from one that does not match. The arithmetic is `@noble/post-quantum`.
+ */
+import { ml_dsa44, ml_dsa65, ml_dsa87 } from '@noble/post-quantum/ml-dsa.js';
+import { EBADMSG, EINVAL, EKEYREJECTED } from '../isa/errno.ts';
+
+/** Parameter sets. */
+export type MLDSAName = 'mldsa44' | 'mldsa65' | 'mldsa87';
+
+interface Parameters {
+  readonly verify: (signature: Uint8Array, message: Uint8Array, key: Uint8Array) => boolean;
+  readonly keyLength: number;
+  readonly signatureLength: number;
+  /** Bytes of the commitment hash at the front. */
+  readonly commitment: number;
+  readonly k: number;
+  readonly l: number;
+  readonly gamma1: number;
+  readonly beta: number;
+  readonly omega: number;
+  /** Bits of one coefficient of z. */
+  readonly bits: number;
+}
+
+const PARAMETERS: Readonly<Record<MLDSAName, Parameters>> = {
+  mldsa44: {
+    verify: (s, m, k) => ml_dsa44.verify(s, m, k), keyLength: 1312, signatureLength: 2420, commitment: 32, k: 4, l: 4,
+    gamma1: 1 << 17, beta: 78, omega: 80, bits: 18,
+  },
+  mldsa65: {
+    verify: (s, m, k) => ml_dsa65.verify(s, m, k), keyLength: 1952, signatureLength: 3309, commitment: 48, k: 6, l: 5,
+    gamma1: 1 << 19, beta: 196, omega: 55, bits: 20,
+  },
+  mldsa87: {
+    verify: (s, m, k) => ml_dsa87.verify(s, m, k), keyLength: 2592, signatureLength: 4627, commitment: 64, k: 8, l: 7,
+    gamma1: 1 << 19, beta: 120, omega: 75, bits: 20,
+  },
+};
+
+const COEFFICIENTS = 256;
+
+function zInRange(p: Parameters, signature: Uint8Array): boolean {
+  const bound = p.gamma1 - p.beta, mask = 2 ** p.bits - 1;
+  let at = p.commitment, held = 0, bits = 0;
+  for (let i = 0; i < p.l * COEFFICIENTS; i++) {
+    for (; bits < p.bits; bits += 8) held |= (signature[at++] ?? 0) << bits;
+    if (Math.abs(p.gamma1 - (held & mask)) >= bound) return false;
+    held >>>= p.bits;
+    bits -= p.bits;
+  }
+  return true;
+}
+
+function hintIsCanonical(p: Parameters, signature: Uint8Array): boolean {
+  const hint = signature.subarray(p.signatureLength - p.omega - p.k);
+  let index = 0;
+  for (let i = 0; i < p.k; i++) {
+    const count = hint[p.omega + i] ?? 0;
+    if (count < index || count > p.omega) return false;
+    for (let previous = -1; index < count; index++) {
+      const position = hint[index] ?? 0;
+      if (previous >= position) return false;
+      previous = position;
+    }
+  }
+  return hint.subarray(index, p.omega).every((byte) => byte === 0);
+}
+
+/**
+ * Verifies a signature over `message`.
+ * @returns 0; `EINVAL` for a key of another length; `EBADMSG` for a signature that cannot be decoded; `EKEYREJECTED` for a wrong one
+ */
+export function verifyMLDSA(name: MLDSAName, key: Uint8Array, message: Uint8Array, signature: Uint8Array): number {
+  const p = PARAMETERS[name];
+  if (key.length !== p.keyLength) return EINVAL;
+  if (signature.length !== p.signatureLength || !zInRange(p, signature) || !hintIsCanonical(p, signature)) return EBADMSG;
+  return p.verify(signature, message, key) ? 0 : EKEYREJECTED;
+}

@@ -1,0 +1,46 @@
+/**
+ * @module crypto/rejection
+ * How a decoder or a check inside this room says no: an error number as Linux gives it, the rule in words, and where.
+ * It never leaves the room's public functions, which return the same facts as a value.
+ */
+import { errnoName } from '../isa/errno.ts';
+
+/** Why something was refused. */
+export interface Refusal {
+  /** Positive error number. */
+  readonly errno: number;
+  /** The rule that refused, in words. */
+  readonly reason: string;
+  /** Byte offset in the input at which it was noticed; `undefined` where the whole is meant. */
+  readonly offset: number | undefined;
+}
+
+/** Thrown inside `crypto/` while a blob is taken apart; caught by the public functions. */
+export class Rejection extends Error implements Refusal {
+  readonly errno: number;
+  readonly reason: string;
+  readonly offset: number | undefined;
+
+  constructor(errno: number, reason: string, offset?: number) {
+    super(`${errnoName(errno)}: ${reason}${offset === undefined ? '' : ` at byte ${offset}`}`);
+    this.name = 'Rejection';
+    this.errno = errno;
+    this.reason = reason;
+    this.offset = offset;
+  }
+}
+
+/** Whether a public function's answer is a refusal. */
+export function isRefusal(answer: object): answer is Refusal {
+  return 'errno' in answer && 'reason' in answer;
+}
+
+/** Runs `work`; a {@link Rejection} becomes its return value, anything else is thrown on. */
+export function orRefusal<T>(work: () => T): T | Refusal {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Rejection) return { errno: error.errno, reason: error.reason, offset: error.offset };
+    throw error;
+  }
+}
