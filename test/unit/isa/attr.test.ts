@@ -4,7 +4,7 @@ import * as Info from '../../../isa/info.ts';
 import * as U from '../../../isa/uapi.ts';
 
 const LAYOUTS: Readonly<Record<string, A.Layout>> = Object.fromEntries(
-  [...Object.entries(A), ...Object.entries(Info)].filter((entry): entry is [string, A.Layout] => typeof entry[1] === 'object' && !Array.isArray(entry[1])),
+  [...Object.entries(A), ...Object.entries(Info)].filter((entry) => typeof entry[1] === 'object' && !Array.isArray(entry[1])) as [string, A.Layout][],
 );
 
 const INFO_SIZES: Readonly<Record<string, number>> = {
