@@ -291,6 +291,17 @@ export class VerifierEnv {
   savedDstAttachType = 0;
 
   readonly pool: StatePool = new StatePool();
+  /** The current state's words and bytes ({@link StatePool.w}). */
+  readonly w: Int32Array;
+  readonly b: Uint8Array;
+  /** States to be explored, last in first out. */
+  readonly pending: VState[] = [];
+  /** Error of the last push that gave no state. */
+  pushError = 0;
+  /** Entry of the jump history that belongs to the instruction being checked, -1 for none yet. */
+  historyEntry = -1;
+  /** Module BTFs that kfunc calls name, by `off`. */
+  readonly kfuncBTFs: Map<number, BTFDescriptor> = new Map();
   /** The state being checked; `undefined` between runs. */
   cur: VState;
   insnIdx = 0;
@@ -344,6 +355,8 @@ export class VerifierEnv {
     this.testRegInvariants = (load.flags & BPF_F_TEST_REG_INVARIANTS) !== 0;
     this.attachBTF = load.attachBTF?.btf;
     this.cur = this.pool.current;
+    this.w = this.pool.w;
+    this.b = this.pool.b;
     if (load.type === BPF_PROG_TYPE_EXT && load.attachProgram !== undefined) this.savedDstProgType = 0;
   }
 

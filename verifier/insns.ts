@@ -21,7 +21,8 @@ import {
   BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_KIND_VAR,
 } from '../isa/uapi.ts';
 import { MAX_USED_BTFS, MAX_USED_MAPS, type VerifierEnv } from './env.ts';
-import { mapRecord, recordHas, SPECIAL_LIST_HEAD, SPECIAL_RB_ROOT, SPECIAL_RES_SPIN_LOCK, SPECIAL_SPIN_LOCK } from './map_record.ts';
+import { BPF_LIST_HEAD, BPF_RB_ROOT, BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK } from '../btf/record.ts';
+import { mapRecord, recordHas } from './map_record.ts';
 import { MAX_BPF_REG, MEM_PERCPU, MEM_RDONLY, PTR_TO_BTF_ID, PTR_TO_FUNC, PTR_TO_MEM } from './regtypes.ts';
 import type { BTFDescriptor, MapDescriptor } from './types.ts';
 
@@ -184,14 +185,14 @@ export function checkMapProgCompatibility(env: VerifierEnv, map: MapDescriptor):
   if (map.exclusiveDigest !== undefined && !sameBytes(map.exclusiveDigest, env.digest)) {
     return refuse(env, "program's hash doesn't match map's excl_prog_hash", -EACCES);
   }
-  const record = mapRecord(map);
-  if (recordHas(record, SPECIAL_LIST_HEAD | SPECIAL_RB_ROOT) && isTracingProgType(type)) {
+  const record = mapRecord(env, map);
+  if (recordHas(record, BPF_LIST_HEAD | BPF_RB_ROOT) && isTracingProgType(type)) {
     return refuse(env, 'tracing progs cannot use bpf_{list_head,rb_root} yet');
   }
-  if (recordHas(record, SPECIAL_SPIN_LOCK | SPECIAL_RES_SPIN_LOCK) && type === BPF_PROG_TYPE_SOCKET_FILTER) {
+  if (recordHas(record, BPF_SPIN_LOCK | BPF_RES_SPIN_LOCK) && type === BPF_PROG_TYPE_SOCKET_FILTER) {
     return refuse(env, 'socket filter progs cannot use bpf_spin_lock yet');
   }
-  if (recordHas(record, SPECIAL_SPIN_LOCK) && isTracingProgType(type)) return refuse(env, 'tracing progs cannot use bpf_spin_lock yet');
+  if (recordHas(record, BPF_SPIN_LOCK) && isTracingProgType(type)) return refuse(env, 'tracing progs cannot use bpf_spin_lock yet');
   if (map.type === BPF_MAP_TYPE_STRUCT_OPS) return refuse(env, 'bpf_struct_ops map cannot be used in prog');
   if (env.sleepable && !SLEEPABLE_MAPS.has(map.type)) {
     return refuse(env, 'Sleepable programs can only use array, hash, ringbuf and local storage maps');

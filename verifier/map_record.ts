@@ -1,48 +1,45 @@
 /**
  * @module verifier/map_record
- * The special fields (locks, timers, kptrs, lists, trees…) of a map's value, as the map's BTF describes it.
+ * The special fields (locks, timers, kptrs, lists, trees…) of what a map's value or an allocated object holds, looked up once a
+ * map. The parsing is btf/record.ts.
  */
+import { type Field, type FieldRecord, MAP_VALUE_FIELDS, parseFields, structRecord } from '../btf/record.ts';
+import type { VerifierEnv } from './env.ts';
+import { PTR_TO_MAP_VALUE, typeIsPtrAllocObj } from './regtypes.ts';
+import { REG_A, REG_B, REG_TYPE } from './state.ts';
 import type { MapDescriptor } from './types.ts';
 
-// enum btf_field_type
-export const SPECIAL_SPIN_LOCK = 1;
-export const SPECIAL_TIMER = 2;
-export const SPECIAL_KPTR_UNREF = 4;
-export const SPECIAL_KPTR_REF = 8;
-export const SPECIAL_KPTR_PERCPU = 0x10;
-export const SPECIAL_KPTR = 0x1c;
-export const SPECIAL_LIST_HEAD = 0x20;
-export const SPECIAL_LIST_NODE = 0x40;
-export const SPECIAL_RB_ROOT = 0x80;
-export const SPECIAL_RB_NODE = 0x100;
-export const SPECIAL_REFCOUNT = 0x200;
-export const SPECIAL_WORKQUEUE = 0x400;
-export const SPECIAL_UPTR = 0x800;
-export const SPECIAL_RES_SPIN_LOCK = 0x1000;
-export const SPECIAL_TASK_WORK = 0x2000;
-
-/** One special field. `kptr` and `graph` describe what it points at or holds. */
-export interface SpecialField {
-  /** Bytes from the start of the value. */
-  readonly offset: number;
-  readonly size: number;
-  readonly type: number;
-  readonly kptr: { readonly btfIndexKernel: boolean; readonly btfID: number } | undefined;
-  readonly graph: { readonly nodeOffset: number; readonly valueBTFID: number } | undefined;
-}
-
-/** All special fields of a type, by offset. */
-export interface SpecialRecord {
-  readonly mask: number;
-  readonly fields: readonly SpecialField[];
-}
+const records = new WeakMap<MapDescriptor, FieldRecord | 'none'>();
 
 /** The record of a map's value, `undefined` where it has no special fields. */
-export function mapRecord(_map: MapDescriptor): SpecialRecord | undefined {
-  return undefined;
+export function mapRecord(env: VerifierEnv, map: MapDescriptor): FieldRecord | undefined {
+  const known = records.get(map);
+  if (known !== undefined) return known === 'none' ? undefined : known;
+  let record: FieldRecord | undefined;
+  if (map.btf !== undefined && map.btfValueTypeID !== 0) {
+    const parsed = parseFields(map.btf, map.btf.skipModifiers(map.btfValueTypeID), MAP_VALUE_FIELDS, map.valueSize, () => env.ext.kernelBTF()?.btf);
+    if (typeof parsed === 'object') record = parsed;
+  }
+  records.set(map, record ?? 'none');
+  return record;
 }
 
 /** True where a record has a field of one of the kinds in `mask`. */
-export function recordHas(record: SpecialRecord | undefined, mask: number): boolean {
-  return record !== undefined && (record.mask & mask) !== 0;
+export function recordHas(record: FieldRecord | undefined, mask: number): boolean {
+  return record !== undefined && (record.fieldMask & mask) !== 0;
+}
+
+/** The field of one of the kinds that begins at `offset` (`btf_record_find`). */
+export function recordFind(record: FieldRecord | undefined, offset: number, mask: number): Field | undefined {
+  if (record === undefined || (record.fieldMask & mask) === 0) return undefined;
+  return record.fields.find((field) => field.offset === offset && (field.type & mask) !== 0);
+}
+
+/** The record of what the register at `reg` points at (`reg_btf_record`). */
+export function regRecord(env: VerifierEnv, reg: number): FieldRecord | undefined {
+  const type = env.w[reg + REG_TYPE]!;
+  if (type === PTR_TO_MAP_VALUE) return mapRecord(env, env.mapTable[env.w[reg + REG_A]!]!);
+  if (!typeIsPtrAllocObj(type)) return undefined;
+  const btf = env.btfAt(env.w[reg + REG_A]!);
+  return btf === undefined ? undefined : structRecord(btf, env.w[reg + REG_B]!);
 }

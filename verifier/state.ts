@@ -149,6 +149,12 @@ export class VState {
   hitCount = 0;
   inFreeList = false;
   isHot = false;
+
+  // While waiting to be explored: where to go on, where it came from, how long log and event history were.
+  queuedInsn = 0;
+  queuedPrev = 0;
+  queuedLogPos = 0;
+  queuedDiagPos = 0;
 }
 
 /** Offset of the current frame. */
@@ -293,6 +299,7 @@ export class StatePool {
       st.frameAt[i] = at;
       const stackWords = (sw[from + F_ALLOCATED_STACK]! >> 3) * SLOT_WORDS;
       copyWords(dw, at, sw, from, FRAME_FIXED_WORDS + stackWords);
+      dw[at + F_INSNS_SUBTOTAL] = 0;
       at += FRAME_FIXED_WORDS + stackWords;
       const argWords = sw[from + F_OUT_STACK_ARGS]! * REG_WORDS;
       if (argWords > 0) {
@@ -321,6 +328,7 @@ export class StatePool {
       const from = src.frameAt[i]!;
       const to = st.frameAt[i]!;
       copyWords(dw, to, sw, from, FRAME_FIXED_WORDS + (sw[from + F_ALLOCATED_STACK]! >> 3) * SLOT_WORDS);
+      dw[to + F_INSNS_SUBTOTAL] = 0;
       const argWords = sw[from + F_OUT_STACK_ARGS]! * REG_WORDS;
       if (argWords > 0) copyWords(dw, to + HOT_STACK_ARGS, sw, stackArgAt(src, from, 0), argWords);
     }
