@@ -10,7 +10,7 @@ import type { Diagnostics } from './diagnostics_port.ts';
 import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
 import { StatePool, type VState } from './state.ts';
-import type { BTFDescriptor, MapDescriptor, ProgramLoad, VerifierEnvironment } from './types.ts';
+import type { Admission, BTFDescriptor, MapDescriptor, ProgramLoad, VerifierEnvironment } from './types.ts';
 
 // prog_flags that verification looks at.
 export const BPF_F_STRICT_ALIGNMENT = 1;
@@ -275,6 +275,8 @@ export class VerifierEnv {
   fdArray: (MapDescriptor | BTFDescriptor)[] | undefined = undefined;
   signed = false;
   digest: Uint8Array = new Uint8Array(32);
+  /** What admission recorded (verifier/admission.ts). */
+  admission: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };
 
   /** The program's own BTF (`prog_btf_fd`). */
   btf: BTFDescriptor | undefined = undefined;

@@ -124,10 +124,10 @@ export interface VerifierEnvironment {
   /** Address and size facts of kernel symbols for typed ksyms and `kallsyms`; lo/hi words, `undefined` if unknown. */
   kernelSymbol(name: string): readonly [lo: number, hi: number] | undefined;
   /**
-   * Verifies a detached PKCS#7 signature over `data` (insns‖maps) against a keyring: 0 or `-errno`. The keyring must have
-   * been resolved by `resolveKeyring`.
+   * Verifies a detached PKCS#7 signature over `data` (insns‖maps; parts are not copied together first) against a keyring: 0 or
+   * `-errno`. The keyring must have been resolved by `resolveKeyring`.
    */
-  verifySignature(data: Uint8Array, signature: Uint8Array, keyring: ResolvedKeyring): number;
+  verifySignature(data: readonly Uint8Array[], signature: Uint8Array, keyring: ResolvedKeyring): number;
   /** Resolves `keyring_id`; `undefined` where it resolves to nothing. */
   resolveKeyring(keyringID: number): ResolvedKeyring | undefined;
   /** LSM hook `bpf_prog_load`, called after admission and before the program is verified: 0 or `-errno`. */

@@ -3,15 +3,15 @@
  * A load from admission to the rewritten program, in the order of the kernel's `bpf_check` (kernel/bpf/verifier.c). Owns the
  * order of the phases, the statistics at the end of the log and the verdict; the phases themselves are in their own modules.
  */
-import { EINVAL, ENOTSUPP } from '../isa/errno.ts';
 import { BPF_DW, BPF_IMM, BPF_LD, BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
+import { admit, admitBeforeLog } from './admission.ts';
 import { checkCFG, computePostorder } from './cfg.ts';
 import { checkBTFInfo, checkCoreRelo, prepareBTFInfo } from './check_btf.ts';
 import { InsnAux, VerifierEnv } from './env.ts';
 import { checkAndResolveInsns } from './insns.ts';
 import { BPF_LOG_STATS } from './log_levels.ts';
 import { addSubprogs, checkSubprogs, isGlobalSubprog, sortSubprogsTopologically } from './subprogs.ts';
-import type { Admission, ProgramLoad, Verdict, VerifiedProgram, VerifierEnvironment } from './types.ts';
+import type { ProgramLoad, Verdict, VerifiedProgram, VerifierEnvironment } from './types.ts';
 
 /** Most instructions that one load may process. */
 export const BPF_COMPLEXITY_LIMIT_INSNS = 1_000_000;
@@ -28,31 +28,16 @@ const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
 export function verify(load: ProgramLoad, environment: VerifierEnvironment): Verdict {
   const start = environment.now();
   const env = new VerifierEnv(load, environment);
+  const early = admitBeforeLog(env);
+  if (early !== 0) return verdict(env, early, false);
   const logError = env.log.check();
   if (logError !== 0) return verdict(env, logError, false);
-  const admitted = admit(env);
-  if (admitted !== 0) return verdict(env, admitted, true);
+  const { error, admission } = admit(env);
+  env.admission = admission;
+  if (error !== 0) return verdict(env, error, true);
   const checked = check(env);
   writeStatistics(env, environment.now() - start);
   return verdict(env, checked, true);
-}
-
-/** Everything before the program itself is looked at: digest, descriptors, signature, LSM. */
-function admit(env: VerifierEnv): number {
-  const { insns, load } = env;
-  if (insns.count === 0 || insns.code[insns.count - 1] === LD_IMM64) {
-    env.log.write('invalid bpf_ld_imm64 insn\n');
-    return -EINVAL;
-  }
-  if (load.signature !== undefined || load.fdArray.count > 0) {
-    env.log.write('bpftwin: not supported yet: signatures and continuous fd_array\n');
-    return -ENOTSUPP;
-  }
-  return env.ext.onProgramLoad(admissionOf(env));
-}
-
-function admissionOf(env: VerifierEnv): Admission {
-  return { verdict: 0, keyringType: 0, keyringSerial: 0, digest: env.signed ? env.digest : undefined, boundMaps: env.usedMaps };
 }
 
 /** The phases over the program; 0 or `-errno` of the first that refuses. */
@@ -99,7 +84,7 @@ function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict 
       instructionsProcessed: env.insnProcessed, totalStates: env.totalStates, peakStates: env.peakStates,
       maxStatesPerInstruction: env.maxStatesPerInsn, markRead: env.longestMarkReadWalk,
     },
-    admission: admissionOf(env),
+    admission: env.admission,
     program: error === 0 ? verifiedProgram(env) : undefined,
   };
 }
