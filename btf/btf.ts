@@ -606,6 +606,21 @@ export class BTF {
     return this.#byName.get(name) ?? [];
   }
 
+  /** Own types whose name starts with `prefix`, in order of their ids: a bisection where the BTF is sorted, else a scan. */
+  idsByPrefix(prefix: string): number[] {
+    const ids: number[] = [];
+    if (this.namedStartID > 0 && prefix !== '') {
+      for (let i = this.#lowerBound(prefix); i < this.offsets.length && this.#startsWith(this.words[this.offsets[i] ?? 0] ?? 0, prefix); i++) {
+        ids.push(this.startID + i);
+      }
+      return ids;
+    }
+    for (let i = 0; i < this.offsets.length; i++) {
+      if (this.#startsWith(this.words[this.offsets[i] ?? 0] ?? 0, prefix)) ids.push(this.startID + i);
+    }
+    return ids;
+  }
+
   /**
    * First id of the run of named types where own types are sorted by name (anonymous ones first), else 0. The kernel
    * searches such BTF by bisection (btf_check_sorted).
@@ -664,7 +679,15 @@ export class BTF {
     }
   }
 
-  #idsBySearch(name: string): number[] {
+  #startsWith(offset: number, prefix: string): boolean {
+    const owner = this.#ownerOf(offset);
+    const at = offset - owner.startStringOffset;
+    for (let i = 0; i < prefix.length; i++) if (owner.#strings[at + i] !== prefix.charCodeAt(i)) return false;
+    return true;
+  }
+
+  /** Index of the first own type of a sorted BTF whose name is not before `name`. */
+  #lowerBound(name: string): number {
     let low = this.namedStartID - this.startID;
     let high = this.offsets.length;
     while (low < high) {
@@ -672,8 +695,12 @@ export class BTF {
       if (this.#compareWith(this.words[this.offsets[middle] ?? 0] ?? 0, name) < 0) low = middle + 1;
       else high = middle;
     }
+    return low;
+  }
+
+  #idsBySearch(name: string): number[] {
     const ids: number[] = [];
-    for (let i = low; i < this.offsets.length && this.#compareWith(this.words[this.offsets[i] ?? 0] ?? 0, name) === 0; i++) {
+    for (let i = this.#lowerBound(name); i < this.offsets.length && this.#compareWith(this.words[this.offsets[i] ?? 0] ?? 0, name) === 0; i++) {
       ids.push(this.startID + i);
     }
     return ids;
