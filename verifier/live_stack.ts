@@ -1,0 +1,676 @@
+/**
+ * @module verifier/live_stack
+ * Which stack bytes may still be read: a forward pass finds what each instruction reads and writes through pointers derived
+ * from frame pointers, for every way a function is called, and a backward pass finds what is alive. Owns that analysis and
+ * the question put to it while states are compared. Reproduces the stack part of `kernel/bpf/liveness.c`.
+ *
+ * The stack is looked at in halves of eight-byte slots, 128 of them: half 0 is fp-4…fp-1. A mask is four words.
+ */
+import { E2BIG, EINVAL } from '../isa/errno.ts';
+import {
+  BPF_ADD, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DW, BPF_FETCH, BPF_FUNC_find_vma, BPF_FUNC_for_each_map_elem, BPF_FUNC_loop,
+  BPF_FUNC_user_ringbuf_drain, BPF_IMM, BPF_JMP, BPF_LD, BPF_LDX, BPF_LOAD_ACQ, BPF_MEM, BPF_MOV, BPF_ST, BPF_STORE_REL, BPF_STX, BPF_SUB, BPF_X,
+} from '../isa/uapi.ts';
+import { ArgTracks, NONE, UNVISITED, addOffsets } from './arg_track.ts';
+import { UNKNOWN_BYTES, callSummary, stackAccessBytes } from './call_summary.ts';
+import { insnSuccessors } from './cfg.ts';
+import { AUX_CALLS_CALLBACK, findSubprog, type VerifierEnv } from './env.ts';
+import { isStackArgLoad, isStackArgStore } from './insns.ts';
+import { BPF_LOG_LEVEL2 } from './log_levels.ts';
+import { alignment, verboseInsn } from './print.ts';
+import { MAX_BPF_REG, MAX_CALL_FRAMES, MAX_STACK_ARG_SLOTS } from './regtypes.ts';
+import { F_CALLSITE, F_SUBPROG, type VState } from './state.ts';
+import { isGlobalSubprog, isHelperCall, isPseudoCall, isPseudoKfuncCall } from './subprogs.ts';
+
+const HALVES = 128, HALF_BYTES = 4;
+/** Words of what is known of one instruction and frame: may read, must write, live before; four each. */
+const READ = 0, WRITE = 4, LIVE = 8, MARK_WORDS = 12;
+/** Registers and outgoing stack arguments that are tracked, then stack slots. */
+const TRACKED_REGS: number = MAX_BPF_REG + MAX_STACK_ARG_SLOTS;
+const SLOTS = 64;
+const TRACKED: number = TRACKED_REGS + SLOTS;
+const FRAME_POINTER = 10;
+const MAX_ANALYSES = 10000;
+const CALL: number = BPF_JMP | BPF_CALL;
+const LD_IMM64: number = BPF_LD | BPF_IMM | BPF_DW;
+
+/** A function as called from one place at one depth. */
+class Instance {
+  readonly callsite: number;
+  readonly depth: number;
+  readonly subprog: number;
+  readonly start: number;
+  readonly count: number;
+  /** Marks by frame, then instruction. */
+  readonly frames: (Int32Array | undefined)[] = [];
+  analysed = false;
+
+  constructor(callsite: number, depth: number, subprog: number, start: number, count: number) {
+    this.callsite = callsite;
+    this.depth = depth;
+    this.subprog = subprog;
+    this.start = start;
+    this.count = count;
+  }
+
+  /** Marks of `frame`, made on first use. */
+  marks(frame: number): Int32Array {
+    return (this.frames[frame] ??= new Int32Array(this.count * MARK_WORDS));
+  }
+
+  /** Adds halves `low` to `high` to a mark. */
+  add(frame: number, insn: number, mark: number, low: number, high: number): void {
+    const m = this.marks(frame), at = (insn - this.start) * MARK_WORDS + mark;
+    for (let h = Math.max(low, 0); h <= high && h < HALVES; h++) m[at + (h >> 5)]! |= 1 << (h & 31);
+  }
+
+  addAll(frame: number, insn: number): void {
+    this.marks(frame).fill(-1, (insn - this.start) * MARK_WORDS + READ, (insn - this.start) * MARK_WORDS + READ + 4);
+  }
+
+  isLive(insn: number, frame: number, half: number): boolean {
+    const m = this.frames[frame];
+    return m !== undefined && (m[(insn - this.start) * MARK_WORDS + LIVE + (half >> 5)]! & (1 << (half & 31))) !== 0;
+  }
+}
+
+/** The result, and the question being asked of it. */
+export class LiveStack {
+  readonly instances: Map<number, Instance> = new Map();
+  analyses = 0;
+  // The query: instances and call sites by frame.
+  readonly byFrame: (Instance | undefined)[] = Array.from({ length: MAX_CALL_FRAMES }, () => undefined);
+  readonly callsites: Int32Array = new Int32Array(MAX_CALL_FRAMES);
+  curframe = 0;
+  insn = 0;
+
+  find(callsite: number, depth: number): Instance | undefined {
+    return this.instances.get(callsite * MAX_CALL_FRAMES + depth);
+  }
+}
+
+/** What the forward pass holds while it runs. */
+interface Analysis {
+  readonly env: VerifierEnv;
+  readonly live: LiveStack;
+  readonly tracks: ArgTracks;
+  /** By subprogram: tracks before each instruction, of the last analysis. */
+  readonly before: (Int32Array | undefined)[];
+  /** By call site: tracks of the caller's slots. */
+  readonly slotsAt: Map<number, Int32Array>;
+  /** Call sites above the function being analysed. */
+  readonly callsites: Int32Array;
+}
+
+const talks = (env: VerifierEnv): boolean => (env.log.level & BPF_LOG_LEVEL2) !== 0;
+const sizeOf = (code: number): number => [4, 2, 1, 8][(code >> 3) & 3]!;
+
+/** Index of an aligned slot at a frame offset, -1 for none. */
+const slotOf = (offset: number): number => (offset >= 0 || offset < -SLOTS * 8 || offset % 8 !== 0 ? -1 : -offset / 8 - 1);
+
+function stackArgSlot(offset: number): number {
+  const slot = Math.trunc(Math.abs(offset) / 8);
+  return slot > MAX_STACK_ARG_SLOTS ? -1 : slot - 1;
+}
+
+/** Analyses every function with all its callers; 0 or `-errno`. */
+export function computeStackLiveness(env: VerifierEnv): number {
+  const live = new LiveStack();
+  env.liveStack = live;
+  const a: Analysis = { env, live, tracks: new ArgTracks(), before: [], slotsAt: new Map(), callsites: new Int32Array(MAX_CALL_FRAMES) };
+  for (let k = env.subprogCount - 1; k >= 0; k--) {
+    const sub = env.topoOrder[k]!;
+    if (a.before[sub] !== undefined && !isGlobalSubprog(env, sub)) continue;
+    const err = analyse(a, undefined, callInstance(a, undefined, 0, sub));
+    if (err !== 0) return err;
+  }
+  if (talks(env)) {
+    const all = [...live.instances.values()].toSorted((x, y) => x.callsite - y.callsite || x.depth - y.depth);
+    for (const instance of all) printInstance(env, instance);
+  }
+  return 0;
+}
+
+function callInstance(a: Analysis, caller: Instance | undefined, callsite: number, subprog: number): Instance {
+  const start = a.env.subprogs[subprog]!.start;
+  const depth = caller === undefined ? 0 : caller.depth + 1;
+  const key = depth > 0 ? callsite : start;
+  let instance = a.live.find(key, depth);
+  if (instance === undefined) {
+    instance = new Instance(key, depth, subprog, start, a.env.subprogs[subprog + 1]!.start - start);
+    a.live.instances.set(key * MAX_CALL_FRAMES + depth, instance);
+  }
+  return instance;
+}
+
+/** Analyses one function for given arguments, then what it calls with pointers to its stack. */
+function analyse(a: Analysis, args: Int32Array | undefined, known: Instance): number {
+  const { env } = a;
+  if (++a.live.analyses > MAX_ANALYSES) {
+    env.log.write(`liveness analysis exceeded complexity limit (${a.live.analyses} calls)\n`);
+    return -E2BIG;
+  }
+  // a second analysis goes into a fresh instance: a write counts only if every analysis has it
+  const instance = known.analysed ? new Instance(known.callsite, known.depth, known.subprog, known.start, known.count) : known;
+  const { subprog, depth, start } = instance;
+  trackFunction(a, args, instance);
+  const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
+  for (let p = from; p < to; p++) {
+    const insn = env.postorder[p]!;
+    const at = (insn - start) * TRACKED;
+    const callArgs = new Int32Array(TRACKED_REGS).fill(NONE);
+    let callee: number;
+    if (isPseudoCall(env, insn)) {
+      callee = findSubprog(env, insn + env.insns.imm[insn]! + 1);
+      const before = a.before[subprog]!;
+      for (let r = 1; r <= 5; r++) callArgs[r] = before[at + r]!;
+      for (let r = MAX_BPF_REG; r < TRACKED_REGS; r++) callArgs[r] = before[at + r]!;
+    } else if ((env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) {
+      const callback = callbackOf(env, insn);
+      if (callback === undefined) continue;
+      const passed = a.before[subprog]![at + callback.contextReg]!;
+      if (callback.subprog === undefined) {
+        // one of several callbacks: each may read whatever the context points at
+        if (passed !== NONE) for (let f = 0; f <= depth; f++) instance.addAll(f, insn);
+        continue;
+      }
+      callee = callback.subprog;
+      callArgs[callback.callbackReg] = passed;
+    } else continue;
+    if (callee < 0 || !hasPointers(a.tracks, callArgs)) continue;
+    if (depth === MAX_CALL_FRAMES - 1) return -EINVAL;
+    const called = callInstance(a, instance, insn, callee);
+    a.callsites[depth] = insn;
+    const err = analyse(a, callArgs, called);
+    if (err !== 0) return err;
+    pullLiveness(instance, called, insn);
+  }
+  if (instance !== known) mergeInstances(known, instance);
+  propagate(env, known);
+  return 0;
+}
+
+function hasPointers(tracks: ArgTracks, args: Int32Array): boolean {
+  for (let r = 1; r <= 5; r++) if (tracks.isPointer(args[r]!)) return true;
+  for (let r = MAX_BPF_REG; r < TRACKED_REGS; r++) if (tracks.isPointer(args[r]!)) return true;
+  return false;
+}
+
+/** What is alive at a callee's entry is read by the call. */
+function pullLiveness(caller: Instance, callee: Instance, insn: number): void {
+  for (let f = 0; f < callee.depth; f++) {
+    const entry = callee.frames[f];
+    if (entry === undefined) continue;
+    const m = caller.marks(f), at = (insn - caller.start) * MARK_WORDS + READ;
+    for (let i = 0; i < 4; i++) m[at + i]! |= entry[LIVE + i]!;
+  }
+}
+
+function mergeInstances(known: Instance, fresh: Instance): void {
+  for (let f = 0; f <= known.depth; f++) {
+    const from = fresh.frames[f];
+    if (from === undefined && known.frames[f] === undefined) continue;
+    const had = known.frames[f] !== undefined;
+    const m = known.marks(f);
+    for (let at = 0; at < m.length; at += MARK_WORDS) {
+      for (let i = 0; i < 4; i++) {
+        if (from !== undefined) m[at + READ + i]! |= from[at + READ + i]!;
+        m[at + WRITE + i] = had && from !== undefined ? m[at + WRITE + i]! & from[at + WRITE + i]! : 0;
+      }
+      if (!had && from !== undefined) for (let i = 0; i < 4; i++) m[at + LIVE + i] = from[at + LIVE + i]!;
+    }
+  }
+}
+
+/** Backward pass to a fixed point: live before = (live after without writes) with reads. */
+function propagate(env: VerifierEnv, instance: Instance): void {
+  instance.analysed = true;
+  const from = env.subprogs[instance.subprog]!.postorderStart, to = env.subprogs[instance.subprog + 1]!.postorderStart;
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let f = 0; f <= instance.depth; f++) {
+      const m = instance.frames[f];
+      if (m === undefined) continue;
+      for (let p = from; p < to; p++) changed = propagateInsn(env, m, instance.start, env.postorder[p]!) || changed;
+    }
+  }
+}
+
+function propagateInsn(env: VerifierEnv, m: Int32Array, start: number, insn: number): boolean {
+  const count = insnSuccessors(env, insn);
+  if (count === 0) return false;
+  const at = (insn - start) * MARK_WORDS;
+  let changed = false;
+  for (let i = 0; i < 4; i++) {
+    let after = 0;
+    for (let s = 0; s < count; s++) after |= m[(env.succ[s]! - start) * MARK_WORDS + LIVE + i]!;
+    const before = (after & ~m[at + WRITE + i]!) | m[at + READ + i]!;
+    if (before !== m[at + LIVE + i]) {
+      m[at + LIVE + i] = before;
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+interface Callback {
+  /** `undefined`: not the same one on all paths. */
+  readonly subprog: number | undefined;
+  /** Caller's register whose value the callback gets in `callbackReg`. */
+  readonly contextReg: number;
+  readonly callbackReg: number;
+}
+
+function callbackOf(env: VerifierEnv, insn: number): Callback | undefined {
+  if (!isHelperCall(env, insn)) return undefined;
+  let functionReg: number, contextReg: number, callbackReg: number;
+  switch (env.insns.imm[insn]) {
+    case BPF_FUNC_loop: case BPF_FUNC_user_ringbuf_drain:
+      [functionReg, contextReg, callbackReg] = [2, 3, 2];
+      break;
+    case BPF_FUNC_for_each_map_elem:
+      [functionReg, contextReg, callbackReg] = [2, 3, 4];
+      break;
+    case BPF_FUNC_find_vma:
+      [functionReg, contextReg, callbackReg] = [3, 4, 3];
+      break;
+    default:
+      return undefined;
+  }
+  const isKnown = (env.aux.constRegSubprogMask[insn]! & (1 << functionReg)) !== 0;
+  return { subprog: isKnown ? env.aux.constRegVals[insn * 10 + functionReg]! : undefined, contextReg, callbackReg };
+}
+
+/** Forward pass over one function, then the marks of its instructions. */
+function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Instance): void {
+  const { env, tracks } = a;
+  const { subprog, depth, start, count } = instance;
+  const end = start + count;
+  const before = new Int32Array(count * TRACKED);
+  before.fill(NONE, 0, TRACKED);
+  before[FRAME_POINTER] = tracks.single(depth, 0);
+  if (args !== undefined) for (let r = 1; r <= 5; r++) before[r] = args[r]!;
+  const incoming = new Int32Array(MAX_STACK_ARG_SLOTS).fill(NONE);
+  if (args !== undefined) incoming.set(args.subarray(MAX_BPF_REG));
+  if (talks(env)) env.log.write(`subprog#${subprog}: analyzing (depth ${depth})...\n`);
+
+  const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
+  const out = new Int32Array(TRACKED);
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let p = to - 1; p >= from; p--) {
+      const insn = env.postorder[p]!, at = (insn - start) * TRACKED;
+      if (before[at] === UNVISITED && before[at + 1] === UNVISITED) continue;
+      for (let i = 0; i < TRACKED; i++) out[i] = before[at + i]!;
+      transfer(a, insn, out, incoming, depth);
+      if (talks(env)) logTransfer(a, insn, before, at, out);
+      const successors = insnSuccessors(env, insn);
+      for (let s = 0; s < successors; s++) {
+        const target = env.succ[s]!;
+        if (target < start || target >= end) continue;
+        const to2 = (target - start) * TRACKED;
+        for (let i = 0; i < TRACKED; i++) {
+          const old = before[to2 + i]!, next = out[i]!;
+          if (old === next) continue;
+          const joined = tracks.join(old, next);
+          if (joined === old) continue;
+          before[to2 + i] = joined;
+          changed = true;
+          if (talks(env) && old !== UNVISITED) logJoin(a, insn, target, i, old, next, joined);
+        }
+      }
+    }
+  }
+  for (let p = to - 1; p >= from; p--) {
+    const insn = env.postorder[p]!, at = (insn - start) * TRACKED;
+    recordMemoryAccess(a, instance, before, at, insn);
+    if (env.insns.code[insn] === CALL) recordCallAccess(a, instance, before, at, insn);
+    if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) {
+      a.slotsAt.set(insn, before.slice(at + TRACKED_REGS, at + TRACKED));
+    }
+  }
+  a.before[subprog] = before;
+  if (talks(env)) printTracks(a, subprog, before);
+}
+
+/** True where a register may point into the function's own frame. */
+function mayBeLocal(tracks: ArgTracks, depth: number, reg: number, t: number): boolean {
+  return reg === FRAME_POINTER || tracks.frame(t) === depth || (tracks.isImprecise(t) && (tracks.mask(t) & (1 << depth)) !== 0);
+}
+
+/** Applies one instruction to the tracks `t`. */
+function transfer(a: Analysis, insn: number, t: Int32Array, incoming: Int32Array, depth: number): void {
+  const { env } = a;
+  const { code, dst, src, off } = env.insns;
+  const op = code[insn]!, cls = op & 7, d = dst[insn]!, s = src[insn]!;
+  if (isStackArgStore(env, insn)) {
+    const slot = stackArgSlot(off[insn]!);
+    if (slot >= 0) t[MAX_BPF_REG + slot] = cls === BPF_STX ? t[s]! : NONE;
+  } else if (isStackArgLoad(env, insn)) {
+    const slot = stackArgSlot(off[insn]!);
+    t[d] = slot >= 0 ? incoming[slot]! : NONE;
+  } else if (cls === BPF_ALU64) transferALU64(a, insn, t);
+  else if (cls === BPF_ALU) t[d] = NONE;
+  else if (cls === BPF_JMP && (op & 0xf0) === BPF_CALL) t.fill(NONE, 0, 6);
+  else if (cls === BPF_LDX) transferLoad(a, insn, t, depth);
+  else if (cls === BPF_LD && (op & 0xe0) === BPF_IMM) t[d] = NONE;
+  else if (cls === BPF_STX || cls === BPF_ST) transferStore(a, insn, t, depth);
+}
+
+function transferALU64(a: Analysis, insn: number, t: Int32Array): void {
+  const { code, dst, src, off, imm } = a.env.insns;
+  const op = code[insn]! & 0xf0, d = dst[insn]!, s = src[insn]!;
+  const isMove = op === BPF_MOV;
+  if ((code[insn]! & BPF_X) !== 0) {
+    if (!isMove) t[d] = a.tracks.combine(t[d]!, t[s]!);
+    // sign extension and address space casts make no pointer
+    else t[d] = off[insn] === 0 ? t[s]! : NONE;
+  } else if (isMove) t[d] = NONE;
+  else if (a.tracks.frame(t[d]!) >= 0) {
+    if (op === BPF_ADD) t[d] = a.tracks.add(t[d]!, imm[insn]!);
+    else if (op === BPF_SUB) t[d] = a.tracks.add(t[d]!, -imm[insn]!);
+    else t[d] = a.tracks.forgetOffset(t[d]!);
+  }
+}
+
+function transferLoad(a: Analysis, insn: number, t: Int32Array, depth: number): void {
+  const { tracks } = a;
+  const { code, dst, src, off } = a.env.insns;
+  const op = code[insn]!, s = src[insn]!, from = t[s]!, frame = tracks.frame(from);
+  const isWhole = (op & 0xe0) === BPF_MEM && sizeOf(op) === 8;
+  if (!isWhole) t[dst[insn]!] = NONE;
+  else if (mayBeLocal(tracks, depth, s, from)) t[dst[insn]!] = fill(tracks, t, TRACKED_REGS, s, from, off[insn]!, depth);
+  else if (frame >= 0 && frame < depth) {
+    const slots = a.slotsAt.get(a.callsites[frame]!);
+    t[dst[insn]!] = slots === undefined ? tracks.imprecise((1 << (frame + 1)) - 1) : fill(tracks, slots, 0, s, from, off[insn]!, frame);
+  } else if (!tracks.isImprecise(from) || tracks.mask(from) === 0) t[dst[insn]!] = NONE;
+  else t[dst[insn]!] = from;
+}
+
+/** The track that a load finds in the slots at `base` of `slots`. */
+function fill(tracks: ArgTracks, slots: Int32Array, base: number, reg: number, from: number, off: number, depth: number): number {
+  const unknown = (): number => tracks.imprecise((1 << (depth + 1)) - 1);
+  if (reg === FRAME_POINTER) {
+    const slot = slotOf(off);
+    return slot >= 0 ? slots[base + slot]! : unknown();
+  }
+  const offsets = tracks.offsets(from);
+  if (offsets.length === 0) return unknown();
+  let result = NONE;
+  for (const o of offsets) {
+    const at = addOffsets(o, off), slot = at === undefined ? -1 : slotOf(at);
+    if (slot < 0) return unknown();
+    result = tracks.join(result, slots[base + slot]!);
+  }
+  return result;
+}
+
+function transferStore(a: Analysis, insn: number, t: Int32Array, depth: number): void {
+  const { tracks } = a;
+  const { code, dst, src, off, imm } = a.env.insns;
+  const op = code[insn]!, mode = op & 0xe0, d = dst[insn]!, size = sizeOf(op);
+  const isLocal = mayBeLocal(tracks, depth, d, t[d]!);
+  if ((op & 7) === BPF_ST) {
+    if (mode === BPF_MEM && isLocal) clearSlots(tracks, t, d, off[insn]!, size);
+    return;
+  }
+  if (isLocal && mode === BPF_MEM) spill(tracks, t, d, off[insn]!, size === 8 ? t[src[insn]!]! : NONE);
+  if (mode !== BPF_ATOMIC) return;
+  if (isLocal && imm[insn] !== BPF_LOAD_ACQ) clearSlots(tracks, t, d, off[insn]!, size);
+  if (imm[insn] === BPF_LOAD_ACQ) t[d] = NONE;
+  else if (imm[insn] === BPF_CMPXCHG) t[0] = NONE;
+  else if ((imm[insn]! & BPF_FETCH) !== 0) t[src[insn]!] = NONE;
+}
+
+function spill(tracks: ArgTracks, t: Int32Array, reg: number, off: number, value: number): void {
+  if (reg === FRAME_POINTER) {
+    const slot = slotOf(off);
+    if (slot >= 0) t[TRACKED_REGS + slot] = value;
+    return;
+  }
+  const offsets = tracks.offsets(t[reg]!);
+  if (offsets.length === 0) for (let i = TRACKED_REGS; i < TRACKED; i++) t[i] = tracks.join(t[i]!, value);
+  for (const o of offsets) {
+    const at = addOffsets(o, off), slot = at === undefined ? -1 : slotOf(at);
+    if (slot < 0) continue;
+    const i = TRACKED_REGS + slot;
+    t[i] = offsets.length === 1 ? value : tracks.join(t[i]!, value);
+  }
+}
+
+/** Forgets the tracks in all slots that a store may touch. */
+function clearSlots(tracks: ArgTracks, t: Int32Array, reg: number, off: number, size: number): void {
+  if (reg === FRAME_POINTER) {
+    clearRange(tracks, t, off, size, true);
+    return;
+  }
+  const offsets = tracks.offsets(t[reg]!);
+  const forgetAll = (): void => {
+    for (let i = TRACKED_REGS; i < TRACKED; i++) t[i] = tracks.join(t[i]!, NONE);
+  };
+  if (offsets.length === 0) forgetAll();
+  for (const o of offsets) {
+    const at = addOffsets(o, off);
+    if (at === undefined) {
+      forgetAll();
+      break;
+    }
+    clearRange(tracks, t, at, size, offsets.length === 1);
+  }
+}
+
+function clearRange(tracks: ArgTracks, t: Int32Array, off: number, size: number, isSure: boolean): void {
+  for (let i = 0; i < SLOTS; i++) {
+    const start = -(i + 1) * 8;
+    if (start < off + size && start + 8 > off) t[TRACKED_REGS + i] = isSure ? NONE : tracks.join(t[TRACKED_REGS + i]!, NONE);
+  }
+}
+
+/** Marks an access of `bytes` (positive read, negative write) at one frame offset. */
+function recordAt(instance: Instance, offset: number, bytes: number, frame: number, insn: number): void {
+  if (offset >= 0) return;
+  const last = Math.trunc((-offset - 1) / HALF_BYTES);
+  if (bytes === UNKNOWN_BYTES) instance.add(frame, insn, READ, 0, last);
+  else if (bytes > 0) instance.add(frame, insn, READ, Math.trunc((-offset - bytes) / HALF_BYTES), last);
+  else {
+    // only halves that are covered whole are written for sure
+    const low = Math.max(Math.trunc((-offset + bytes + HALF_BYTES - 1) / HALF_BYTES), 0), high = Math.trunc(-offset / HALF_BYTES) - 1;
+    if (low <= high) instance.add(frame, insn, WRITE, low, high);
+  }
+}
+
+function record(instance: Instance, frame: number, offsets: readonly number[], bytes: number, insn: number): void {
+  if (bytes === 0) return;
+  const reads = bytes > 0 || bytes === UNKNOWN_BYTES;
+  if (offsets.length === 0) {
+    if (reads) instance.addAll(frame, insn);
+  } else if (reads || offsets.length === 1) for (const o of offsets) recordAt(instance, o, bytes, frame, insn);
+}
+
+function recordImprecise(instance: Instance, mask: number, insn: number): void {
+  for (let f = 0; f <= instance.depth; f++) if ((mask & (1 << f)) !== 0) instance.addAll(f, insn);
+}
+
+function recordMemoryAccess(a: Analysis, instance: Instance, before: Int32Array, at: number, insn: number): void {
+  const { env, tracks } = a;
+  const { code, dst, src, off, imm } = env.insns;
+  const op = code[insn]!, cls = op & 7;
+  if (cls !== BPF_LDX && cls !== BPF_STX && cls !== BPF_ST) return;
+  if (isStackArgStore(env, insn) || isStackArgLoad(env, insn)) return;
+  const isAtomic = cls === BPF_STX && (op & 0xe0) === BPF_ATOMIC;
+  const isLoad = cls === BPF_LDX || (isAtomic && imm[insn] === BPF_LOAD_ACQ);
+  const writesOnly = isAtomic ? imm[insn] === BPF_STORE_REL : cls !== BPF_LDX;
+  const bytes = writesOnly ? -sizeOf(op) : sizeOf(op);
+  const t = before[at + (isLoad ? src[insn]! : dst[insn]!)]!;
+  const frame = tracks.frame(t);
+  if (frame >= 0 && frame <= instance.depth) {
+    const moved = tracks.offsets(t).map((o) => addOffsets(o, off[insn]!));
+    record(instance, frame, moved.includes(undefined) ? [] : (moved as number[]), bytes, insn);
+  } else if (tracks.isImprecise(t)) recordImprecise(instance, tracks.mask(t), insn);
+}
+
+function recordCallAccess(a: Analysis, instance: Instance, before: Int32Array, at: number, insn: number): void {
+  const { env, tracks } = a;
+  if (isPseudoCall(env, insn)) return;
+  const params = callSummary(env, insn)?.paramCount ?? 5;
+  for (let arg = 0; arg < params && arg < 5 + MAX_STACK_ARG_SLOTS; arg++) {
+    const t = before[at + (arg < 5 ? arg + 1 : MAX_BPF_REG + arg - 5)]!;
+    if (!tracks.isPointer(t)) continue;
+    if (!isHelperCall(env, insn) && !isPseudoKfuncCall(env, insn)) {
+      for (let f = 0; f <= instance.depth; f++) instance.addAll(f, insn);
+      continue;
+    }
+    const bytes = stackAccessBytes(env, insn, arg);
+    if (bytes === 0) continue;
+    const frame = tracks.frame(t);
+    if (frame >= 0 && frame <= instance.depth) record(instance, frame, tracks.offsets(t), bytes, insn);
+    else if (tracks.isImprecise(t)) recordImprecise(instance, tracks.mask(t), insn);
+  }
+}
+
+// The question.
+
+/** Prepares {@link stackSlotAlive} for a state; always 0. */
+export function liveStackQueryInit(env: VerifierEnv, st: VState): number {
+  const q = env.liveStack;
+  if (q === undefined) return 0;
+  for (let fr = 0; fr <= st.curframe; fr++) {
+    q.byFrame[fr] = lookupInstance(env, q, st, fr);
+    if (fr < st.curframe) q.callsites[fr] = st.w[st.frameAt[fr + 1]! + F_CALLSITE]!;
+  }
+  q.curframe = st.curframe;
+  q.insn = st.insnIdx;
+  return 0;
+}
+
+/** The instance for a frame of a state; a function that gets no pointers was analysed at a smaller depth. */
+function lookupInstance(env: VerifierEnv, q: LiveStack, st: VState, fr: number): Instance | undefined {
+  const frame = st.frameAt[fr]!, start = env.subprogs[st.w[frame + F_SUBPROG]!]!.start;
+  const callsite = fr > 0 ? st.w[frame + F_CALLSITE]! : start;
+  for (let depth = fr; depth > 0; depth--) {
+    const found = q.find(callsite, depth);
+    if (found !== undefined) return found;
+  }
+  return q.find(start, 0);
+}
+
+/** True where half `half` of a frame's stack may still be read: by the innermost function, or after the return to an outer one. */
+export function stackSlotAlive(env: VerifierEnv, frameno: number, half: number): boolean {
+  const q = env.liveStack;
+  const inner = q?.byFrame[q.curframe];
+  if (q === undefined || inner === undefined) return true;
+  const innerFrame = frameno + inner.depth - q.curframe;
+  if (innerFrame >= 0 && innerFrame <= inner.depth && inner.isLive(q.insn, innerFrame, half)) return true;
+  for (let i = frameno; i < q.curframe; i++) {
+    const outer = q.byFrame[i];
+    if (outer === undefined) return true;
+    const frame = frameno + outer.depth - i;
+    if (frame < 0 || frame > outer.depth) return true;
+    const callsite = q.callsites[i]!;
+    const next = (env.aux.flags[callsite]! & AUX_CALLS_CALLBACK) !== 0 ? callsite : callsite + 1;
+    if (outer.isLive(next, frame, half)) return true;
+  }
+  return false;
+}
+
+// The log at level 2.
+
+const signed = (v: number): string => (v < 0 ? String(v) : `+${v}`);
+
+function logJoin(a: Analysis, insn: number, target: number, i: number, old: number, next: number, joined: number): void {
+  const { env, tracks } = a;
+  env.log.write(`arg JOIN insn ${insn} -> ${target} ${trackName(i)}: `);
+  env.log.write(`${tracks.text(old)} + ${tracks.text(next)} => ${tracks.text(joined)}\n`);
+}
+
+const trackName = (i: number): string => {
+  if (i >= TRACKED_REGS) return `fp${signed((TRACKED_REGS - 1 - i) * 8)}`;
+  return i >= MAX_BPF_REG ? `sa${i - MAX_BPF_REG}` : `r${i}`;
+};
+
+function logTransfer(a: Analysis, insn: number, before: Int32Array, at: number, out: Int32Array): void {
+  const { env, tracks } = a;
+  let printed = false;
+  for (let i = 0; i < TRACKED; i++) {
+    if (out[i] === before[at + i]) continue;
+    if (!printed) {
+      env.log.write(`${String(insn).padStart(3)}: `);
+      verboseInsn(env, insn);
+      printed = true;
+    }
+    env.log.write(`\t${trackName(i)}: ${tracks.text(before[at + i]!)} -> ${tracks.text(out[i]!)}`);
+  }
+  if (printed) env.log.write('\n');
+}
+
+const subprogText = (env: VerifierEnv, subprog: number): string => {
+  const { name } = env.subprogs[subprog]!;
+  return `subprog#${subprog}${name === undefined ? '' : ` ${name}`}`;
+};
+
+function printTracks(a: Analysis, subprog: number, before: Int32Array): void {
+  const { env, tracks } = a;
+  const { code } = env.insns;
+  const start = env.subprogs[subprog]!.start, end = env.subprogs[subprog + 1]!.start;
+  env.log.write(`${subprogText(env, subprog)}:\n`);
+  for (let insn = start; insn < end; insn++) {
+    env.log.write(`${String(insn).padStart(3)}: `);
+    verboseInsn(env, insn);
+    const cls = code[insn]! & 7, at = (insn - start) * TRACKED;
+    if (cls === BPF_LDX || cls === BPF_STX || code[insn] === CALL) {
+      let text = '';
+      const isVisited = before[at] !== UNVISITED;
+      for (let i = 0; i < TRACKED; i++) {
+        if (i === FRAME_POINTER || (i < TRACKED_REGS && !isVisited) || !tracks.isPointer(before[at + i]!)) continue;
+        text += ` ${trackName(i)}=${tracks.text(before[at + i]!)}`;
+      }
+      if (text !== '') env.log.write(` //${text}`);
+    }
+    env.log.write('\n');
+    if (code[insn] === LD_IMM64) insn++;
+  }
+}
+
+/** The halves of a mask as text: whole slots as `fp0-8`, runs of three and more as `fp0-8..-24`, single halves with an `h`. */
+function maskText(m: Int32Array, at: number, frame: number, isFirst: boolean): string {
+  const has = (half: number): boolean => half < HALVES && (m[at + (half >> 5)]! & (1 << (half & 31))) !== 0;
+  const isWhole = (spi: number): boolean => has(spi * 2) && has(spi * 2 + 1);
+  let text = '';
+  for (let spi = 0; spi < HALVES / 2; spi++) {
+    const low = has(spi * 2), high = has(spi * 2 + 1);
+    if (!low && !high) continue;
+    const space = isFirst && text === '' ? '' : ' ';
+    const offset = -(spi + 1) * 8;
+    if (!low || !high) text += `${space}fp${frame}${offset + (low ? HALF_BYTES : 0)}h`;
+    else if (isWhole(spi + 1) && isWhole(spi + 2)) {
+      while (isWhole(spi + 1)) spi++;
+      text += `${space}fp${frame}${offset}..${-(spi + 1) * 8}`;
+    } else text += `${space}fp${frame}${offset}`;
+  }
+  return text;
+}
+
+function accessText(instance: Instance, insn: number, mark: number): string {
+  let text = '';
+  for (let f = instance.depth; f >= 0; f--) {
+    const m = instance.frames[f];
+    if (m !== undefined) text += maskText(m, (insn - instance.start) * MARK_WORDS + mark, f, text === '');
+  }
+  return text;
+}
+
+function printInstance(env: VerifierEnv, instance: Instance): void {
+  const { log } = env;
+  log.write(`stack use/def ${subprogText(env, instance.subprog)} (d${instance.depth},cs${instance.callsite}):\n`);
+  for (let insn = instance.start; insn < instance.start + instance.count; insn++) {
+    const from = log.endPos;
+    log.write(`${String(insn).padStart(3)}: `);
+    verboseInsn(env, insn);
+    const use = accessText(instance, insn, READ), def = accessText(instance, insn, WRITE);
+    if (use !== '' || def !== '') log.write(`${' '.repeat(alignment(log.endPos - from))};`);
+    if (use !== '') log.write(` use: ${use}`);
+    if (def !== '') log.write(` def: ${def}`);
+    log.write('\n');
+    if (env.insns.code[insn] === LD_IMM64) insn++;
+  }
+}
