@@ -422,8 +422,6 @@ export function freeStates(env: VerifierEnv): void {
     }
   }
   for (const list of visits) for (const visit of list ?? []) for (const backedge of visit.backedges) env.pool.free(backedge);
+  // the counters run on over all functions of a program, as Linux's do
   env.explored.reset(heads.length);
-  env.exploredStatesSize = 0;
-  env.freeListSize = 0;
-  env.numBackedges = 0;
 }
