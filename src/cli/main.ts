@@ -1,0 +1,156 @@
+#!/usr/bin/env node
+/**
+ * @module src/cli/main
+ * The command line: options, commands, exit status. Each command is a file of its own that is loaded when it is called, so that
+ * `bpftwin -V` costs no more than this one.
+ */
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, Option } from 'commander';
+import { reportFailure, UsageError } from './failure.ts';
+import { createContext, EXIT_OK, EXIT_USAGE, type Context, type GlobalOptions, type Surroundings } from './io.ts';
+import { VERSION } from './version.ts';
+
+/**
+ * Runs one command line.
+ *
+ * @param argv the arguments after the program's name
+ * @param surroundings where output goes
+ * @returns the exit status
+ *
+ * @example
+ * await main(['inspect', 'a.lskel.h', '-j'], surroundings);
+ */
+export async function main(argv: readonly string[], surroundings: Surroundings): Promise<number> {
+  const wanted = wantedOutput(argv);
+  let status = EXIT_OK;
+  const program = createProgram(surroundings, (result) => {
+    status = result;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) return commandLineError(error, createContext(surroundings, wanted));
+    return reportFailure(createContext(surroundings, { ...wanted, ...program.opts<GlobalOptions>() }), error);
+  }
+}
+
+/** Whether errors of the command line itself are to be JSON: known before it could be parsed. */
+function wantedOutput(argv: readonly string[]): GlobalOptions {
+  const letters = argv.filter((argument) => /^-[a-zA-Z]+$/.test(argument)).join('');
+  return { json: letters.includes('j') || argv.includes('--json'), pretty: letters.includes('p') || argv.includes('--pretty') };
+}
+
+/** Help and version were asked for, or the arguments are wrong; commander has written what there is to say, unless it is JSON. */
+function commandLineError(error: CommanderError, context: Context): number {
+  if (error.exitCode === 0) return EXIT_OK;
+  if (context.json) return reportFailure(context, new UsageError(error.message.replace(/^error: /, '')));
+  return EXIT_USAGE;
+}
+
+type Finish = (status: number) => void;
+
+function createProgram(surroundings: Surroundings, finish: Finish): Command {
+  const program = new Command('bpftwin');
+  program
+    .description('A twin of the Linux BPF subsystem: runs, verifies and audits BPF programs without root and without a kernel')
+    .option('-j, --json', 'JSON output')
+    .option('-p, --pretty', 'indented JSON output')
+    .option('-d, --debug', 'more detail')
+    .version(VERSION, '-V, --version', 'the version')
+    .helpOption('-h, --help', 'this text')
+    .exitOverride()
+    .showSuggestionAfterError(true)
+    .configureOutput({
+      writeOut: (text) => surroundings.stdout.write(text),
+      writeErr: (text) => (isJSON(program) ? undefined : surroundings.stderr.write(text)),
+    });
+  const context = (): Context => createContext(surroundings, program.opts<GlobalOptions>());
+  addRun(program, context, finish);
+  addInspect(program, context, finish);
+  addReplay(program, context, finish);
+  return program;
+}
+
+function isJSON(program: Command): boolean {
+  const options = program.opts<GlobalOptions>();
+  return options.json === true || options.pretty === true;
+}
+
+function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...(previous ?? []), value];
+}
+
+function wholeNumber(name: string): (value: string) => number {
+  return (value) => {
+    if (!/^\d{1,9}$/.test(value)) throw new UsageError(`${name}: a whole number is wanted, not ${JSON.stringify(value)}`);
+    return Number(value);
+  };
+}
+
+function addRun(program: Command, context: () => Context, finish: Finish): void {
+  program.command('run')
+    .description('load a light skeleton end to end in a fresh kernel')
+    .argument('<file>', 'the .lskel.h that gen skeleton -L wrote')
+    .option('--cert <file>', 'certificate (PEM or DER) to put into the keyring; may be repeated', collect)
+    .addOption(new Option('--keyring <name>', 'the keyring that the signature is checked against').choices(['session', 'builtin', 'secondary', 'platform']).default('session'))
+    .addOption(new Option('--kernel <version>', 'the kernel to be').choices(['7.3', '6.18']).default('7.3'))
+    .option('--btf <file>', 'types of the kernel (raw BTF or ELF) instead of the built-in ones')
+    .option('--policy <object>', 'attach the LSM programs of an object first; may be repeated', collect)
+    .option('--trace', 'print every bpf() call')
+    .action(async (file: string, options: object) => {
+      const { runCommand } = await import('./run.ts');
+      finish(await runCommand(file, options, context()));
+    });
+}
+
+function addInspect(program: Command, context: () => Context, finish: Finish): void {
+  program.command('inspect')
+    .description('take a light skeleton apart without running it')
+    .argument('<file>', 'the .lskel.h')
+    .option('--cert <file>', 'certificate (PEM or DER) to verify the signature against; may be repeated', collect)
+    .action(async (file: string, options: object) => {
+      const { inspectCommand } = await import('./inspect.ts');
+      finish(await inspectCommand(file, options, context()));
+    });
+}
+
+function addReplay(program: Command, context: () => Context, finish: Finish): void {
+  program.command('replay')
+    .description('perform transcripts of bpf() calls and compare with the recorded answers')
+    .argument('<files...>', 'transcripts, .jsonl or .jsonl.gz')
+    .option('--only <regex>', 'only cases whose name matches')
+    .option('--show <n>', 'differences to print in full', wholeNumber('--show'))
+    .option('--btf <file>', 'raw BTF of the kernel instead of the built-in one')
+    .option('--dump <dir>', 'write the logs of differing cases there')
+    .option('--slow <ms>', 'print cases that take longer', wholeNumber('--slow'))
+    .action(async (files: string[], options: object) => {
+      const { replayCommand } = await import('./replay.ts');
+      const { json, pretty, stdout } = context();
+      finish(await replayCommand(files, { ...options, json, pretty }, stdout));
+    });
+}
+
+/** True where this file is what Node was started with, also through a link in `node_modules/.bin`. */
+function isEntry(): boolean {
+  const started = process.argv[1];
+  if (started === undefined) return false;
+  try {
+    return realpathSync(started) === fileURLToPath(import.meta.url);
+  } catch {
+    return false;
+  }
+}
+
+if (isEntry()) {
+  // A reader that has seen enough (`| head`) is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT_OK : EXIT_USAGE));
+  process.exitCode = await main(process.argv.slice(2), {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    isTerminal: process.stdout.isTTY,
+    columns: process.stdout.columns || 80,
+    env: process.env,
+  });
+}
