@@ -446,7 +446,9 @@ function arithmetic(operation: number, a: bigint, b: bigint, width: 32n | 64n, o
     case U.BPF_RSH: return a >> shift;
     case U.BPF_ARSH: return BigInt.asIntN(bits, a) >> shift;
     case U.BPF_NEG: return -a;
-    case U.BPF_MOV: return off === 0 ? b : BigInt.asIntN(off, b);
+    case U.BPF_MOV:
+      if (off !== 0 && off !== 8 && off !== 16 && off !== 32) throw new Stop(`a move of ${off} bits`);
+      return off === 0 ? b : BigInt.asIntN(off, b);
     default: throw new Stop(`ALU operation 0x${operation.toString(16)}, which no generated loader uses`);
   }
 }

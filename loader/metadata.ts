@@ -466,9 +466,12 @@ class MetadataDecoder {
     let at = 0;
     const gap = (end: number): void => {
       if (end <= at) return;
-      const isPadding = end - at < 8 && end % 8 === 0 && metadata.subarray(at, end).every((byte) => byte === 0);
-      if (isPadding) explained.push({ start: at, end, what: 'padding' });
-      else unexplained.push({ start: at, end });
+      // The generator fills every piece up to a multiple of eight with zeros.
+      const aligned = Math.min(Math.ceil(at / 8) * 8, end);
+      const isPadded = aligned > at && metadata.subarray(at, aligned).every((byte) => byte === 0);
+      if (isPadded) explained.push({ start: at, end: aligned, what: 'padding' });
+      const start = isPadded ? aligned : at;
+      if (start < end) unexplained.push({ start, end });
     };
     for (const segment of this.#segments.toSorted((a, b) => a.start - b.start || b.end - a.end)) {
       if (segment.end <= at) continue;
