@@ -1,0 +1,42 @@
+/**
+ * @module verifier/progtypes/facts
+ * What of a load the tables of program types look at, gathered once a load. Owns no rules.
+ */
+import { BPF_PROG_TYPE_EXT, BPF_PROG_TYPE_STRUCT_OPS } from '../../isa/uapi.ts';
+import type { VerifierEnv } from '../env.ts';
+import type { ProgramFacts } from './funcs.ts';
+
+const known = new WeakMap<VerifierEnv, ProgramFacts>();
+
+/** The facts of a load. Stable from the moment the attach target of an extension is resolved. */
+export function factsOf(env: VerifierEnv): ProgramFacts {
+  const cached = known.get(env);
+  if (cached !== undefined && cached.type === env.resolvedProgType && cached.expectedAttachType === expectedAttachType(env)) return cached;
+  const facts = gatherFacts(env);
+  known.set(env, facts);
+  return facts;
+}
+
+function expectedAttachType(env: VerifierEnv): number {
+  return env.load.type === BPF_PROG_TYPE_EXT && env.savedDstProgType !== 0 ? env.savedDstAttachType : env.expectedAttachType;
+}
+
+function gatherFacts(env: VerifierEnv): ProgramFacts {
+  const { load } = env;
+  const isStructOps = load.type === BPF_PROG_TYPE_STRUCT_OPS;
+  const btf = env.attachBTF;
+  const id = load.attachBTFID;
+  const target = btf === undefined || id === 0 || !btf.has(id) ? '' : btf.typeName(id);
+  const member = isStructOps && target !== '' && btf !== undefined && btf.isStructOrUnion(id) && load.expectedAttachType < btf.vlen(id)
+    ? btf.memberName(id, load.expectedAttachType) : '';
+  return {
+    loadedType: load.type,
+    type: env.resolvedProgType,
+    expectedAttachType: expectedAttachType(env),
+    sleepable: env.sleepable,
+    capabilities: load.capabilities,
+    attachName: isStructOps ? member : target,
+    attachStruct: isStructOps ? target : '',
+    attachesToProgram: load.attachProgram !== undefined,
+  };
+}
