@@ -97,7 +97,7 @@ export interface InspectedProgram {
   readonly license: string;
   readonly flags: number;
   readonly insns: number;
-  /** Tag of the instructions as the metadata has them; `null` where the loader changes them first. */
+  /** Tag of the instructions as the metadata has them; `null` where loader or kernel change them first. */
   readonly tag: string | null;
   readonly btf: boolean;
   readonly func_info: number;
@@ -235,7 +235,7 @@ function sectionVariables(map: DecodedMap, btf: BTF | undefined): InspectedMap['
 }
 
 function inspectProgram(program: DecodedProgram, index: number, metadata: Metadata, skeleton: LightSkeleton): InspectedProgram {
-  const isRelocated = metadata.relocations.some((relocation) => relocation.program === index);
+  const isRelocated = [...metadata.relocations, ...metadata.coreRelocations].some((relocation) => relocation.program === index);
   const names = new Set(program.mapReferences.flatMap(({ map }) => mapName(metadata, map) ?? []));
   const attach = program.index === undefined ? undefined : skeleton.programs[program.index]?.attach;
   return {
