@@ -5,13 +5,19 @@
  * part of the behaviour: it is keyed by name alone, and printed at log level 2.
  */
 import { EINVAL } from '../isa/errno.ts';
-import { BPF_CORE_TYPE_ID_LOCAL } from '../isa/uapi.ts';
+import { BPF_CORE_TYPE_ID_LOCAL, BTF_KIND_STRUCT } from '../isa/uapi.ts';
 import { type BTF, BTF_KIND_NAMES } from './btf.ts';
 import { type CoreCandidate, type CoreRelocation, type CoreReporter, essentialNameLength, resolveCoreRelocation } from './core.ts';
 import { patchCoreInstruction } from './core_patch.ts';
 
 const CACHE_SIZE = 31;
 const MAX_DEPTH = 2;
+
+/**
+ * Structs that are in the cache before anybody loads a program: the iterators that the kernel preloads at boot
+ * (kernel/bpf/preload) are relocated like any others.
+ */
+const PRELOADED = ['bpf_iter__bpf_map', 'bpf_iter_meta', 'bpf_map', 'bpf_iter__bpf_prog', 'bpf_prog', 'bpf_prog_aux', 'bpf_func_info', 'btf'];
 
 interface CandidateList {
   readonly name: string;
@@ -34,7 +40,13 @@ export class CoreCandidateCache {
   readonly #kernel = Array.from<CandidateList | undefined>({ length: CACHE_SIZE });
   readonly #modules = Array.from<CandidateList | undefined>({ length: CACHE_SIZE });
 
+  #isPreloaded = false;
+
   find(kernelBTF: BTF, name: string, kind: number): CandidateList {
+    if (!this.#isPreloaded) {
+      this.#isPreloaded = true;
+      for (const preloaded of PRELOADED) this.find(kernelBTF, preloaded, BTF_KIND_STRUCT);
+    }
     const slot = jhash(name) % CACHE_SIZE;
     let list = this.#kernel[slot];
     if (list === undefined || list.name !== name) {

@@ -1,0 +1,400 @@
+/**
+ * @module verifier/const_fold
+ * Which registers hold the same constant on every path to an instruction, and the branches that follow from it. A forward
+ * dataflow analysis over R0 to R10, instruction by instruction in reverse post-order until nothing changes; branches with a known
+ * outcome become jumps, so that later analyses do not walk dead code. Reproduces kernel/bpf/const_fold.c.
+ */
+import { EFAULT } from '../isa/errno.ts';
+import {
+  BPF_ABS, BPF_ADD, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DW, BPF_EXIT, BPF_FETCH, BPF_H, BPF_IMM, BPF_IND, BPF_JA,
+  BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLE, BPF_JLT, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_JSET, BPF_JSGE, BPF_JSGT, BPF_JSLE, BPF_JSLT, BPF_K, BPF_LD,
+  BPF_LDX, BPF_LOAD_ACQ, BPF_MEM, BPF_MEMSX, BPF_MOV, BPF_PSEUDO_FUNC, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE,
+  BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BPF_SUB, BPF_W, BPF_X,
+} from '../isa/uapi.ts';
+import { computePostorder, insnSuccessors } from './cfg.ts';
+import { findSubprog, type VerifierEnv } from './env.ts';
+import { isMayGoto } from './subprogs.ts';
+
+/** R0 to R10. */
+const REGISTERS = 11;
+/** Registers whose constants are kept for later. */
+const KEPT_REGISTERS = 10;
+/** The register that stands for arguments on the stack. */
+const PARAMS = 11;
+
+const UNVISITED = 0;
+const UNKNOWN = 1;
+const CONST = 2;
+const MAP_PTR = 3;
+const MAP_VALUE = 4;
+const SUBPROG = 5;
+
+/** What is known of every register before every instruction, and of the one being worked on after it. */
+class Constants {
+  readonly state: Uint8Array;
+  readonly map: Int32Array;
+  readonly lo: Int32Array;
+  readonly hi: Int32Array;
+  readonly outState: Uint8Array = new Uint8Array(REGISTERS);
+  readonly outMap: Int32Array = new Int32Array(REGISTERS);
+  readonly outLo: Int32Array = new Int32Array(REGISTERS);
+  readonly outHi: Int32Array = new Int32Array(REGISTERS);
+
+  constructor(count: number) {
+    this.state = new Uint8Array(count * REGISTERS);
+    this.map = new Int32Array(count * REGISTERS);
+    this.lo = new Int32Array(count * REGISTERS);
+    this.hi = new Int32Array(count * REGISTERS);
+  }
+
+  startAt(insn: number): void {
+    this.state.fill(UNKNOWN, insn * REGISTERS, (insn + 1) * REGISTERS);
+  }
+
+  load(insn: number): void {
+    const from = insn * REGISTERS;
+    for (let r = 0; r < REGISTERS; r++) {
+      this.outState[r] = this.state[from + r]!;
+      this.outMap[r] = this.map[from + r]!;
+      this.outLo[r] = this.lo[from + r]!;
+      this.outHi[r] = this.hi[from + r]!;
+    }
+  }
+
+  /** Joins what holds after an instruction into what holds before its successor; true where that changed. */
+  join(insn: number): boolean {
+    const to = insn * REGISTERS;
+    let changed = false;
+    for (let r = 0; r < REGISTERS; r++) {
+      const old = this.state[to + r]!;
+      const next = this.outState[r]!;
+      if (old === UNVISITED) {
+        if (next === UNVISITED) continue;
+        this.state[to + r] = next;
+        this.map[to + r] = this.outMap[r]!;
+        this.lo[to + r] = this.outLo[r]!;
+        this.hi[to + r] = this.outHi[r]!;
+        changed = true;
+      } else if (old !== UNKNOWN && (next !== old || this.outLo[r] !== this.lo[to + r] || this.outHi[r] !== this.hi[to + r]
+        || this.outMap[r] !== this.map[to + r])) {
+        this.state[to + r] = UNKNOWN;
+        changed = true;
+      }
+    }
+    return changed;
+  }
+
+  forget(r: number): void {
+    this.outState[r] = UNKNOWN;
+    this.outMap[r] = 0;
+    this.outLo[r] = 0;
+    this.outHi[r] = 0;
+  }
+
+  /** The kernel leaves the map of an earlier pointer in place, and compares it where paths meet. */
+  setConst(r: number, lo: number, hi: number): void {
+    this.outState[r] = CONST;
+    this.outLo[r] = lo;
+    this.outHi[r] = hi;
+  }
+
+  copy(dst: number, src: number): void {
+    this.outState[dst] = this.outState[src]!;
+    this.outMap[dst] = this.outMap[src]!;
+    this.outLo[dst] = this.outLo[src]!;
+    this.outHi[dst] = this.outHi[src]!;
+  }
+
+  isConst(r: number): boolean {
+    return this.outState[r] === CONST;
+  }
+
+  isZero(r: number): boolean {
+    return this.outState[r] === CONST && this.outLo[r] === 0 && this.outHi[r] === 0;
+  }
+
+  /** Adds a sign-extended 32-bit number; `-imm` of the smallest one needs the extra bit that `number` has. */
+  add(r: number, imm: number): void {
+    const sum = (this.outLo[r]! >>> 0) + imm;
+    this.outLo[r] = sum | 0;
+    this.outHi[r] = (this.outHi[r]! + Math.floor(sum / 2 ** 32)) | 0;
+  }
+}
+
+/**
+ * Fills `constRegMask` (64-bit value fits 32 bits unsigned), `constRegMapMask` (index into `usedMaps`), `constRegSubprogMask` and
+ * `constRegVals` of every instruction; needs the post-order.
+ */
+export function computeConstRegs(env: VerifierEnv): number {
+  const { count } = env.insns;
+  const constants = new Constants(count);
+  for (let i = 0; i < env.subprogCount; i++) constants.startAt(env.subprogs[i]!.start);
+  const { postorder } = env;
+  let changed = true;
+  while (changed) {
+    changed = false;
+    for (let i = postorder.length - 1; i >= 0; i--) {
+      const insn = postorder[i]!;
+      constants.load(insn);
+      transfer(env, constants, insn);
+      const successors = insnSuccessors(env, insn);
+      for (let s = 0; s < successors; s++) if (constants.join(env.succ[s]!)) changed = true;
+    }
+  }
+  keepConstants(env, constants);
+  return 0;
+}
+
+function keepConstants(env: VerifierEnv, constants: Constants): void {
+  const { aux } = env;
+  for (let insn = 0; insn < env.insns.count; insn++) {
+    let mask = 0;
+    let mapMask = 0;
+    let subprogMask = 0;
+    for (let r = 0; r < KEPT_REGISTERS; r++) {
+      const at = insn * REGISTERS + r;
+      let value = constants.lo[at]!;
+      switch (constants.state[at]) {
+        case CONST:
+          if (constants.hi[at] !== 0) continue;
+          mask |= 1 << r;
+          break;
+        case MAP_PTR:
+          mapMask |= 1 << r;
+          value = constants.map[at]!;
+          break;
+        case SUBPROG:
+          subprogMask |= 1 << r;
+          break;
+        default:
+          continue;
+      }
+      aux.constRegVals[insn * KEPT_REGISTERS + r] = value;
+    }
+    aux.constRegMask[insn] = mask;
+    aux.constRegMapMask[insn] = mapMask;
+    aux.constRegSubprogMask[insn] = subprogMask;
+  }
+}
+
+/** What an instruction does to the constants. */
+function transfer(env: VerifierEnv, c: Constants, insn: number): void {
+  const { insns } = env;
+  const code = insns.code[insn]!;
+  const dst = insns.dst[insn]!;
+  const src = insns.src[insn]!;
+  const off = insns.off[insn]!;
+  const isWord = code === (BPF_LDX | BPF_MEM | BPF_DW) || code === (BPF_ST | BPF_MEM | BPF_DW) || code === (BPF_STX | BPF_MEM | BPF_DW);
+  if (isWord && off % 8 === 0) {
+    if ((code & 7) !== BPF_LDX && dst === PARAMS && off < 0) return;
+    if ((code & 7) === BPF_LDX && src === PARAMS && off > 0) {
+      if (dst < REGISTERS) c.forget(dst);
+      return;
+    }
+  }
+  switch (code & 7) {
+    case BPF_ALU: case BPF_ALU64:
+      if (dst < REGISTERS) transferALU(c, code, dst, src, off, insns.imm[insn]!);
+      break;
+    case BPF_LD:
+      transferLoad64(env, c, insn, code, dst, src);
+      break;
+    case BPF_LDX:
+      if (dst < REGISTERS) transferLoad(env, c, code, dst, src, off);
+      break;
+    case BPF_JMP:
+      if ((code & 0xf8) === BPF_CALL) forgetCallerSaved(c);
+      break;
+    case BPF_STX: {
+      const loaded = atomicLoadRegister(env, insn);
+      if (loaded >= 0 && loaded < REGISTERS) c.forget(loaded);
+      break;
+    }
+    default:
+  }
+}
+
+function forgetCallerSaved(c: Constants): void {
+  for (let r = 0; r <= 5; r++) c.forget(r);
+}
+
+/** Register that an atomic instruction loads, -1 for none (`bpf_atomic_load_reg`). */
+function atomicLoadRegister(env: VerifierEnv, insn: number): number {
+  const code = env.insns.code[insn]!;
+  if ((code & 7) !== BPF_STX || (code & 0xe0) !== BPF_ATOMIC) return -1;
+  const imm = env.insns.imm[insn]!;
+  if (imm === BPF_LOAD_ACQ) return env.insns.dst[insn]!;
+  if (imm === BPF_CMPXCHG) return 0;
+  return (imm & BPF_FETCH) !== 0 ? env.insns.src[insn]! : -1;
+}
+
+function transferALU(c: Constants, code: number, dst: number, src: number, off: number, imm: number): void {
+  const high = imm >> 31;
+  switch (code & 0xf8) {
+    case BPF_MOV | BPF_K:
+      c.setConst(dst, imm, high);
+      break;
+    case BPF_MOV | BPF_X:
+      if (src < REGISTERS) c.copy(dst, src);
+      else c.forget(dst);
+      if (off !== 0) signExtend(c, dst, off);
+      break;
+    case BPF_ADD | BPF_K:
+    case BPF_SUB | BPF_K:
+      if (!c.isConst(dst) && c.outState[dst] !== MAP_VALUE) c.forget(dst);
+      else c.add(dst, (code & 0xf0) === BPF_ADD ? imm : -imm);
+      break;
+    case BPF_AND | BPF_K:
+      if (c.isConst(dst)) c.setConst(dst, c.outLo[dst]! & imm, c.outHi[dst]! & high);
+      else if (imm === 0) c.setConst(dst, 0, 0);
+      else c.forget(dst);
+      break;
+    case BPF_AND | BPF_X:
+      if (c.isZero(dst)) break;
+      if (src < REGISTERS && c.isZero(src)) c.setConst(dst, 0, 0);
+      else if (src < REGISTERS && c.isConst(dst) && c.isConst(src)) c.setConst(dst, c.outLo[dst]! & c.outLo[src]!, c.outHi[dst]! & c.outHi[src]!);
+      else c.forget(dst);
+      break;
+    default:
+      c.forget(dst);
+  }
+  if ((code & 7) !== BPF_ALU) return;
+  if (c.isConst(dst)) c.outHi[dst] = 0;
+  else if (c.outState[dst] !== UNKNOWN) c.forget(dst);
+}
+
+/** Moves with sign extension from 8, 16 or 32 bits. */
+function signExtend(c: Constants, r: number, bits: number): void {
+  if (!c.isConst(r) || (bits !== 8 && bits !== 16 && bits !== 32)) {
+    c.forget(r);
+    return;
+  }
+  const shift = 32 - bits;
+  const lo = (c.outLo[r]! << shift) >> shift;
+  c.outLo[r] = lo;
+  c.outHi[r] = lo >> 31;
+}
+
+function transferLoad64(env: VerifierEnv, c: Constants, insn: number, code: number, dst: number, src: number): void {
+  const mode = code & 0xe0;
+  if (mode === BPF_ABS || mode === BPF_IND) {
+    forgetCallerSaved(c);
+    return;
+  }
+  if (mode !== BPF_IMM || (code & 0x18) !== BPF_DW || dst >= REGISTERS) return;
+  const { aux, insns } = env;
+  const imm = insns.imm[insn]!;
+  switch (src) {
+    case BPF_PSEUDO_FUNC: {
+      const subprog = findSubprog(env, insn + imm + 1);
+      if (subprog < 0) {
+        c.forget(dst);
+        return;
+      }
+      c.outState[dst] = SUBPROG;
+      c.outLo[dst] = subprog;
+      c.outHi[dst] = 0;
+      return;
+    }
+    case BPF_PSEUDO_MAP_VALUE: case BPF_PSEUDO_MAP_IDX_VALUE:
+      c.outState[dst] = MAP_VALUE;
+      c.outMap[dst] = aux.mapIndex[insn]!;
+      c.outLo[dst] = aux.mapOff[insn]!;
+      c.outHi[dst] = 0;
+      return;
+    case BPF_PSEUDO_MAP_FD: case BPF_PSEUDO_MAP_IDX:
+      // The number of an earlier constant stays, and is compared where paths meet.
+      c.outState[dst] = MAP_PTR;
+      c.outMap[dst] = aux.mapIndex[insn]!;
+      return;
+    case 0:
+      c.setConst(dst, imm, insns.imm[insn + 1] ?? 0);
+      return;
+    default:
+      c.forget(dst);
+  }
+}
+
+/** Loads from frozen read-only values give constants. */
+function transferLoad(env: VerifierEnv, c: Constants, code: number, dst: number, src: number, off: number): void {
+  const map = src < REGISTERS && c.outState[src] === MAP_VALUE ? env.usedMaps[c.outMap[src]!] : undefined;
+  const size = bytesOf(code);
+  const at = src < REGISTERS ? (c.outLo[src]! + off) | 0 : -1;
+  const value = map === undefined || at < 0 || at + size > map.valueSize ? undefined : map.readDirectValue(at, size);
+  if (value === undefined) {
+    c.forget(dst);
+    return;
+  }
+  c.setConst(dst, value[0] | 0, value[1] | 0);
+  if ((code & 0xe0) === BPF_MEMSX && size < 8) signExtend(c, dst, size * 8);
+}
+
+function bytesOf(code: number): number {
+  switch (code & 0x18) {
+    case BPF_DW: return 8;
+    case BPF_W: return 4;
+    case BPF_H: return 2;
+    default: return 1;
+  }
+}
+
+/** True for conditional jumps (`bpf_insn_is_cond_jump`), `may_goto` included. */
+export function isConditionalJump(code: number): boolean {
+  const operation = code & 0xf0;
+  if ((code & 7) === BPF_JMP32) return operation !== BPF_JA;
+  return (code & 7) === BPF_JMP && operation !== BPF_JA && operation !== BPF_EXIT && operation !== BPF_CALL;
+}
+
+/** Turns branches whose outcome is known into jumps; 0 or `-errno`. Recomputes the post-order where it changed anything. */
+export function pruneDeadBranches(env: VerifierEnv): number {
+  const { insns, aux } = env;
+  let changed = false;
+  for (let i = 0; i < insns.count; i++) {
+    const code = insns.code[i]!;
+    if (!isConditionalJump(code) || isMayGoto(env, i)) continue;
+    const mask = aux.constRegMask[i]!;
+    const dst = insns.dst[i]!;
+    const src = insns.src[i]!;
+    if ((mask & (1 << dst)) === 0) continue;
+    const hasRegister = (code & 8) === BPF_X;
+    if (hasRegister && (mask & (1 << src)) === 0) continue;
+    const is32 = (code & 7) === BPF_JMP32;
+    const dstLo = aux.constRegVals[i * KEPT_REGISTERS + dst]!;
+    const srcLo = hasRegister ? aux.constRegVals[i * KEPT_REGISTERS + src]! : insns.imm[i]!;
+    const dstHi = is32 ? dstLo >> 31 : 0;
+    const srcHi = is32 || !hasRegister ? srcLo >> 31 : 0;
+    const taken = branchOutcome(code & 0xf0, dstLo, dstHi, srcLo, srcHi);
+    if (taken === undefined) {
+      env.log.write(`Unknown conditional jump ${code.toString(16)}\n`);
+      return -EFAULT;
+    }
+    insns.code[i] = BPF_JMP | BPF_JA;
+    insns.dst[i] = 0;
+    insns.src[i] = 0;
+    if (!taken) insns.off[i] = 0;
+    insns.imm[i] = 0;
+    changed = true;
+  }
+  return changed ? computePostorder(env) : 0;
+}
+
+/** Outcome of a comparison of two 64-bit numbers, `undefined` for an unknown operation. */
+function branchOutcome(operation: number, aLo: number, aHi: number, bLo: number, bHi: number): boolean | undefined {
+  const equal = aLo === bLo && aHi === bHi;
+  const below = aHi === bHi ? aLo >>> 0 < bLo >>> 0 : aHi >>> 0 < bHi >>> 0;
+  const less = aHi === bHi ? aLo >>> 0 < bLo >>> 0 : aHi < bHi;
+  switch (operation) {
+    case BPF_JEQ: return equal;
+    case BPF_JNE: return !equal;
+    case BPF_JGT: return !below && !equal;
+    case BPF_JGE: return !below;
+    case BPF_JLT: return below;
+    case BPF_JLE: return below || equal;
+    case BPF_JSGT: return !less && !equal;
+    case BPF_JSGE: return !less;
+    case BPF_JSLT: return less;
+    case BPF_JSLE: return less || equal;
+    case BPF_JSET: return (aLo & bLo) !== 0 || (aHi & bHi) !== 0;
+    default: return undefined;
+  }
+}
