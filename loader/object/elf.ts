@@ -1,0 +1,242 @@
+/**
+ * @module loader/object/elf
+ * Reads ELF64 relocatable objects of either byte order: header, sections, symbols, relocations. Every offset and count is
+ * checked against the file before it is used. Owns the container; what sections mean to BPF is `object.ts`.
+ * Sources: the ELF-64 object file format, and the order of checks in `bpf_object__elf_init` of `tools/lib/bpf/libbpf.c`.
+ */
+import { InputError } from '../../isa/errors.ts';
+
+export const SHT_PROGBITS = 1;
+export const SHT_SYMTAB = 2;
+export const SHT_STRTAB = 3;
+export const SHT_NOBITS = 8;
+export const SHT_REL = 9;
+export const SHT_LLVM_ADDRSIG = 0x6fff4c03;
+export const SHF_EXECINSTR = 4;
+const SHF_COMPRESSED = 0x800;
+
+export const SHN_UNDEF = 0;
+export const SHN_LORESERVE = 0xff00;
+const SHN_XINDEX = 0xffff;
+
+export const STT_NOTYPE = 0;
+export const STT_OBJECT = 1;
+export const STT_FUNC = 2;
+export const STT_SECTION = 3;
+export const STB_LOCAL = 0;
+export const STB_GLOBAL = 1;
+export const STB_WEAK = 2;
+export const STV_INTERNAL = 1;
+export const STV_HIDDEN = 2;
+
+const ET_REL = 1;
+const EM_BPF = 247;
+const HEADER_SIZE = 64;
+const SECTION_HEADER_SIZE = 64;
+const SYMBOL_SIZE = 24;
+const REL_SIZE = 16;
+/** Sections and symbols of one object; clang gives an object of a thousand programs some ten thousand. */
+const MAX_SECTIONS = 65_536;
+const MAX_SYMBOLS = 1 << 20;
+const MAX_NAME = 4096;
+
+/** One section. `data` is empty for `SHT_NOBITS`; `size` is what the header says. */
+export interface Section {
+  readonly index: number;
+  readonly name: string;
+  readonly type: number;
+  readonly flags: number;
+  readonly size: number;
+  readonly link: number;
+  readonly info: number;
+  readonly entrySize: number;
+  readonly data: Uint8Array;
+}
+
+/** One symbol. */
+export interface Symbol {
+  readonly index: number;
+  readonly name: string;
+  /** Offset of the name in its string table; 0 for none. */
+  readonly nameOffset: number;
+  readonly type: number;
+  readonly binding: number;
+  readonly visibility: number;
+  readonly section: number;
+  readonly value: number;
+  readonly size: number;
+}
+
+/** One entry of a `SHT_REL` section. */
+export interface Relocation {
+  readonly offset: number;
+  readonly symbol: number;
+  readonly type: number;
+}
+
+/** A relocatable object. */
+export interface ELFObject {
+  readonly file: string;
+  readonly littleEndian: boolean;
+  /** Index 0 is the empty section. */
+  readonly sections: readonly Section[];
+  readonly symbolTable: Section | undefined;
+  readonly symbols: readonly Symbol[];
+  /** Entries of a relocation section. */
+  relocations(section: Section): readonly Relocation[];
+}
+
+/**
+ * Parses an object file.
+ *
+ * @throws InputError naming file, place and reason
+ *
+ * @example
+ * parseELF(readFileSync('a.bpf.o'), 'a.bpf.o').sections.map((section) => section.name);
+ */
+export function parseELF(bytes: Uint8Array, file: string): ELFObject {
+  return new ELFReader(bytes, file).read();
+}
+
+class ELFReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #file: string;
+  #little = true;
+
+  constructor(bytes: Uint8Array, file: string) {
+    this.#bytes = bytes;
+    this.#file = file;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  read(): ELFObject {
+    this.#checkIdentity();
+    const sections = this.#readSections();
+    const tables = sections.filter((section) => section.type === SHT_SYMTAB);
+    if (tables.length > 1) this.#fail(`section ${tables[1]?.name ?? ''}`, `elf: multiple symbol tables in ${this.#file}`);
+    const symbolTable = tables[0];
+    const symbols = symbolTable === undefined ? [] : this.#readSymbols(symbolTable, sections);
+    return {
+      file: this.#file, littleEndian: this.#little, sections, symbolTable, symbols, relocations: (section) => this.#readRelocations(section),
+    };
+  }
+
+  #fail(place: string, reason: string): never {
+    throw new InputError(this.#file, place, reason);
+  }
+
+  #u16(at: number): number {
+    return this.#view.getUint16(at, this.#little);
+  }
+
+  #u32(at: number): number {
+    return this.#view.getUint32(at, this.#little);
+  }
+
+  /** A 64-bit field as a number; what a double cannot hold lies beyond any file. */
+  #u64(at: number): number {
+    return Number(this.#view.getBigUint64(at, this.#little));
+  }
+
+  #checkIdentity(): void {
+    const bytes = this.#bytes;
+    if (bytes.length === 0) this.#fail('', 'the file is empty');
+    const isELF = bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
+    if (!isELF) this.#fail('byte 0', `elf: '${this.#file}' is not a proper ELF object`);
+    if (bytes[4] !== 2) this.#fail('byte 4', `elf: '${this.#file}' is not a 64-bit ELF object`);
+    if (bytes.length < HEADER_SIZE) this.#fail(`byte ${bytes.length}`, 'the file ends inside the ELF header');
+    if (bytes[5] !== 1 && bytes[5] !== 2) this.#fail('byte 5', `elf: '${this.#file}' has unknown byte order`);
+    this.#little = bytes[5] === 1;
+    const machine = this.#u16(18);
+    if (this.#u16(16) !== ET_REL || (machine !== 0 && machine !== EM_BPF)) this.#fail('byte 16', `elf: ${this.#file} is not a valid eBPF object file`);
+  }
+
+  #readSections(): Section[] {
+    const table = this.#u64(40);
+    const entrySize = this.#u16(58);
+    if (table === 0) return [];
+    if (entrySize !== SECTION_HEADER_SIZE) this.#fail('byte 58', `section headers of ${entrySize} bytes, not ${SECTION_HEADER_SIZE}`);
+    if (table + SECTION_HEADER_SIZE > this.#bytes.length) this.#fail('byte 40', `the section headers begin at ${table}, beyond the file's ${this.#bytes.length} bytes`);
+    // With many sections the true counts are in the first header.
+    const count = this.#u16(60) || this.#u64(table + 32);
+    const namesIndex = this.#u16(62) === SHN_XINDEX ? this.#u32(table + 40) : this.#u16(62);
+    if (count > MAX_SECTIONS || table + count * SECTION_HEADER_SIZE > this.#bytes.length) {
+      this.#fail('byte 60', `${count} section headers at ${table} do not fit into the file's ${this.#bytes.length} bytes`);
+    }
+    if (namesIndex >= count) this.#fail('byte 62', `elf: failed to get section names section index for ${this.#file}`);
+    const names = this.#sectionData(table, namesIndex, 'section names');
+    return Array.from({ length: count }, (_, index) => this.#readSection(table, index, names));
+  }
+
+  #readSection(table: number, index: number, names: Uint8Array): Section {
+    const at = table + index * SECTION_HEADER_SIZE;
+    const name = index === 0 ? '' : this.#string(names, this.#u32(at), `section ${index}`);
+    const flags = this.#u64(at + 8);
+    if (index !== 0 && (flags & SHF_COMPRESSED) !== 0) this.#fail(`section ${name}`, 'compressed sections are not supported');
+    return {
+      index, name, flags,
+      type: this.#u32(at + 4),
+      size: this.#u64(at + 32),
+      link: this.#u32(at + 40),
+      info: this.#u32(at + 44),
+      entrySize: this.#u64(at + 56),
+      data: index === 0 ? new Uint8Array(0) : this.#sectionData(table, index, name),
+    };
+  }
+
+  #sectionData(table: number, index: number, name: string): Uint8Array {
+    const at = table + index * SECTION_HEADER_SIZE;
+    if (this.#u32(at + 4) === SHT_NOBITS) return new Uint8Array(0);
+    const offset = this.#u64(at + 24);
+    const size = this.#u64(at + 32);
+    if (offset + size > this.#bytes.length) {
+      this.#fail(`section ${name}`, `its ${size} bytes at ${offset} do not fit into the file's ${this.#bytes.length}`);
+    }
+    return this.#bytes.subarray(offset, offset + size);
+  }
+
+  #string(table: Uint8Array, offset: number, place: string): string {
+    const end = offset < table.length ? table.indexOf(0, offset) : -1;
+    if (end < 0) this.#fail(place, `its name at ${offset} does not lie in the string table of ${table.length} bytes`);
+    if (end - offset > MAX_NAME) this.#fail(place, `a name longer than ${MAX_NAME} bytes`);
+    return new TextDecoder('utf-8').decode(table.subarray(offset, end));
+  }
+
+  #readSymbols(table: Section, sections: readonly Section[]): Symbol[] {
+    const strings = sections[table.link];
+    if (table.link === 0 || strings === undefined) this.#fail(`section ${table.name}`, `elf: symbol strings section missing or invalid in ${this.#file}`);
+    if (table.entrySize !== SYMBOL_SIZE) this.#fail(`section ${table.name}`, `symbols of ${table.entrySize} bytes, not ${SYMBOL_SIZE}`);
+    const count = Math.floor(table.size / SYMBOL_SIZE);
+    if (count > MAX_SYMBOLS) this.#fail(`section ${table.name}`, `${count} symbols, more than ${MAX_SYMBOLS}`);
+    return Array.from({ length: count }, (_, index) => this.#readSymbol(table, strings.data, index));
+  }
+
+  #readSymbol(table: Section, strings: Uint8Array, index: number): Symbol {
+    const view = new DataView(table.data.buffer, table.data.byteOffset + index * SYMBOL_SIZE, SYMBOL_SIZE);
+    const little = this.#little;
+    const info = view.getUint8(4);
+    const nameOffset = view.getUint32(0, little);
+    return {
+      index,
+      nameOffset,
+      name: nameOffset === 0 ? '' : this.#string(strings, nameOffset, `symbol ${index}`),
+      type: info & 15,
+      binding: info >> 4,
+      visibility: view.getUint8(5) & 3,
+      section: view.getUint16(6, little),
+      value: Number(view.getBigUint64(8, little)),
+      size: Number(view.getBigUint64(16, little)),
+    };
+  }
+
+  #readRelocations(section: Section): Relocation[] {
+    if (section.entrySize !== REL_SIZE) this.#fail(`section ${section.name}`, `relocations of ${section.entrySize} bytes, not ${REL_SIZE}`);
+    const view = new DataView(section.data.buffer, section.data.byteOffset, section.data.byteLength);
+    const count = Math.floor(section.data.length / REL_SIZE);
+    return Array.from({ length: count }, (_, i) => {
+      const info = view.getBigUint64(i * REL_SIZE + 8, this.#little);
+      return { offset: Number(view.getBigUint64(i * REL_SIZE, this.#little)), symbol: Number(info >> 32n), type: Number(info & 0xffffffffn) };
+    });
+  }
+}
