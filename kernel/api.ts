@@ -40,6 +40,8 @@ export interface KernelOptions {
   readonly cpus?: number;
   /** Nanoseconds since boot when the instance starts; default 1 s. */
   readonly bootTime?: number;
+  /** Real time at boot, seconds since 1970: certificates and keys expire by it; default 2026-01-01. */
+  readonly realTimeOffset?: number;
   /** Largest memory of the instance in bytes; default 2 GiB. Allocations beyond give `ENOMEM`. */
   readonly memoryLimit?: number;
   /** Sees every `bpf()` call, from user space and from programs, after it returned. */

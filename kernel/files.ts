@@ -1,0 +1,89 @@
+/**
+ * @module kernel/files
+ * The file descriptor table of the one simulated process: lowest free number first, `dup` shares the open file, the last
+ * close releases it. Owns numbers and open files, not what they refer to. Reproduces `fs/file.c` (`alloc_fd`, `close_fd`).
+ */
+import { EBADF, EMFILE } from '../isa/errno.ts';
+
+/** Access mode bits of an open file (`FMODE_CAN_READ`, `FMODE_CAN_WRITE`). */
+export const FMODE_READ = 1;
+export const FMODE_WRITE = 2;
+
+/** An open file: what `struct file` is. `T` tells by its `kind` what it refers to. */
+export interface OpenFile<T> {
+  readonly target: T;
+  readonly mode: number;
+  references: number;
+  /** Called once, when the last descriptor and mapping is gone. */
+  readonly release: () => void;
+}
+
+/** Descriptors 0 to 2 belong to the terminal of the process and are never handed out. */
+const FIRST_FREE = 3;
+/** `RLIMIT_NOFILE` of the instance. */
+const DESCRIPTOR_LIMIT = 65536;
+
+export class FileTable<T> {
+  private readonly slots: (OpenFile<T> | undefined)[] = [];
+  private lowestFree: number = FIRST_FREE;
+  /** Asked before each allocation; true makes it fail. */
+  private readonly failing: () => boolean;
+
+  constructor(failing: () => boolean) {
+    this.failing = failing;
+  }
+
+  /** Installs a new open file; its descriptor or `-EMFILE` (then `release` is not called). */
+  install(target: T, mode: number, release: () => void): number {
+    if (this.failing()) return -EMFILE;
+    return this.place({ target, mode, references: 1, release });
+  }
+
+  get(fd: number): OpenFile<T> | undefined {
+    return fd < 0 || fd >= this.slots.length ? undefined : this.slots[fd];
+  }
+
+  /** A second descriptor for the same open file, or `-EBADF`, `-EMFILE`. */
+  dup(fd: number): number {
+    const file = this.get(fd);
+    if (file === undefined) return -EBADF;
+    const copy = this.place(file);
+    if (copy >= 0) file.references++;
+    return copy;
+  }
+
+  /** 0 or `-EBADF`. */
+  close(fd: number): number {
+    const file = this.get(fd);
+    if (file === undefined) return -EBADF;
+    this.slots[fd] = undefined;
+    if (fd < this.lowestFree) this.lowestFree = fd;
+    this.put(file);
+    return 0;
+  }
+
+  /** Drops one reference that a descriptor or a mapping held. */
+  put(file: OpenFile<T>): void {
+    if (--file.references === 0) file.release();
+  }
+
+  /** Open descriptors in ascending order. */
+  list(): { fd: number; file: OpenFile<T> }[] {
+    const open: { fd: number; file: OpenFile<T> }[] = [];
+    for (let fd = FIRST_FREE; fd < this.slots.length; fd++) {
+      const file = this.slots[fd];
+      if (file !== undefined) open.push({ fd, file });
+    }
+    return open;
+  }
+
+  private place(file: OpenFile<T>): number {
+    let fd = this.lowestFree;
+    while (fd < this.slots.length && this.slots[fd] !== undefined) fd++;
+    if (fd >= DESCRIPTOR_LIMIT) return -EMFILE;
+    while (this.slots.length <= fd) this.slots.push(undefined);
+    this.slots[fd] = file;
+    this.lowestFree = fd + 1;
+    return fd;
+  }
+}

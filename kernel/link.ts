@@ -1,0 +1,45 @@
+/**
+ * @module kernel/link
+ * Links: a program tied to the place it is attached to. Owns the object and its references. The instance has no kernel code to
+ * instrument: a link exists, is listed and keeps its program, and nothing triggers it. Reproduces `struct bpf_link`.
+ */
+import type { BPFProgram } from './program.ts';
+
+export class BPFLink {
+  readonly kind = 'link' as const;
+  id = 0;
+  /** `BPF_LINK_TYPE_*` */
+  readonly type: number;
+  readonly attachType: number;
+  readonly program: BPFProgram;
+  /** Name of the tracepoint of a raw tracepoint link, `""` for others. */
+  readonly tracepoint: string;
+  readonly targetObjectID: number;
+  readonly targetTypeID: number;
+  readonly cookie: bigint;
+  references = 1;
+  private readonly onFree: (link: BPFLink) => void;
+
+  constructor(
+    type: number, attachType: number, program: BPFProgram,
+    detail: { readonly tracepoint?: string; readonly targetObjectID?: number; readonly targetTypeID?: number; readonly cookie?: bigint },
+    onFree: (link: BPFLink) => void,
+  ) {
+    this.type = type;
+    this.attachType = attachType;
+    this.program = program;
+    this.tracepoint = detail.tracepoint ?? '';
+    this.targetObjectID = detail.targetObjectID ?? 0;
+    this.targetTypeID = detail.targetTypeID ?? 0;
+    this.cookie = detail.cookie ?? 0n;
+    this.onFree = onFree;
+  }
+
+  get(): void {
+    this.references++;
+  }
+
+  put(): void {
+    if (--this.references === 0) this.onFree(this);
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * @module kernel/run
+ * Runs programs of a kernel instance on the machine: helpers, kfuncs, tail calls, packets are wired here. Owns the machine; what a
+ * helper does is in `helpers/`.
+ */
+import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
+import { KERNEL_HI } from '../vm/address-space.ts';
+import { Machine } from '../vm/machine.ts';
+import type { Fault, HelperCall, Program } from '../vm/types.ts';
+import { createHelpers } from './helpers/table.ts';
+import { callKfunc } from './helpers/kfuncs.ts';
+import { ProgArrayMap } from './maps/fd-array.ts';
+import { BPFProgram } from './program.ts';
+import type { KernelState } from './state.ts';
+
+/** What a run is about; helpers find it in `HelperCall.context`. */
+export interface RunContext {
+  readonly kernel: KernelState;
+  readonly program: BPFProgram;
+  /** Packet of the run, for kinds that have one. */
+  readonly packet?: PacketBuffer;
+  /** Records that the run cannot go on and why, for the report of an unsupported helper. */
+  readonly notes: string[];
+}
+
+/** Linear packet data in kernel memory. */
+export interface PacketBuffer {
+  /** Offset of the first byte now, and bytes from there on. */
+  data: number;
+  length: number;
+  /** Bytes of room before `data`. */
+  headroom: number;
+  tailroom: number;
+  /** Offset of the network header from `data`, for relative loads. */
+  network: number;
+}
+
+/** What a run gave back. */
+export interface RunOutcome {
+  readonly retval: number;
+  readonly fault: Fault | undefined;
+  readonly instructions: number;
+}
+
+export class Runner {
+  private readonly kernel: KernelState;
+  readonly machine: Machine;
+  private readonly byProgram: WeakMap<Program, BPFProgram> = new WeakMap();
+
+  constructor(kernel: KernelState) {
+    this.kernel = kernel;
+    this.machine = new Machine({
+      space: kernel.memory.space,
+      helpers: createHelpers(kernel),
+      kfunc: (call, btfID, offset) => callKfunc(kernel, call, btfID, offset),
+      tailCall: (_call, mapLo, index) => this.tailCall(mapLo >>> 0, index),
+      loadPacket: (call, offset, size) => loadPacket(call, offset, size),
+    });
+    kernel.unload = (program) => {
+      if (program.prepared !== undefined) this.machine.unload(program.prepared);
+      program.prepared = undefined;
+    };
+  }
+
+  private tailCall(mapOffset: number, index: number): Program | undefined {
+    const map = this.kernel.mapAt(mapOffset);
+    if (!(map instanceof ProgArrayMap) || map.type !== BPF_MAP_TYPE_PROG_ARRAY) return undefined;
+    const target = map.programAt(index);
+    return target instanceof BPFProgram ? this.prepare(target) : undefined;
+  }
+
+  /** The program as the machine wants it. */
+  prepare(program: BPFProgram): Program {
+    if (program.prepared !== undefined) return program.prepared;
+    const { verified } = program;
+    const prepared = this.machine.load({
+      name: program.name, instructions: verified?.instructions ?? program.instructions, subprograms: verified?.subprograms ?? [0],
+      stackDepths: (verified?.stackDepths ?? [512]).map((depth) => (verified?.fullyVerified === true ? depth : 512)),
+      verified: verified?.fullyVerified ?? false,
+    });
+    program.prepared = prepared;
+    this.byProgram.set(prepared, program);
+    return prepared;
+  }
+
+  /** Runs a program with `r1` = the kernel address of `ctx` (0: null). Counts it where statistics are on. */
+  run(program: BPFProgram, ctx: number, packet?: PacketBuffer): RunOutcome {
+    const prepared = this.prepare(program);
+    const notes: string[] = [];
+    const context: RunContext = packet === undefined ? { kernel: this.kernel, program, notes } : { kernel: this.kernel, program, packet, notes };
+    program.get();
+    const start = this.kernel.sources.now();
+    try {
+      const result = this.machine.run(prepared, ctx, ctx === 0 ? 0 : KERNEL_HI, { context });
+      if (this.kernel.statsUsers > 0) {
+        program.runCount++;
+        program.runTime += this.kernel.sources.now() - start;
+      }
+      this.kernel.lastFault = result.fault;
+      return { retval: result.r0Lo, fault: result.fault, instructions: result.instructions };
+    } finally {
+      program.put();
+    }
+  }
+}
+
+/** `bpf_skb_load_helper_*` behind `BPF_LD_ABS`, `BPF_LD_IND`: offsets from the packet's data. */
+function loadPacket(call: HelperCall, offset: number, size: number): number {
+  const packet = (call.context as RunContext).packet;
+  if (packet === undefined || offset < 0 || offset + size > packet.length) return -1;
+  const view = call.space.view;
+  const at = packet.data + offset;
+  return size === 1 ? view.getUint8(at) : size === 2 ? view.getUint16(at) : view.getUint32(at);
+}

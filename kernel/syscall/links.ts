@@ -1,0 +1,282 @@
+/**
+ * @module kernel/syscall/links
+ * Attaching: raw tracepoints and links. The instance has no code to instrument and no devices or cgroups: what needs one is
+ * refused as for a missing target. Reproduces `bpf_raw_tracepoint_open`, `link_create`, `bpf_tracing_prog_attach`
+ * (kernel/bpf/syscall.c).
+ */
+import {
+  ITER_CREATE_ATTR, LINK_CREATE_ATTR, LINK_DETACH_ATTR, LINK_UPDATE_ATTR, OBJ_ATTR, PROG_ATTACH_ATTR, PROG_QUERY_ATTR, RAW_TRACEPOINT_ATTR,
+} from '../../isa/attr.ts';
+import { EBADF, EFAULT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
+import * as U from '../../isa/uapi.ts';
+import * as F from '../flags.ts';
+import { CAP_NET_ADMIN } from '../api.ts';
+import { BPFLink } from '../link.ts';
+import type { BPFProgram } from '../program.ts';
+import type { KernelState } from '../state.ts';
+import { attachTypeToProgramType, checkAttachType } from './attach-types.ts';
+import type { Call } from './call.ts';
+import { specOf } from './elements.ts';
+
+const TRACEPOINT_NAME = 128;
+
+function newLink(
+  kernel: KernelState, type: number, attachType: number, program: BPFProgram,
+  detail: { tracepoint?: string; targetObjectID?: number; targetTypeID?: number; cookie?: bigint },
+): number {
+  program.get();
+  const link = new BPFLink(type, attachType, program, detail, (freed) => {
+    kernel.links.remove(freed.id);
+    freed.program.put();
+  });
+  const id = kernel.links.allocate(link);
+  if (id < 0) {
+    program.put();
+    return id;
+  }
+  link.id = id;
+  const fd = kernel.files.install(link, 3, () => link.put());
+  if (fd < 0) link.put();
+  return fd;
+}
+
+export function openRawTracepoint(call: Call): number {
+  const { kernel } = call;
+  const A = RAW_TRACEPOINT_ATTR;
+  if (!call.hasCleanTail(specOf(U.BPF_RAW_TRACEPOINT_OPEN))) return -EINVAL;
+  const program = kernel.programByFD(call.fd(A.prog_fd));
+  if (typeof program === 'number') return program;
+  return attachRawTracepoint(call, program, call.u64(A.name) === 0n ? undefined : readName(call), call.u64(A.cookie), program.expectedAttachType);
+}
+
+function readName(call: Call): string | number {
+  // The name is a user pointer even where a program issues the call.
+  const bytes = call.kernel.memory.readString(call.userPointer(RAW_TRACEPOINT_ATTR.name), TRACEPOINT_NAME - 1);
+  return bytes === undefined ? -EFAULT : String.fromCharCode(...bytes);
+}
+
+/** `bpf_raw_tp_link_attach` */
+function attachRawTracepoint(call: Call, program: BPFProgram, name: string | number | undefined, cookie: bigint, attachType: number): number {
+  const { kernel } = call;
+  switch (program.type) {
+    case U.BPF_PROG_TYPE_TRACING:
+    case U.BPF_PROG_TYPE_EXT:
+    case U.BPF_PROG_TYPE_LSM: {
+      if (name !== undefined) return -EINVAL;
+      if (program.type !== U.BPF_PROG_TYPE_TRACING || program.expectedAttachType !== U.BPF_TRACE_RAW_TP) {
+        return attachTracing(kernel, program, 0, 0, 0n, program.expectedAttachType);
+      }
+      const btf = program.attachBTF?.btf;
+      const typedef = btf?.typeName(program.attachBTFID) ?? '';
+      const tracepoint = typedef.startsWith('btf_trace_') ? typedef.slice('btf_trace_'.length) : '';
+      return newLink(kernel, U.BPF_LINK_TYPE_RAW_TRACEPOINT, attachType, program, { tracepoint, cookie });
+    }
+    case U.BPF_PROG_TYPE_RAW_TRACEPOINT:
+    case U.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE: {
+      if (name === undefined) return -EFAULT;
+      if (typeof name === 'number') return name;
+      if (!hasTracepoint(kernel, name)) return -ENOENT;
+      return newLink(kernel, U.BPF_LINK_TYPE_RAW_TRACEPOINT, attachType, program, { tracepoint: name, cookie });
+    }
+    default:
+      return -EINVAL;
+  }
+}
+
+/** The kernel's BTF has a typedef for every tracepoint. */
+function hasTracepoint(kernel: KernelState, name: string): boolean {
+  return (kernel.kernelBTF()?.findByNameKind(`btf_trace_${name}`, U.BTF_KIND_TYPEDEF) ?? 0) > 0;
+}
+
+/** `bpf_tracing_prog_attach` */
+function attachTracing(kernel: KernelState, program: BPFProgram, targetFD: number, targetTypeID: number, cookie: bigint, attachType: number): number {
+  const isTraced = program.type === U.BPF_PROG_TYPE_TRACING;
+  if (isTraced) {
+    const allowed = [U.BPF_TRACE_FENTRY, U.BPF_TRACE_FEXIT, U.BPF_TRACE_FSESSION, U.BPF_MODIFY_RETURN];
+    if (!allowed.includes(program.expectedAttachType)) return -EINVAL;
+  } else if (program.type === U.BPF_PROG_TYPE_EXT) {
+    if (program.expectedAttachType !== 0) return -EINVAL;
+  } else if (program.type === U.BPF_PROG_TYPE_LSM) {
+    if (program.expectedAttachType !== U.BPF_LSM_MAC) return -EINVAL;
+  } else return -EINVAL;
+  if ((targetFD !== 0) !== (targetTypeID !== 0)) return -EINVAL;
+  let target = program.attachProgram;
+  if (targetFD !== 0) {
+    if (program.type !== U.BPF_PROG_TYPE_EXT && !isTraced) return -EINVAL;
+    const found = kernel.programByFD(targetFD);
+    if (typeof found === 'number') return -EINVAL;
+    target = found;
+  }
+  return newLink(kernel, U.BPF_LINK_TYPE_TRACING, attachType, program, {
+    targetObjectID: target?.id ?? program.attachBTF?.id ?? 0, targetTypeID: targetTypeID === 0 ? program.attachBTFID : targetTypeID, cookie,
+  });
+}
+
+export function createLink(call: Call): number {
+  const { kernel } = call;
+  const A = LINK_CREATE_ATTR;
+  if (!call.hasCleanTail(specOf(U.BPF_LINK_CREATE))) return -EINVAL;
+  const attachType = call.u32(A.attach_type);
+  if (attachType === U.BPF_STRUCT_OPS) return createStructOpsLink(call);
+  const program = kernel.programByFD(call.fd(A.prog_fd));
+  if (typeof program === 'number') return program;
+  const bad = checkAttachType(kernel, program, attachType);
+  if (bad !== 0) return bad;
+  const cookie = call.u64(A['tracing.cookie']);
+  switch (program.type) {
+    case U.BPF_PROG_TYPE_EXT:
+      return attachTracing(kernel, program, call.fd(A.target_fd), call.u32(A.target_btf_id), cookie, attachType);
+    case U.BPF_PROG_TYPE_LSM:
+    case U.BPF_PROG_TYPE_TRACING:
+      if (attachType !== program.expectedAttachType) return -EINVAL;
+      if (attachType === U.BPF_TRACE_RAW_TP) return attachRawTracepoint(call, program, undefined, cookie, attachType);
+      if (attachType === U.BPF_TRACE_ITER || attachType === U.BPF_LSM_CGROUP) return -EOPNOTSUPP;
+      return attachTracing(kernel, program, call.fd(A.target_fd), call.u32(A.target_btf_id), cookie, attachType);
+    case U.BPF_PROG_TYPE_CGROUP_SKB:
+    case U.BPF_PROG_TYPE_CGROUP_SOCK:
+    case U.BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
+    case U.BPF_PROG_TYPE_SOCK_OPS:
+    case U.BPF_PROG_TYPE_CGROUP_DEVICE:
+    case U.BPF_PROG_TYPE_CGROUP_SYSCTL:
+    case U.BPF_PROG_TYPE_CGROUP_SOCKOPT:
+      if (call.u32(A.flags) !== 0) return -EINVAL;
+      return -EBADF;
+    case U.BPF_PROG_TYPE_XDP:
+    case U.BPF_PROG_TYPE_SCHED_CLS:
+      return -ENODEV;
+    case U.BPF_PROG_TYPE_PERF_EVENT:
+    case U.BPF_PROG_TYPE_TRACEPOINT:
+      return call.u32(A.flags) !== 0 ? -EINVAL : -EBADF;
+    case U.BPF_PROG_TYPE_KPROBE:
+    case U.BPF_PROG_TYPE_NETFILTER:
+    case U.BPF_PROG_TYPE_FLOW_DISSECTOR:
+    case U.BPF_PROG_TYPE_SK_LOOKUP:
+    case U.BPF_PROG_TYPE_SK_MSG:
+    case U.BPF_PROG_TYPE_SK_SKB:
+      // The instance has no such attach point: the command is refused by name, not performed in part.
+      return -EOPNOTSUPP;
+    default:
+      return -EINVAL;
+  }
+}
+
+function createStructOpsLink(call: Call): number {
+  const map = call.kernel.mapByFD(call.fd(LINK_CREATE_ATTR.map_fd));
+  if (typeof map === 'number') return map;
+  return map.type === U.BPF_MAP_TYPE_STRUCT_OPS ? -EOPNOTSUPP : -EINVAL;
+}
+
+function linkByFD(kernel: KernelState, fd: number): BPFLink | number {
+  const file = kernel.files.get(fd);
+  if (file === undefined) return -EBADF;
+  return file.target.kind === 'link' ? file.target : -EINVAL;
+}
+
+export function updateLink(call: Call): number {
+  const { kernel } = call;
+  const A = LINK_UPDATE_ATTR;
+  if (!call.hasCleanTail(specOf(U.BPF_LINK_UPDATE))) return -EINVAL;
+  const flags = call.u32(A.flags);
+  if ((flags & ~F.BPF_F_REPLACE) !== 0) return -EINVAL;
+  const link = linkByFD(kernel, call.fd(A.link_fd));
+  if (typeof link === 'number') return link;
+  const program = kernel.programByFD(call.fd(A.new_prog_fd));
+  if (typeof program === 'number') return program;
+  if ((flags & F.BPF_F_REPLACE) !== 0) {
+    const old = kernel.programByFD(call.fd(A.old_prog_fd));
+    if (typeof old === 'number') return old;
+  } else if (call.u32(A.old_prog_fd) !== 0) return -EINVAL;
+  // Neither raw tracepoints nor tracing links can change their program.
+  return -EINVAL;
+}
+
+export function detachLink(call: Call): number {
+  if (!call.hasCleanTail(specOf(U.BPF_LINK_DETACH))) return -EINVAL;
+  const link = linkByFD(call.kernel, call.fd(LINK_DETACH_ATTR.link_fd));
+  return typeof link === 'number' ? link : -EOPNOTSUPP;
+}
+
+export function createIterator(call: Call): number {
+  if (!call.hasCleanTail(specOf(U.BPF_ITER_CREATE)) || call.u32(ITER_CREATE_ATTR.flags) !== 0) return -EINVAL;
+  const link = linkByFD(call.kernel, call.fd(ITER_CREATE_ATTR.link_fd));
+  return typeof link === 'number' ? link : -EINVAL;
+}
+
+const ATTACH_BASE = F.BPF_F_ALLOW_OVERRIDE | F.BPF_F_ALLOW_MULTI | F.BPF_F_REPLACE | F.BPF_F_PREORDER;
+const ATTACH_MPROG = F.BPF_F_REPLACE | F.BPF_F_BEFORE | F.BPF_F_AFTER | F.BPF_F_ID | U.BPF_F_LINK;
+
+function isCgroupType(type: number): boolean {
+  return [
+    U.BPF_PROG_TYPE_CGROUP_DEVICE, U.BPF_PROG_TYPE_CGROUP_SKB, U.BPF_PROG_TYPE_CGROUP_SOCK, U.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+    U.BPF_PROG_TYPE_CGROUP_SOCKOPT, U.BPF_PROG_TYPE_CGROUP_SYSCTL, U.BPF_PROG_TYPE_SOCK_OPS, U.BPF_PROG_TYPE_LSM,
+  ].includes(type);
+}
+
+export function attachProgram(call: Call): number {
+  const { kernel } = call;
+  const A = PROG_ATTACH_ATTR;
+  if (!call.hasCleanTail(specOf(U.BPF_PROG_ATTACH))) return -EINVAL;
+  const type = attachTypeToProgramType(call.u32(A.attach_type));
+  if (type === 0) return -EINVAL;
+  const flags = call.u32(A.attach_flags);
+  if (type === U.BPF_PROG_TYPE_SCHED_CLS) {
+    if ((flags & ~ATTACH_MPROG) !== 0) return -EINVAL;
+  } else if (isCgroupType(type)) {
+    if ((flags & ~(ATTACH_BASE | ATTACH_MPROG)) !== 0) return -EINVAL;
+  } else if ((flags & ~ATTACH_BASE) !== 0 || call.u32(A.relative_fd) !== 0 || call.u64(A.expected_revision) !== 0n) return -EINVAL;
+  const program = kernel.programByFD(call.fd(A.attach_bpf_fd));
+  if (typeof program === 'number') return program;
+  if (program.type !== type || checkAttachType(kernel, program, call.u32(A.attach_type)) !== 0) return -EINVAL;
+  if (isCgroupType(type)) return -EBADF;
+  return type === U.BPF_PROG_TYPE_SCHED_CLS ? -ENODEV : -EOPNOTSUPP;
+}
+
+export function detachProgram(call: Call): number {
+  const A = PROG_ATTACH_ATTR;
+  if (!call.hasCleanTail(specOf(U.BPF_PROG_DETACH))) return -EINVAL;
+  const type = attachTypeToProgramType(call.u32(A.attach_type));
+  if (type === 0) return -EINVAL;
+  return isCgroupType(type) ? -EBADF : -EOPNOTSUPP;
+}
+
+export function queryPrograms(call: Call): number {
+  const { kernel } = call;
+  if (!kernel.capable(CAP_NET_ADMIN)) return -EPERM;
+  if (!call.hasCleanTail(specOf(U.BPF_PROG_QUERY))) return -EINVAL;
+  if ((call.u32(PROG_QUERY_ATTR.query_flags) & ~F.BPF_F_QUERY_EFFECTIVE) !== 0) return -EINVAL;
+  const type = attachTypeToProgramType(call.u32(PROG_QUERY_ATTR.attach_type));
+  if (type === 0) return -EINVAL;
+  if (isCgroupType(type)) return -EBADF;
+  return type === U.BPF_PROG_TYPE_SCHED_CLS ? -ENODEV : -EOPNOTSUPP;
+}
+
+/** `BPF_OBJ_PIN` and `BPF_OBJ_GET`: the instance mounts no bpffs. */
+export function pinObject(call: Call): number {
+  const A = OBJ_ATTR;
+  const flags = call.u32(A.file_flags);
+  if (!call.hasCleanTail(specOf(U.BPF_OBJ_PIN)) || (flags & ~U.BPF_F_PATH_FD) !== 0) return -EINVAL;
+  if ((flags & U.BPF_F_PATH_FD) === 0 && call.u32(A.path_fd) !== 0) return -EINVAL;
+  const file = call.kernel.files.get(call.fd(A.bpf_fd));
+  if (file === undefined) return -EBADF;
+  if (file.target.kind !== 'map' && file.target.kind !== 'prog' && file.target.kind !== 'link') return -EINVAL;
+  return pathError(call, EPERM);
+}
+
+export function getObject(call: Call): number {
+  const A = OBJ_ATTR;
+  const flags = call.u32(A.file_flags);
+  const allowed = U.BPF_F_RDONLY | U.BPF_F_WRONLY | U.BPF_F_PATH_FD;
+  if (!call.hasCleanTail(specOf(U.BPF_OBJ_GET)) || call.u32(A.bpf_fd) !== 0 || (flags & ~allowed) !== 0) return -EINVAL;
+  if ((flags & U.BPF_F_PATH_FD) === 0 && call.u32(A.path_fd) !== 0) return -EINVAL;
+  const both = U.BPF_F_RDONLY | U.BPF_F_WRONLY;
+  if ((flags & both) === both) return -EINVAL;
+  return pathError(call, ENOENT);
+}
+
+/** A path is read, and leads to no file system that takes BPF objects. */
+function pathError(call: Call, error: number): number {
+  const path = call.kernel.memory.readString(call.userPointer(OBJ_ATTR.pathname), 4095);
+  if (path === undefined) return -EFAULT;
+  return path.length === 0 ? -ENOENT : -error;
+}
+
