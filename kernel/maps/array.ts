@@ -168,7 +168,7 @@ export class ArrayMap extends ArrayBase {
   override directValueAddress(offset: number): number {
     if (this.maxEntries !== 1) return -ENOTSUPP;
     if (offset >= this.valueSize) return -EINVAL;
-    return this.values;
+    return this.values + offset;
   }
 
   override signedContents(): Uint8Array | number {
@@ -312,7 +312,7 @@ export class PerCPUArrayMap extends ArrayBase {
   override directValueAddress(offset: number): number {
     if (this.maxEntries !== 1) return -EOPNOTSUPP;
     if (offset >= this.valueSize) return -EINVAL;
-    return this.copyOf(0, 0);
+    return this.copyOf(0, 0) + offset;
   }
 }
 
