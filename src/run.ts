@@ -170,7 +170,7 @@ class Run {
         this.#options.onCall?.(call);
       },
     });
-    created.addHook('bpf_prog_load', (program) => {
+    created.hooks.attach('bpf_prog_load', (program) => {
       if (program.name === '__loader.prog') this.#admission = program.signature;
       return 0;
     });
