@@ -95,7 +95,7 @@ export function markBTFLoad(env: VerifierEnv, reg: number, regType: number, btfI
 }
 
 /** A pointer that the kernel vouches for: referenced, of a kind that always is, or marked so. */
-export function isTrustedReg(env: VerifierEnv, reg: number): boolean {
+export function isTrusted(env: VerifierEnv, reg: number): boolean {
   if (isReferenced(env, reg)) return true;
   const type = env.w[reg + REG_TYPE]!;
   if (typeHasUnsafeModifiers(type)) return false;
@@ -125,7 +125,7 @@ function loadedFlags(env: VerifierEnv, btf: BTF, reg: number): number {
   const { id, fieldName } = FOUND;
   const untrusting = FOUND.flag & ~(BPF_REG_TRUSTED_MODIFIERS | MEM_RCU);
   if ((type & PTR_UNTRUSTED) !== 0) return PTR_UNTRUSTED;
-  if (!isTrustedReg(env, reg) && !isRCUReg(type)) return untrusting;
+  if (!isTrusted(env, reg) && !isRCUReg(type)) return untrusting;
   if (isListed(btf, parent, fieldName, id, '__safe_trusted')) return FOUND.flag | PTR_TRUSTED;
   if (isListed(btf, parent, fieldName, id, '__safe_trusted_or_null')) return FOUND.flag | PTR_TRUSTED | PTR_MAYBE_NULL;
   if (!inRCU(env) || typeMayBeNull(type)) return PTR_UNTRUSTED;

@@ -14,9 +14,10 @@ import {
   BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, BPF_PROG_TYPE_STRUCT_OPS, BPF_PROG_TYPE_SYSCALL, BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING,
   BPF_TRACE_FENTRY, BPF_TRACE_FEXIT, BPF_TRACE_FSESSION, BPF_TRACE_ITER, BPF_TRACE_RAW_TP, BTF_FUNC_GLOBAL, BTF_KIND_ENUM, BTF_KIND_ENUM64,
   BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_FWD, BTF_KIND_INT, BTF_KIND_PTR, BTF_KIND_STRUCT, BTF_KIND_TYPEDEF, BTF_KIND_TYPE_TAG,
-  BTF_KIND_UNKN, PROG_TYPE_NAMES,
+  BTF_KIND_UNKN,
 } from '../isa/uapi.ts';
 import type { Subprog, SubprogArg, VerifierEnv } from './env.ts';
+import { isProgCtxType, progCtxTypeID } from './prog_ctx_type.ts';
 import {
   ARG_ANYTHING, ARG_PTR_TO_ARENA, ARG_PTR_TO_BTF_ID, ARG_PTR_TO_CTX, ARG_PTR_TO_DYNPTR, ARG_PTR_TO_MEM, MAX_BPF_FUNC_ARGS, MAX_BPF_FUNC_REG_ARGS,
   MEM_RDONLY, PTR_MAYBE_NULL, PTR_TRUSTED, PTR_UNTRUSTED,
@@ -35,28 +36,6 @@ const isStruct = (btf: BTF, id: number): boolean => btf.isStructOrUnion(id);
 const isNumber = (btf: BTF, id: number): boolean => [BTF_KIND_INT, BTF_KIND_ENUM, BTF_KIND_ENUM64].includes(btf.kind(id));
 const isVoid = (btf: BTF, id: number): boolean => id === 0 || btf.kind(id) === BTF_KIND_UNKN;
 
-/** The type that a program of a kind takes, as the kernel's BTF has it (`bpf_ctx_convert`); 0 where it has none. */
-function canonicalContext(env: VerifierEnv, progType: number): number {
-  const kernel = env.ext.kernelBTF()?.btf;
-  if (kernel === undefined) return 0;
-  const table = kernel.findByNameKind('bpf_ctx_convert', BTF_KIND_STRUCT);
-  const member = table === 0 ? -1 : kernel.findMember(table, `BPF_PROG_TYPE_${PROG_TYPE_NAMES[progType]}_prog`);
-  return member < 0 ? 0 : kernel.memberType(table, member);
-}
-
-/** The kernel's own structure behind a program's context (`sk_buff` for `__sk_buff`); 0 where there is none. */
-export function kernelContext(env: VerifierEnv, progType: number): number {
-  const kernel = env.ext.kernelBTF()?.btf;
-  if (kernel === undefined) return 0;
-  const table = kernel.findByNameKind('bpf_ctx_convert', BTF_KIND_STRUCT);
-  const member = table === 0 ? -1 : kernel.findMember(table, `BPF_PROG_TYPE_${PROG_TYPE_NAMES[progType]}_kern`);
-  return member < 0 ? 0 : kernel.memberType(table, member);
-}
-
-/** True where the kernel's structure is shown to programs under the other name. */
-export const isProjection = (shown: string, real: string): boolean =>
-  (shown === '__sk_buff' && real === 'sk_buff') || (shown === 'xdp_md' && real === 'xdp_buff');
-
 /** The first type of a chain of modifiers that is a typedef, or its end. */
 function toTypedef(btf: BTF, start: number): number {
   let id = start;
@@ -65,30 +44,6 @@ function toTypedef(btf: BTF, start: number): number {
 }
 
 const isUserRegs = (btf: BTF, id: number): boolean => btf.kind(id) === BTF_KIND_TYPEDEF && btf.typeName(id) === 'bpf_user_pt_regs_t';
-
-/** True where `pointer` points at the context of programs of a kind, by name (`btf_is_prog_ctx_type`). */
-export function isContextType(env: VerifierEnv, btf: BTF, pointer: number, progType: number): boolean {
-  const target = btf.type(pointer);
-  if (progType === BPF_PROG_TYPE_KPROBE && isUserRegs(btf, toTypedef(btf, target))) return true;
-  const id = btf.skipModifiers(target);
-  if (!isStruct(btf, id)) return false;
-  const name = btf.typeName(id);
-  const kernel = env.ext.kernelBTF()?.btf;
-  let context = canonicalContext(env, progType);
-  if (kernel === undefined || context === 0) {
-    env.log.write('btf_vmlinux is malformed\n');
-    return false;
-  }
-  // a typedef counts by its own name first, then by what is behind it
-  for (let i = 0; i < MAX_CHAIN; i++) {
-    const expected = kernel.typeName(context);
-    if (expected === '') return false;
-    if (expected === name || isProjection(expected, name)) return true;
-    if (!isModifierKind(kernel.kind(context))) return false;
-    context = kernel.skipModifiers(context);
-  }
-  return false;
-}
 
 /** Checks an argument that is tagged as context; 0 or `-EINVAL` (`btf_validate_prog_ctx_type`). */
 function validateContext(env: VerifierEnv, btf: BTF, pointer: number, arg: number, progType: number): number {
@@ -104,7 +59,7 @@ function validateContext(env: VerifierEnv, btf: BTF, pointer: number, arg: numbe
   if (name === '') return say("type doesn't have a name");
   if (isSpecialContext(btf, id, name, progType, env.expectedAttachType)) return 0;
   const kernel = env.ext.kernelBTF()?.btf;
-  const context = canonicalContext(env, progType);
+  const context = kernel === undefined ? 0 : progCtxTypeID(kernel, progType);
   if (kernel === undefined || context === 0) {
     env.log.write('btf_vmlinux is malformed\n');
     return -EINVAL;
@@ -265,7 +220,7 @@ function readPointer(env: VerifierEnv, btf: BTF, id: number, tags: number, isGlo
   const progType = env.load.type === BPF_PROG_TYPE_EXT ? (env.load.attachProgram?.type ?? env.load.type) : env.load.type;
   const badTags = (): number => refuse(env, `arg#${i} has invalid combination of tags`);
   const plain = (type: number): SubprogArg => ({ type, memSize: 0, btfID: 0 });
-  if ((tags & TAG_CTX) !== 0 || isContextType(env, btf, id, progType)) {
+  if ((tags & TAG_CTX) !== 0 || isProgCtxType(env, btf, id, progType, i)) {
     if ((tags & ~TAG_CTX) !== 0) return badTags();
     if ((tags & TAG_CTX) !== 0 && validateContext(env, btf, id, i, progType) !== 0) return -EINVAL;
     return plain(ARG_PTR_TO_CTX);

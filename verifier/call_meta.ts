@@ -1,0 +1,60 @@
+/**
+ * @module verifier/call_meta
+ * What is learnt of a helper or kfunc call while its arguments are checked and needed when its result is made
+ * (`struct bpf_call_arg_meta`, include/linux/bpf_verifier.h).
+ */
+import type { Field } from '../btf/record.ts';
+import type { DynptrDesc } from './dynptr.ts';
+import type { RefObj } from './refs.ts';
+
+export class CallMeta {
+  /** Helper id, or BTF id of a kfunc. */
+  funcID: number;
+  /** Name for messages. */
+  funcName: string;
+  /** Register whose object the call releases, 0 for none. */
+  releaseRegno = 0;
+  retBTFIndex = 0;
+  retBTFID = 0;
+  /** Subprogram passed as callback. */
+  subprogno = 0;
+  /** Index in `env.mapTable` of the map argument, -1 for none, and the uid of an inner map. */
+  map = -1;
+  mapUID = 0;
+  readonly dynptr: DynptrDesc = { type: 0, id: 0, parentID: 0 };
+  readonly refObj: RefObj = { id: 0, parentID: 0, count: 0 };
+  /** Bytes of memory that the call returns, -1 where no argument says. */
+  retMemSize = -1;
+
+  // Kfuncs.
+  r0ReadOnly = false;
+  flags = 0;
+  /** Value of a `__k` or `__szk` argument. */
+  constantFound = false;
+  constantLo = 0;
+  constantHi = 0;
+  /** BTF index and type of an allocated object that is given. */
+  argBTFIndex = 0;
+  argBTFID = 0;
+  argOwningRef = false;
+  argProg = false;
+  listHead: Field | undefined = undefined;
+  rbtreeRoot: Field | undefined = undefined;
+  iterSpi = 0;
+  iterFrameno = 0;
+
+  // Helpers.
+  /** Largest value of the size argument, as a number (may be inexact above 2^53). */
+  msizeMaxValue = 0;
+  /** Constant key of a map lookup, -1 for none known. */
+  constMapKey = -1;
+  kptrField: Field | undefined = undefined;
+  /** Raw memory that the helper fills: register of the argument, size and access. */
+  rawRegno = 0;
+  rawSize = 0;
+
+  constructor(funcID: number, funcName: string) {
+    this.funcID = funcID;
+    this.funcName = funcName;
+  }
+}
