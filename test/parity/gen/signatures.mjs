@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import {
-  O, RSA_WITH, EC_WITH, CURVE_ORDER, attribute, bits, cat, certificate, ctx, ecKey, ed25519Key, ext, general, hash, int, length, message, mldsaKey, name, nul, oct, oid, prim,
+  O, RSA_WITH, EC_WITH, CURVE_ORDER, attribute, bits, cat, certificate, ctx, ecKey, ed25519Key, ext, general, hash, int, message, mldsaKey, name, nul, oct, oid, prim,
   pssKey, rdn, rsaKey, seq, set, signed, signerInfo, splitECDSA, tlv, tlvForm, uint, utc,
 } from './cms.mjs';
 
@@ -473,7 +473,7 @@ const good = signed(R, P), goodAttr = signed(R, P, { attributes: true }), goodV1
   check(s, 'certificate twice', [root], sign(leaf, [leaf.der, leaf.der, middle.der, root.der]));
   const many = Array.from({ length: 9 }, () => certificate(R.key, { by: R, cn: 'x' }).der);
   check(s, 'nine unrelated certificates', [R], signed(R, P, {}, { certificates: many }));
-  let chain = [root];
+  const chain = [root];
   for (let i = 0; i < 8; i++) chain.push(certificate(ecKey('prime256v1'), { cn: `c${i}`, by: chain.at(-1), akid: i % 2 ? 'both' : 'keyid' }));
   check(s, 'nine deep, trust root', [root], sign(chain.at(-1), chain.slice(1).map((c) => c.der)));
   check(s, 'nine deep, trust none', [], sign(chain.at(-1), chain.map((c) => c.der)));

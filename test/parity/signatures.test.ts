@@ -1,0 +1,45 @@
+/**
+ * Every recorded signature and certificate blob gets from us the answer that Linux 7.3.4 gave: error number, verdict and the
+ * admission lines of the log. Data: test/parity/data/signatures.jsonl.gz, made by test/parity/gen/signatures.mjs.
+ */
+import { afterAll, describe, expect, test } from 'vitest';
+import { setProvider } from '../../crypto/provider.ts';
+import { createNodeProvider } from '../../src/node/native-crypto.ts';
+import { perform, readCases, type RecordedCase } from '../unit/crypto/recorded.ts';
+
+const cases = readCases('signatures.jsonl.gz');
+const suites = [...new Set(cases.map(suiteOf))];
+
+function suiteOf({ name }: RecordedCase): string {
+  return name.split(': ')[0] ?? '';
+}
+
+afterAll(() => setProvider(undefined));
+
+/** The log's lines about admission; a load that goes on to be verified starts its log anew. */
+function admissionLines(log: string): string[] {
+  return log.split('\n').filter((line) => /^(?:signature verification failed|cannot resolve|invalid bpf_ld_imm64)/.test(line));
+}
+
+function disagreement(recorded: RecordedCase): string | undefined {
+  const { keys, load, log, reason } = perform(recorded), wantKeys = recorded.keys.map(({ want }) => want.errno);
+  if (String(keys) !== String(wantKeys)) return `${recorded.name}: keys ${String(keys)}, recorded ${String(wantKeys)}`;
+  const want = recorded.load?.want;
+  if (load !== want?.errno) return `${recorded.name}: load ${load}, recorded ${want?.errno} (${reason})`;
+  const lines = admissionLines(log), wantLines = admissionLines(want?.log ?? '');
+  return String(lines) === String(wantLines) ? undefined : `${recorded.name}: log ${lines.join('|')}, recorded ${wantLines.join('|')}`;
+}
+
+describe('recorded signatures and certificates', () => {
+  test('are all here', () => {
+    expect(cases.length).toBe(951);
+    expect(new Set(cases.map(({ name }) => name)).size).toBe(cases.length);
+  });
+
+  describe.each(['portable', 'native'])('%s primitives', (kind) => {
+    test.each(suites)('%s', (suite) => {
+      setProvider(kind === 'native' ? createNodeProvider() : undefined);
+      expect(cases.filter((recorded) => suiteOf(recorded) === suite).map(disagreement).filter((text) => text !== undefined)).toEqual([]);
+    });
+  });
+});
