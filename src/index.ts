@@ -1,0 +1,28 @@
+/**
+ * @module src/index
+ * The package as a library: everything that runs in a browser. What needs Node (files, certificates from disk, the kernel's
+ * BTF that comes with the package, native cryptography) is in `bpftwin/node`.
+ *
+ * @example
+ * import { parseLightSkeleton, runSkeleton } from 'bpftwin';
+ * const report = runSkeleton(parseLightSkeleton(bytes, 'minimal.lskel.h'));
+ */
+export { InputError, InternalError } from '../isa/errors.ts';
+export { errnoName } from '../isa/errno.ts';
+export { Kernel } from '../kernel/kernel.ts';
+export type {
+  FaultInjector, FileView, KernelObjects, KernelOptions, LSMHookName, LSMHooks, MapSnapshot, MapView, ProgramSnapshot, ProgramView, SystemCall,
+  SystemCallObserver,
+} from '../kernel/api.ts';
+export { parseLightSkeleton } from '../loader/lskel.ts';
+export { detectContract, type Contract, type ContractEvidence } from '../loader/contract.ts';
+export { decodeMetadata, type Metadata } from '../loader/metadata.ts';
+export {
+  attachProgram, destroySkeleton, isLoaded, KEY_SPEC_SESSION_KEYRING, loadAndRun, type LoadedMap, type LoadedProgram, type LoadedSkeleton,
+  type LoadFailure, type LoadOptions,
+} from '../loader/load-and-run.ts';
+export type { Port } from '../loader/port.ts';
+export type { LightSkeleton, SkeletonAttach, SkeletonData, SkeletonMap, SkeletonProgram, SkeletonSignature } from '../loader/skeleton.ts';
+export { readCertificates } from './certificates.ts';
+export { inspectSkeleton, type Inspection, type InspectOptions } from './inspect.ts';
+export { runSkeleton, type KeyringName, type RunOptions, type RunReport } from './run.ts';
