@@ -2,13 +2,18 @@
  * @module verifier/check_btf
  * The program's own BTF: function and line records, checked against the instructions (kernel/bpf/check_btf.c).
  */
+import type { BTF } from '../btf/btf.ts';
+import { applyCoreRelocation, CoreCandidateCache } from '../btf/core_apply.ts';
+import { readCoreRelocation } from '../btf/ext.ts';
 import { EACCES, EBADF, EFAULT, EINVAL, E2BIG } from '../isa/errno.ts';
 import { BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_INT } from '../isa/uapi.ts';
-import type { LineInfo, VerifierEnv } from './env.ts';
+import { Insns, type LineInfo, type VerifierEnv } from './env.ts';
+import { BPF_LOG_LEVEL2 } from './log_levels.ts';
 import type { UserArray } from './types.ts';
 
 const FUNC_INFO_SIZE = 8;
 const LINE_INFO_SIZE = 16;
+const CORE_RELO_SIZE = 16;
 const MAX_RECORD_SIZE = 252;
 
 function checkAbnormalReturn(env: VerifierEnv): number {
@@ -92,11 +97,43 @@ export function prepareBTFInfo(env: VerifierEnv): number {
   return readFuncInfo(env);
 }
 
-/** CO-RE relocations applied in the kernel (`bpf_check_core_relo`); 0 or `-errno`. */
+/** Candidate caches, one for each kernel: they live as long as its BTF. */
+const candidateCaches = new WeakMap<BTF, CoreCandidateCache>();
+
+function candidateCacheOf(kernelBTF: BTF | undefined): CoreCandidateCache {
+  let cache = kernelBTF === undefined ? undefined : candidateCaches.get(kernelBTF);
+  if (cache === undefined) {
+    cache = new CoreCandidateCache();
+    if (kernelBTF !== undefined) candidateCaches.set(kernelBTF, cache);
+  }
+  return cache;
+}
+
+/** CO-RE relocations applied in the kernel (`bpf_check_core_relo`), one record at a time; 0 or `-errno`. */
 export function checkCoreRelo(env: VerifierEnv): number {
-  if (env.load.coreRelos.count === 0) return 0;
-  env.log.write('bpftwin: not supported yet: CO-RE relocations applied by the kernel\n');
-  return -524;
+  const array = env.load.coreRelos;
+  if (array.count === 0) return 0;
+  const size = array.recordSize;
+  if (array.count > 0x7fffffff / CORE_RELO_SIZE || size < CORE_RELO_SIZE || size > MAX_RECORD_SIZE || size % 4 !== 0) return -EINVAL;
+  const kernelBTF = env.ext.kernelBTF()?.btf;
+  const program = env.insns.encode();
+  const context = {
+    btf: env.btf!.btf, kernelBTF, cache: candidateCacheOf(kernelBTF), log: env.log.level !== 0 ? env.log : undefined,
+    isVerbose: (env.log.level & BPF_LOG_LEVEL2) !== 0,
+  };
+  for (let i = 0; i < array.count; i++) {
+    const record = readRecord(env, array, i, CORE_RELO_SIZE, 'core_relo');
+    if (typeof record === 'number') return record;
+    const relo = readCoreRelocation(record, 0);
+    if (relo.instructionOffset % 8 !== 0 || relo.instructionOffset / 8 >= env.insns.count) {
+      env.log.write(`Invalid core_relo[${i}].insn_off:${relo.instructionOffset} prog->len:${env.insns.count}\n`);
+      return -EINVAL;
+    }
+    const error = applyCoreRelocation(context, relo, i, program);
+    if (error !== 0) return error;
+  }
+  env.insns = new Insns(program);
+  return 0;
 }
 
 function checkFunctions(env: VerifierEnv): number {
