@@ -42,6 +42,8 @@ interface Buffer {
 export class Performer {
   readonly #target: ReplayTarget;
   readonly #slots = new Int32Array(MAX_SLOTS).fill(-1);
+  /** Fds that a later call displaced from their slot. */
+  readonly #displaced: number[] = [];
   #mapping: { address: number; size: number } | undefined;
   /** One block of user memory for all buffers of a call; zero between calls. */
   #arena = { address: 0, size: 0 };
@@ -60,6 +62,7 @@ export class Performer {
       const fd = this.#slots[slot] ?? -1;
       if (fd >= 0) this.#target.close(fd);
     }
+    for (const fd of this.#displaced.splice(0)) this.#target.close(fd);
     this.#slots.fill(-1);
     this.#target.resetProcess();
   }
@@ -104,6 +107,12 @@ export class Performer {
     return result(0);
   }
 
+  #keep(slot: number, fd: number): void {
+    const old = this.#fd(slot);
+    if (old >= 0) this.#displaced.push(old);
+    this.#slots[slot] = fd;
+  }
+
   #fd(slot: number): number {
     return slot < 0 ? -1 : this.#slots[slot] ?? -1;
   }
@@ -119,7 +128,7 @@ export class Performer {
 
     const ret = this.#target.bpf(call.cmd, attrAddress, call.attr.length);
 
-    if (call.save !== undefined && ret >= 0) this.#slots[call.save] = ret;
+    if (call.save !== undefined && ret >= 0) this.#keep(call.save, ret);
     const answer = this.#answer(call, ret, attrAddress, buffers);
     this.#clear(buffers);
     if (call.save === undefined && ret >= 0 && FD_COMMANDS.has(call.cmd)) this.#target.close(ret);
@@ -199,7 +208,7 @@ export class Performer {
       if (offset !== buffer.offset || at + 4 > bytes.length) continue;
       const fd = view.getInt32(at, true);
       if (fd <= 0) continue;
-      if (slot >= 0) this.#slots[slot] = fd;
+      if (slot >= 0) this.#keep(slot, fd);
       // which number an fd has is no answer: any fd reads 1
       view.setInt32(at, 1, true);
     }

@@ -29,6 +29,8 @@ export interface ReplaySummary {
   exceptions: number;
   /** Cases after which something was still alive although everything had been closed. */
   leaks: number;
+  /** Their names, with what was left. */
+  leaking: string[];
   mismatches: Mismatch[];
 }
 
@@ -47,7 +49,9 @@ export interface ReplayOptions {
 
 const COUNTED = ['ret', 'errno', 'lastMessage', 'log', 'insnsProcessed'] as const;
 const KEEP = 100_000;
+const KEEP_LEAKS = 1000;
 const CONTEXT_LINES = 3;
+const EXCERPT_LINES = 12;
 const EXCERPT_CHARS = 2000;
 
 /**
@@ -68,6 +72,7 @@ export class Replay {
     retval: { compared: 0, agree: 0 },
     exceptions: 0,
     leaks: 0,
+    leaking: [],
     mismatches: [],
   };
   #reader = new TranscriptReader('');
@@ -139,8 +144,10 @@ export class Replay {
     if (target === undefined) return;
     try {
       this.#performer?.reset();
-      if (target.liveObjects() === 0) return;
+      const left = target.liveObjects();
+      if (left.length === 0) return;
       this.#summary.leaks++;
+      if (this.#summary.leaking.length < KEEP_LEAKS) this.#summary.leaking.push(`${ended.case}: ${left.slice(0, 8).join(', ')}`);
     } catch (error) {
       this.#exception(ended, 'reset', error);
     }
@@ -203,9 +210,9 @@ export class Replay {
 /** Both texts of a difference, cut to the lines around the first that differs. */
 function excerpts({ got, want }: Difference): [string | number, string | number] {
   if (typeof got !== 'string' || typeof want !== 'string') return [got, want];
-  if (got.length <= EXCERPT_CHARS && want.length <= EXCERPT_CHARS) return [got, want];
   const mine = got.split('\n');
   const theirs = want.split('\n');
+  if (mine.length <= EXCERPT_LINES && theirs.length <= EXCERPT_LINES) return [got.slice(0, EXCERPT_CHARS), want.slice(0, EXCERPT_CHARS)];
   let first = 0;
   while (first < mine.length && mine[first] === theirs[first]) first++;
   const cut = (lines: readonly string[]): string =>

@@ -78,7 +78,7 @@ export function formatReport(summary: ReplaySummary, show: number, seconds: numb
   const lines = [`${cases} cases, ${summary.operations} operations, ${seconds.toFixed(1)} s`];
   for (const [label, part, whole] of rows) lines.push(`  ${label.padEnd(16)} ${String(part).padStart(5)} of ${String(whole).padStart(5)}  ${share(part, whole)}`);
   if (summary.exceptions > 0) lines.push(`  exceptions       ${String(summary.exceptions).padStart(5)}`);
-  if (summary.leaks > 0) lines.push(`  leaks            ${String(summary.leaks).padStart(5)}`);
+  if (summary.leaks > 0) lines.push(`  leaks            ${String(summary.leaks).padStart(5)}`, ...summary.leaking.slice(0, show).map((text) => `    ${text}`));
   if (show > 0 && summary.mismatches.length > 0) lines.push(...formatMismatches(summary.mismatches, show));
   return `${lines.join('\n')}\n`;
 }

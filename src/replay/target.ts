@@ -20,6 +20,6 @@ export interface ReplayTarget extends Port {
   watchAdmissions(): void;
   /** What the hook saw since it was asked last. */
   takeAdmissions(): Admissions;
-  /** Objects (fds, maps, programs…) that are alive: 0 after everything was closed. */
-  liveObjects(): number;
+  /** Objects (fds, maps, programs…) that are alive, for messages: none after everything was closed. */
+  liveObjects(): readonly string[];
 }

@@ -12,6 +12,8 @@ const MAX_LINE_CHARS = 256 * 1024 * 1024;
 const MAX_BUFFER_BYTES = 256 * 1024 * 1024;
 const MAX_ATTR_BYTES = 64 * 1024;
 const MAX_BUFFERS = 512;
+/** Rows of `infd`, `take` and the like; an `fd_array` may have 4096 entries and one. */
+const MAX_ROWS = 8192;
 /** All blobs of one transcript together. */
 const MAX_BLOB_BYTES = 1024 * 1024 * 1024;
 /** Slots for fds are numbered below this. */
@@ -396,7 +398,7 @@ export class TranscriptReader {
 
   #rows(value: unknown, key: string): (readonly unknown[])[] {
     if (value === undefined) return [];
-    if (!Array.isArray(value) || value.length > MAX_BUFFERS || !value.every((row) => Array.isArray(row))) {
+    if (!Array.isArray(value) || value.length > MAX_ROWS || !value.every((row) => Array.isArray(row))) {
       return this.fail(`${key}: a short array of arrays expected`);
     }
     return value;

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Programs that some release of Linux judged wrongly, and the signing rules at their edges, as a transcript without answers:
-//   regressions.mjs > IN.jsonl; then ../record.mjs IN.jsonl ../data/regressions.jsonl
+//   regressions.mjs > IN.jsonl; then ../record.mjs IN.jsonl ../data/regressions.jsonl.gz
 import { ATOMIC, F, I, MAP, PROG, SESSION, Transcript, context, insn, prog, sha256, sign, skeleton, taken, u32 } from './build.mjs';
 
 const t = new Transcript();

@@ -10,7 +10,7 @@ import { TranscriptReader, bytesToTrimmedHex, hexToBytes } from '../../../src/re
 class FakeTarget implements ReplayTarget {
   readonly memory = new Uint8Array(1 << 22);
   readonly closed: number[] = [];
-  alive = 0;
+  alive: string[] = [];
   capabilities = 0n;
   readonly answer: (target: FakeTarget, cmd: number, attr: DataView, size: number) => number;
   constructor(answer: (target: FakeTarget, cmd: number, attr: DataView, size: number) => number) {
@@ -57,7 +57,7 @@ class FakeTarget implements ReplayTarget {
   takeAdmissions(): { count: number; verdict: number; keyringType: number; serial: 'none' } {
     return { count: 0, verdict: 0, keyringType: 0, serial: 'none' };
   }
-  liveObjects(): number {
+  liveObjects(): readonly string[] {
     return this.alive;
   }
 }
@@ -243,10 +243,10 @@ describe('a bug of ours', () => {
 
   it('is told where objects outlive their case', () => {
     const { summary, targets } = replay([CASE, freeze, { ...CASE, case: 'b' }, freeze], (target) => {
-      target.alive = 1;
+      target.alive = ['map m'];
       return 0;
     });
-    expect(summary.leaks).toBe(2);
+    expect([summary.leaks, summary.leaking]).toEqual([2, ['a: map m', 'b: map m']]);
     expect(targets).toHaveLength(2);
   });
 

@@ -1,0 +1,175 @@
+/**
+ * @module src/cli/replay
+ * `bpftwin replay FILE.jsonl[.gz]…`: performs transcripts on a fresh kernel and compares with the recorded answers. Owns
+ * options, reading files and the choice of text or JSON; the work is in `src/replay`.
+ */
+import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { StringDecoder } from 'node:string_decoder';
+import { createGunzip, gunzipSync } from 'node:zlib';
+import { Command, InvalidArgumentError } from 'commander';
+import { InputError } from '../../isa/errors.ts';
+import { KernelTarget } from '../replay/kernel-target.ts';
+import { Replay, type ReplaySummary } from '../replay/replay.ts';
+import { formatReport } from '../replay/report.ts';
+
+/** What the command line asks for. */
+export interface ReplayCommandOptions {
+  readonly only?: string | undefined;
+  /** Groups and differences printed in full; default 10. */
+  readonly show?: number | undefined;
+  /** Raw BTF of the kernel instead of the built-in one. */
+  readonly btf?: string | undefined;
+  /** Writes the logs of every differing case there, as CASE.OP.got and CASE.OP.want. */
+  readonly dump?: string | undefined;
+  /** Prints every case that takes longer than this, in milliseconds. */
+  readonly slow?: number | undefined;
+  readonly json?: boolean | undefined;
+  readonly pretty?: boolean | undefined;
+}
+
+const ASSET = new URL('../../assets/vmlinux-7.3.4.btf.gz', import.meta.url);
+const BUILT_ASSET = new URL('../../../assets/vmlinux-7.3.4.btf.gz', import.meta.url);
+const LONGEST_LINE = 256 * 1024 * 1024;
+
+/**
+ * Runs the command.
+ * @returns the exit status: 0 where everything agreed, 1 where something differs
+ * @throws InputError where a file cannot be read or is no transcript
+ * @example await replayCommand(['cases.jsonl.gz'], { show: 5 }, process.stdout);
+ */
+export async function replayCommand(
+  files: readonly string[],
+  options: ReplayCommandOptions,
+  output: { write(text: string): unknown },
+): Promise<number> {
+  const started = performance.now();
+  const summary = await replayFiles(files, options, output);
+  if (options.json === true || options.pretty === true) {
+    output.write(`${JSON.stringify(summary, undefined, options.pretty === true ? 2 : undefined)}\n`);
+  } else {
+    output.write(formatReport(summary, options.show ?? 10, (performance.now() - started) / 1000));
+  }
+  return summary.mismatches.length === 0 ? 0 : 1;
+}
+
+/** Performs all transcripts and gives the counts. */
+export async function replayFiles(
+  files: readonly string[],
+  options: ReplayCommandOptions,
+  output: { write(text: string): unknown },
+): Promise<ReplaySummary> {
+  const btf = lazyBTF(options.btf);
+  const dump = options.dump;
+  if (dump !== undefined) mkdirSync(dump, { recursive: true });
+  let caseStarted = performance.now();
+  const replay = new Replay({
+    createTarget: () => new KernelTarget({ kernelBTF: btf }),
+    only: options.only === undefined ? undefined : regularExpression(options.only),
+    onAnswer: (testCase, index, operation, got, differences) => {
+      if (dump === undefined || differences.length === 0) return;
+      const name = join(dump, `${testCase.case.replace(/[^\w.-]+/g, '_')}.${index}`);
+      writeFileSync(`${name}.got`, `${got.ret} ${got.errno}\n${got.log ?? ''}`);
+      writeFileSync(`${name}.want`, `${operation.want.ret} ${operation.want.errno}\n${operation.want.log ?? operation.want.logTail ?? ''}`);
+    },
+    onCase: ({ case: name }) => {
+      const now = performance.now();
+      if (options.slow !== undefined && now - caseStarted > options.slow) output.write(`${name}: ${Math.round(now - caseStarted)} ms\n`);
+      caseStarted = now;
+    },
+  });
+  for (const file of files) {
+    replay.open(file);
+    for await (const line of readLines(file)) replay.line(line);
+  }
+  return replay.finish();
+}
+
+function regularExpression(source: string): RegExp {
+  try {
+    return new RegExp(source);
+  } catch (error) {
+    throw new InputError('--only', '', error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** The kernel's BTF, read when it is first needed and then shared by every kernel of this process. */
+function lazyBTF(file: string | undefined): () => Uint8Array {
+  let bytes: Uint8Array | undefined;
+  return () => (bytes ??= file === undefined ? builtInBTF() : readFileSync(file));
+}
+
+function builtInBTF(): Uint8Array {
+  try {
+    return gunzipSync(readFileSync(BUILT_ASSET));
+  } catch {
+    return gunzipSync(readFileSync(ASSET));
+  }
+}
+
+/** The lines of a text file, gzipped or not, without holding more than one of them. */
+export async function* readLines(file: string): AsyncGenerator<string> {
+  const source = createReadStream(file, { highWaterMark: 1 << 20 });
+  const stream = file.endsWith('.gz') ? source.pipe(createGunzip({ chunkSize: 1 << 20 })) : source;
+  source.on('error', (error) => stream.destroy(error));
+  const decoder = new StringDecoder('utf8');
+  let rest: string[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of stream) {
+      const text = decoder.write(chunk as Buffer);
+      let start = 0;
+      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
+        rest.push(text.slice(start, end));
+        yield rest.length === 1 ? rest[0] ?? '' : rest.join('');
+        rest = [];
+        length = 0;
+        start = end + 1;
+      }
+      if (start === text.length) continue;
+      rest.push(text.slice(start));
+      length += text.length - start;
+      if (length > LONGEST_LINE) throw new InputError(file, '', 'a line is too long for a transcript');
+    }
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError(file, '', error instanceof Error ? error.message : String(error));
+  }
+  if (rest.length > 0) yield rest.join('');
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('a whole number expected');
+  return Number(text);
+}
+
+/**
+ * Adds `replay` to the command line; `exit` gets the status.
+ * @example addReplayCommand(program, (status) => { process.exitCode = status; });
+ */
+export function addReplayCommand(program: Command, exit: (status: number) => void): Command {
+  return program
+    .command('replay')
+    .description('perform recorded bpf() calls on a fresh kernel and compare with the answers of Linux 7.3.4')
+    .argument('<files...>', 'transcripts: .jsonl or .jsonl.gz')
+    .option('--only <regex>', 'only cases whose name matches')
+    .option('--show <n>', 'kinds of difference and differences to print', wholeNumber, 10)
+    .option('--btf <file>', "the kernel's BTF (raw), instead of the built-in one")
+    .option('--dump <dir>', 'write the logs of differing operations there, as CASE.OP.got and CASE.OP.want')
+    .option('--slow <ms>', 'name cases that take longer', wholeNumber)
+    .option('-j, --json', 'JSON')
+    .option('-p, --pretty', 'JSON, indented')
+    .action(async (files: string[], options: ReplayCommandOptions, command: Command) => {
+      const all: ReplayCommandOptions = command.optsWithGlobals();
+      exit(await replayCommand(files, { ...options, ...all }, process.stdout));
+    });
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const program = new Command();
+  addReplayCommand(program, (status) => {
+    process.exitCode = status;
+  });
+  await program.parseAsync(['node', 'bpftwin', 'replay', ...process.argv.slice(2)]);
+}
