@@ -1,12 +1,22 @@
 /**
  * @module verifier/progtypes
- * What the checks ask about a program's type: the helpers it may call, and how it may access its context. The front of the
- * tables in this folder; the shapes are in `../ops_types.ts`.
+ * What the checks ask about a program's type: the helpers it may call, how it may access its context, what it may return. The
+ * front of the tables in this folder; the shapes are in `../ops_types.ts`.
  */
+import * as U from '../../isa/uapi.ts';
 import type { VerifierEnv } from '../env.ts';
-import type { HelperProto } from '../ops_types.ts';
+import type { AccessInfo, HelperProto } from '../ops_types.ts';
+import { BPF_WRITE, PTR_TO_BTF_ID, PTR_TO_SOCK_COMMON, PTR_TO_SOCKET, PTR_TO_TCP_SOCK, PTR_TO_XDP_SOCK, PTR_TRUSTED } from '../regtypes.ts';
+import { btfContextAccess, structOpsContextAccess } from './btf_ctx.ts';
+import {
+  CONTEXT_RULES, NETFILTER_STRUCTS, sockAccess, sockCommonAccess, tcpSockAccess, xdpSockAccess, type ContextRule,
+} from './ctx_access.ts';
+import { fieldAt, NF_CTX } from './ctx_layouts.ts';
 import { factsOf } from './facts.ts';
 import { findProto, isForbidden } from './funcs.ts';
+
+export { contextArguments } from './ctx_args.ts';
+export { funcRetvalRange, programReturnsVoid, returnRange, type ReturnRange } from './retvals.ts';
 
 /**
  * The prototype of a helper for this program; `undefined` where programs like it may not call it, or where there is no such
@@ -16,4 +26,55 @@ export function getHelperProto(env: VerifierEnv, id: number): HelperProto | unde
   const facts = factsOf(env);
   const proto = findProto(id, facts);
   return proto !== undefined && isForbidden(proto, facts) ? { ...proto, isForbidden: true } : proto;
+}
+
+/**
+ * True where the program may access `size` bytes at `off` of its context. `info` tells what a load gives; the caller has reset it.
+ * Messages about a context described by BTF go to the log, the final refusal is the caller's.
+ */
+export function isValidAccess(env: VerifierEnv, off: number, size: number, type: number, info: AccessInfo): boolean {
+  switch (env.resolvedProgType) {
+    case U.BPF_PROG_TYPE_TRACING:
+    case U.BPF_PROG_TYPE_LSM: return btfContextAccess(env, off, size, type, info);
+    case U.BPF_PROG_TYPE_STRUCT_OPS: return structOpsContextAccess(env, off, size, type, info);
+    default: {
+      const rule = CONTEXT_RULES.get(env.resolvedProgType);
+      const facts = factsOf(env);
+      if (rule === undefined || !rule({ off, size, isWrite: type === BPF_WRITE, info, facts })) return false;
+      return env.resolvedProgType !== U.BPF_PROG_TYPE_NETFILTER || pointsToKernelStruct(env, off, info);
+    }
+  }
+}
+
+function pointsToKernelStruct(env: VerifierEnv, off: number, info: AccessInfo): boolean {
+  const kernel = env.ext.kernelBTF();
+  const name = NETFILTER_STRUCTS[fieldAt(NF_CTX, off)];
+  const id = kernel === undefined || name === undefined ? 0 : kernel.btf.findByNameKind(name, U.BTF_KIND_STRUCT);
+  if (kernel === undefined || id <= 0) return false;
+  info.regType = PTR_TO_BTF_ID | PTR_TRUSTED;
+  info.btfID = id;
+  info.btfIndex = env.btfIndexOf(kernel);
+  return true;
+}
+
+const SOCKET_RULES: ReadonlyMap<number, ContextRule> = new Map([
+  [PTR_TO_SOCK_COMMON, sockCommonAccess], [PTR_TO_SOCKET, sockAccess], [PTR_TO_TCP_SOCK, tcpSockAccess], [PTR_TO_XDP_SOCK, xdpSockAccess],
+]);
+
+/** The same for what a pointer to a socket of kind `regType` points at. */
+export function sockIsValidAccess(env: VerifierEnv, regType: number, off: number, size: number, type: number, info: AccessInfo): boolean {
+  return SOCKET_RULES.get(regType)?.({ off, size, isWrite: type === BPF_WRITE, info, facts: factsOf(env) }) ?? false;
+}
+
+const CONVERTING: ReadonlySet<number> = new Set([
+  U.BPF_PROG_TYPE_SOCKET_FILTER, U.BPF_PROG_TYPE_SCHED_CLS, U.BPF_PROG_TYPE_SCHED_ACT, U.BPF_PROG_TYPE_XDP, U.BPF_PROG_TYPE_CGROUP_SKB,
+  U.BPF_PROG_TYPE_CGROUP_SOCK, U.BPF_PROG_TYPE_CGROUP_SOCK_ADDR, U.BPF_PROG_TYPE_LWT_IN, U.BPF_PROG_TYPE_LWT_OUT, U.BPF_PROG_TYPE_LWT_XMIT,
+  U.BPF_PROG_TYPE_LWT_SEG6LOCAL, U.BPF_PROG_TYPE_SOCK_OPS, U.BPF_PROG_TYPE_SK_SKB, U.BPF_PROG_TYPE_SK_MSG, U.BPF_PROG_TYPE_FLOW_DISSECTOR,
+  U.BPF_PROG_TYPE_SK_REUSEPORT, U.BPF_PROG_TYPE_SK_LOOKUP, U.BPF_PROG_TYPE_CGROUP_SYSCTL, U.BPF_PROG_TYPE_CGROUP_SOCKOPT,
+  U.BPF_PROG_TYPE_PERF_EVENT,
+]);
+
+/** True for programs whose context accesses are rewritten, so that the context pointer must come unmodified (`convert_ctx_access`). */
+export function convertsCtxAccess(env: VerifierEnv): boolean {
+  return CONVERTING.has(env.resolvedProgType);
 }

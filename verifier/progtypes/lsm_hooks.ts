@@ -54,3 +54,11 @@ export function isSleepableHook(name: string): boolean {
 export function hasTrustedArguments(name: string): boolean {
   return !UNTRUSTED_HOOKS.has(name);
 }
+
+/** Hooks that answer yes or no rather than with an error number. */
+export const BOOLEAN_HOOKS: ReadonlySet<string> = hooks('xfrm_state_pol_flow_match audit_rule_known inode_xattr_skipcap');
+
+/** True for a hook whose value is 0 or 1. */
+export function isBooleanHook(name: string): boolean {
+  return BOOLEAN_HOOKS.has(name);
+}
