@@ -364,7 +364,8 @@ function resolveMapLoad(env: VerifierEnv, i: number): number {
 /** Checks and resolves all instructions; 0 or `-errno`. */
 export function checkAndResolveInsns(env: VerifierEnv): number {
   const { code, dst, src, off, count } = env.insns;
-  if (!env.signed) env.digest = digestAndTag(env.load.instructions);
+  // Here, as in the kernel: after CO-RE relocations were applied.
+  if (!env.signed) env.digest = digestAndTag(env.insns.encode());
   for (let i = 0; i < count; i++) {
     if (dst[i]! >= MAX_BPF_REG && !isStackArgStore(env, i)) return refuse(env, `R${dst[i]!} is invalid`);
     if (src[i]! >= MAX_BPF_REG && !isStackArgLoad(env, i)) return refuse(env, `R${src[i]!} is invalid`);
