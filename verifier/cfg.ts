@@ -1,32 +1,52 @@
 /**
  * @module verifier/cfg
  * The control-flow graph: every instruction is reachable, jumps stay inside, back-edges need privilege; where states are
- * compared and checkpointed; post-order and strongly connected components. Reproduces `kernel/bpf/cfg.c`.
+ * compared and checkpointed; what calls do to their callers; successors and post-order. Reproduces kernel/bpf/cfg.c; loops are
+ * in scc.ts.
  */
-import { E2BIG, EFAULT, EINVAL } from '../isa/errno.ts';
+import { E2BIG, EFAULT, EINVAL, ENOTSUPP } from '../isa/errno.ts';
 import {
-  BPF_ABS, BPF_CALL, BPF_DW, BPF_EXIT, BPF_FUNC_bind, BPF_FUNC_tail_call, BPF_IMM, BPF_IND, BPF_JA, BPF_JCOND, BPF_JMP, BPF_JMP32, BPF_LD,
-  BPF_X, BPF_FUNC_for_each_map_elem, BPF_FUNC_find_vma, BPF_FUNC_loop, BPF_FUNC_user_ringbuf_drain, BPF_FUNC_timer_set_callback,
+  BPF_ABS, BPF_CALL, BPF_DW, BPF_EXIT, BPF_FUNC_tail_call, BPF_IMM, BPF_IND, BPF_JA, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_KFUNC_CALL,
 } from '../isa/uapi.ts';
 import {
-  AUX_CALLS_CALLBACK, AUX_FORCE_CHECKPOINT, AUX_JMP_POINT, AUX_JUMP_TARGET, AUX_PRUNE_POINT, findContainingSubprog, type VerifierEnv,
+  AUX_CALLS_CALLBACK, AUX_FORCE_CHECKPOINT, AUX_JMP_POINT, AUX_JUMP_TARGET, AUX_PRUNE_POINT, findContainingSubprog, type Subprog,
+  type VerifierEnv,
 } from './env.ts';
+import { callsAsyncCallback, callsSyncCallback, callsThrow, helperChangesPktData } from './helper_effects.ts';
+import { fetchKfuncMeta, isSpecialKfunc, KF_ITER_NEXT, KF_SLEEPABLE } from './kfuncs.ts';
+import { getHelperProto } from './progtypes/index.ts';
 import { verboseLine } from './source_line.ts';
-import { isGotox, isPseudoCall, isPseudoFunc, isPseudoKfuncCall, jumpOffset } from './subprogs.ts';
+import { isGotox, isHelperCall, isMayGoto, isPseudoCall, isPseudoFunc, jumpOffset } from './subprogs.ts';
+import type { MapDescriptor } from './types.ts';
 
 const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
+// States of an instruction; DISCOVERED holds the edge that was followed last.
 const DISCOVERED = 0x10;
 const EXPLORED = 0x20;
 const FALLTHROUGH = 1;
 const BRANCH = 2;
+// Results of a visit.
 const DONE = 0;
 const KEEP = 1;
-void BPF_FUNC_bind;
 
 interface Walk {
   readonly state: Int32Array;
   readonly stack: Int32Array;
   top: number;
+}
+
+/** A map of instruction addresses: a jump table, once it is loaded. */
+interface InstructionArray extends MapDescriptor {
+  /** Instruction by entry, as the program was passed. */
+  instructionOffsets(): readonly number[];
+}
+
+function isInstructionArray(map: MapDescriptor): map is InstructionArray {
+  return 'instructionOffsets' in map && typeof map.instructionOffsets === 'function';
+}
+
+function subprogOf(env: VerifierEnv, at: number): Subprog {
+  return env.subprogs[findContainingSubprog(env, at)]!;
 }
 
 function pushInsn(env: VerifierEnv, walk: Walk, from: number, to: number, edge: number): number {
@@ -65,52 +85,62 @@ function pushInsn(env: VerifierEnv, walk: Walk, from: number, to: number, edge: 
   return DONE;
 }
 
-function visitCall(env: VerifierEnv, walk: Walk, at: number, callee: boolean): number {
+function visitCall(env: VerifierEnv, walk: Walk, at: number, entersCallee: boolean): number {
   const next = at + (env.insns.code[at] === LD_IMM64 ? 2 : 1);
   const pushed = pushInsn(env, walk, at, next, FALLTHROUGH);
   if (pushed !== DONE) return pushed;
   const { flags } = env.aux;
   flags[next]! |= AUX_PRUNE_POINT | AUX_JMP_POINT;
-  if (!callee) return pushed;
+  if (!entersCallee) return pushed;
   flags[at]! |= AUX_PRUNE_POINT;
   const target = at + env.insns.imm[at]! + 1;
-  const caller = env.subprogs[findContainingSubprog(env, at)]!;
-  const called = env.subprogs[findContainingSubprog(env, target)]!;
-  caller.changesPktData ||= called.changesPktData;
-  caller.mightSleep ||= called.mightSleep;
-  caller.mightThrow ||= called.mightThrow;
+  // Complete once the callee is explored: the walk comes by again.
+  const caller = subprogOf(env, at);
+  const callee = subprogOf(env, target);
+  caller.changesPktData ||= callee.changesPktData;
+  caller.mightSleep ||= callee.mightSleep;
+  caller.mightThrow ||= callee.mightThrow;
   return pushInsn(env, walk, at, target, BRANCH);
 }
 
-const SYNC_CALLBACK_HELPERS: ReadonlySet<number> = new Set([
-  BPF_FUNC_for_each_map_elem, BPF_FUNC_find_vma, BPF_FUNC_loop, BPF_FUNC_user_ringbuf_drain,
-]);
+/** What a helper or kernel function does to its caller, and where states must be kept because of it. */
+function noteCallEffects(env: VerifierEnv, at: number): void {
+  const { flags } = env.aux;
+  const imm = env.insns.imm[at]!;
+  if (callsAsyncCallback(env, at)) flags[at]! |= AUX_PRUNE_POINT;
+  if (callsSyncCallback(env, at)) flags[at]! |= AUX_CALLS_CALLBACK | AUX_FORCE_CHECKPOINT | AUX_PRUNE_POINT | AUX_JMP_POINT;
+  if (isHelperCall(env, at)) {
+    if (getHelperProto(env, imm)?.mightSleep === true) subprogOf(env, at).mightSleep = true;
+    if (helperChangesPktData(imm)) subprogOf(env, at).changesPktData = true;
+    if (imm === BPF_FUNC_tail_call) noteAbnormalReturn(env, at);
+    return;
+  }
+  if (env.insns.src[at] !== BPF_PSEUDO_KFUNC_CALL) return;
+  const meta = fetchKfuncMeta(env, imm, env.insns.off[at]!);
+  if (typeof meta === 'number') return;
+  if ((meta.flags & KF_ITER_NEXT) !== 0) flags[at]! |= AUX_PRUNE_POINT | AUX_FORCE_CHECKPOINT;
+  if ((meta.flags & KF_SLEEPABLE) !== 0) subprogOf(env, at).mightSleep = true;
+  if (isSpecialKfunc(env, imm, 'bpf_xdp_pull_data')) subprogOf(env, at).changesPktData = true;
+  if (callsThrow(env, at)) subprogOf(env, at).mightThrow = true;
+}
 
 function visitInsn(env: VerifierEnv, walk: Walk, at: number): number {
-  const { code, src, imm } = env.insns;
   const { flags } = env.aux;
   if (isPseudoFunc(env, at)) return visitCall(env, walk, at, true);
-  const op = code[at]!;
-  const cls = op & 7;
+  const code = env.insns.code[at]!;
+  const cls = code & 7;
   if (cls !== BPF_JMP && cls !== BPF_JMP32) {
-    if (cls === BPF_LD && ((op & 0xe0) === BPF_ABS || (op & 0xe0) === BPF_IND)) noteAbnormalReturn(env, at);
-    return pushInsn(env, walk, at, at + (op === LD_IMM64 ? 2 : 1), FALLTHROUGH);
+    if (cls === BPF_LD && ((code & 0xe0) === BPF_ABS || (code & 0xe0) === BPF_IND)) noteAbnormalReturn(env, at);
+    return pushInsn(env, walk, at, at + (code === LD_IMM64 ? 2 : 1), FALLTHROUGH);
   }
-  switch (op & 0xf0) {
+  switch (code & 0xf0) {
     case BPF_EXIT:
       return DONE;
     case BPF_CALL:
-      if (src[at] === 0 && imm[at] === BPF_FUNC_timer_set_callback) flags[at]! |= AUX_PRUNE_POINT;
-      if (src[at] === 0 && SYNC_CALLBACK_HELPERS.has(imm[at]!)) {
-        flags[at]! |= AUX_CALLS_CALLBACK | AUX_FORCE_CHECKPOINT | AUX_PRUNE_POINT | AUX_JMP_POINT;
-      }
-      if (src[at] === 0 && imm[at] === BPF_FUNC_tail_call) noteAbnormalReturn(env, at);
+      noteCallEffects(env, at);
       return visitCall(env, walk, at, isPseudoCall(env, at));
     case BPF_JA: {
-      if (isGotox(env, at)) {
-        env.log.write('bpftwin: not supported yet: indirect jumps\n');
-        return -524;
-      }
+      if (isGotox(env, at)) return visitGotox(env, walk, at);
       const target = at + jumpOffset(env, at) + 1;
       const pushed = pushInsn(env, walk, at, target, FALLTHROUGH);
       if (pushed !== DONE) return pushed;
@@ -119,7 +149,7 @@ function visitInsn(env: VerifierEnv, walk: Walk, at: number): number {
     }
     default: {
       flags[at]! |= AUX_PRUNE_POINT;
-      if (op === (BPF_JMP | BPF_JCOND)) flags[at]! |= AUX_FORCE_CHECKPOINT;
+      if (isMayGoto(env, at)) flags[at]! |= AUX_FORCE_CHECKPOINT;
       const pushed = pushInsn(env, walk, at, at + 1, FALLTHROUGH);
       if (pushed !== DONE) return pushed;
       return pushInsn(env, walk, at, at + env.insns.off[at]! + 1, BRANCH);
@@ -129,50 +159,107 @@ function visitInsn(env: VerifierEnv, walk: Walk, at: number): number {
 
 /** A tail call or packet load may leave the function: its successors are the next instruction and the function's exit. */
 function noteAbnormalReturn(env: VerifierEnv, at: number): void {
-  env.aux.jumpTables[at] ??= Int32Array.of(at + 1, env.subprogs[findContainingSubprog(env, at)]!.exitIdx);
+  env.aux.jumpTables[at] ??= Int32Array.of(at + 1, subprogOf(env, at).exitIdx);
 }
+
+// ---------------------------------------------------------------- indirect jumps
+
+/** An indirect jump goes to any target of the jump tables of its function. */
+function visitGotox(env: VerifierEnv, walk: Walk, at: number): number {
+  let table = env.aux.jumpTables[at];
+  if (table === undefined) {
+    const created = createJumpTable(env, at);
+    if (typeof created === 'number') return created;
+    table = created;
+    env.aux.jumpTables[at] = table;
+  }
+  env.aux.flags[at]! |= AUX_PRUNE_POINT;
+  let result = DONE;
+  for (const target of table) {
+    if (target < 0 || target >= env.insns.count) {
+      env.log.write(`indirect jump out of range from insn ${at} to ${target}\n`);
+      env.diag?.programStructure(
+        at, 'indirect jump out of range', 'Keep indirect jump targets inside the program.',
+        `Instruction ${at} can jump indirectly to instruction ${target}, but the program only contains instructions 0 through ${env.insns.count - 1}.`,
+      );
+      return -EINVAL;
+    }
+    env.aux.flags[target]! |= AUX_JMP_POINT | AUX_JUMP_TARGET;
+    if (walk.state[target] !== 0) continue;
+    if (walk.top >= env.insns.count) return -E2BIG;
+    walk.stack[walk.top++] = target;
+    walk.state[target]! |= DISCOVERED;
+    result = KEEP;
+  }
+  return result;
+}
+
+/** Targets of a jump table between two entries, sorted, each once (`bpf_copy_insn_array_uniq`); `-errno`. */
+export function instructionArrayTargets(map: MapDescriptor, start: number, end: number): Int32Array | number {
+  if (!isInstructionArray(map)) return -ENOTSUPP;
+  const offsets = map.instructionOffsets().slice(start, end + 1);
+  if (offsets.length < end - start + 1) return -EINVAL;
+  return Int32Array.from([...new Set(offsets)].sort((a, b) => a - b));
+}
+
+function createJumpTable(env: VerifierEnv, at: number): Int32Array | number {
+  const index = findContainingSubprog(env, at);
+  const start = env.subprogs[index]!.start;
+  const end = env.subprogEnd(index);
+  const targets = new Set<number>();
+  for (const map of env.insnArrayMaps) {
+    const found = instructionArrayTargets(map, 0, map.maxEntries - 1);
+    if (typeof found === 'number') return found;
+    if (found.length === 0) return -EINVAL;
+    // One entry tells whose table it is; the whole is checked below.
+    if (found[0]! >= start && found[0]! < end) for (const target of found) targets.add(target);
+  }
+  if (targets.size === 0) {
+    env.log.write(`no jump tables found for subprog starting at ${start}\n`);
+    env.diag?.programStructure(
+      start, 'missing jump table',
+      'Make sure subprograms containing gotox instructions are accompanied by jump tables referencing these subprograms.',
+      `No jump table was found for the subprogram that starts at instruction ${start}.`,
+    );
+    return -EINVAL;
+  }
+  const table = Int32Array.from([...targets].sort((a, b) => a - b));
+  if (table.some((target) => target < start || target >= end)) {
+    env.log.write(`jump table for insn ${at} points outside of the subprog [${start},${end}]\n`);
+    env.diag?.programStructure(
+      at, 'jump table target out of range', 'Keep every jump-table target inside the same subprogram.',
+      `The jump table for instruction ${at} points outside subprogram range [${start},${end}).`,
+    );
+    return -EINVAL;
+  }
+  return table;
+}
+
+// ---------------------------------------------------------------- the walk
 
 /** Walks the whole program; 0 or `-errno`. */
 export function checkCFG(env: VerifierEnv): number {
   const n = env.insns.count;
   const walk: Walk = { state: new Int32Array(n), stack: new Int32Array(n), top: 1 };
   walk.state[0] = DISCOVERED;
-  let error = run(env, walk);
+  let error = explore(env, walk);
   if (error !== 0) return error;
   const exception = env.exceptionCallbackSubprog !== 0 ? env.subprogs[env.exceptionCallbackSubprog]!.start : 0;
   if (exception !== 0 && walk.state[exception] !== EXPLORED) {
     walk.state[exception] = DISCOVERED;
     walk.stack[0] = exception;
     walk.top = 1;
-    error = run(env, walk);
+    error = explore(env, walk);
     if (error !== 0) return error;
   }
-  for (let i = 0; i < n; i++) {
-    if (walk.state[i] !== EXPLORED) {
-      env.log.write(`unreachable insn ${i}\n`);
-      env.diag?.programStructure(
-        i, 'unreachable instruction', 'Remove the unreachable instruction or add valid control flow that reaches it.',
-        `Instruction ${i} is not reachable from the program entry point.`,
-      );
-      return -EINVAL;
-    }
-    if (env.insns.code[i] !== LD_IMM64) continue;
-    if (walk.state[i + 1] !== 0) {
-      env.log.write(`jump into the middle of ldimm64 insn ${i}\n`);
-      env.diag?.programStructure(
-        i, 'jump into ldimm64 immediate', 'Target the first instruction of the ldimm64 pair, or restructure the jump target.',
-        `Control flow reaches the second half of the ldimm64 instruction pair that starts at instruction ${i}.`,
-      );
-      return -EINVAL;
-    }
-    i++;
-  }
+  error = checkCoverage(env, walk.state);
+  if (error !== 0) return error;
   env.changesPktData = env.subprogs[0]!.changesPktData;
   env.mightSleep = env.subprogs[0]!.mightSleep;
   return 0;
 }
 
-function run(env: VerifierEnv, walk: Walk): number {
+function explore(env: VerifierEnv, walk: Walk): number {
   while (walk.top > 0) {
     const at = walk.stack[walk.top - 1]!;
     const result = visitInsn(env, walk, at);
@@ -185,23 +272,51 @@ function run(env: VerifierEnv, walk: Walk): number {
   return walk.top < 0 ? -EFAULT : 0;
 }
 
-/** Number of successors of an instruction; they are in `env.succ` (`bpf_insn_successors`). */
+/** Every instruction was reached, and no second half of a 16-byte load. */
+function checkCoverage(env: VerifierEnv, state: Int32Array): number {
+  for (let i = 0; i < env.insns.count; i++) {
+    if (state[i] !== EXPLORED) {
+      env.log.write(`unreachable insn ${i}\n`);
+      env.diag?.programStructure(
+        i, 'unreachable instruction', 'Remove the unreachable instruction or add valid control flow that reaches it.',
+        `Instruction ${i} is not reachable from the program entry point.`,
+      );
+      return -EINVAL;
+    }
+    if (env.insns.code[i] !== LD_IMM64) continue;
+    if (state[i + 1] !== 0) {
+      env.log.write(`jump into the middle of ldimm64 insn ${i}\n`);
+      env.diag?.programStructure(
+        i, 'jump into ldimm64 immediate', 'Target the first instruction of the ldimm64 pair, or restructure the jump target.',
+        `Control flow reaches the second half of the ldimm64 instruction pair that starts at instruction ${i}.`,
+      );
+      return -EINVAL;
+    }
+    i++;
+  }
+  return 0;
+}
+
+// ---------------------------------------------------------------- edges and order
+
+/** Up to two successors; jump tables are handed out as they are. */
+const pair = new Int32Array(2);
+
+/** Number of successors of an instruction; they are in `env.succ` until the next call (`bpf_insn_successors`). */
 export function insnSuccessors(env: VerifierEnv, at: number): number {
   const table = env.aux.jumpTables[at];
   if (table !== undefined) {
     env.succ = table;
     return table.length;
   }
-  if (env.succ.length !== 2 || env.succ === table) env.succ = new Int32Array(2);
-  const { code } = env.insns;
-  const op = code[at]!;
-  const cls = op & 7;
-  const operation = op & 0xf0;
-  const isJump = (cls === BPF_JMP || cls === BPF_JMP32) && operation !== BPF_CALL && operation !== BPF_EXIT;
+  env.succ = pair;
+  const code = env.insns.code[at]!;
+  const cls = code & 7;
+  const operation = code & 0xf0;
+  const isBranch = cls === BPF_JMP || cls === BPF_JMP32;
   let count = 0;
-  const falls = !((cls === BPF_JMP || cls === BPF_JMP32) && (operation === BPF_EXIT || operation === BPF_JA));
-  if (falls) env.succ[count++] = at + (op === LD_IMM64 ? 2 : 1);
-  if (isJump) env.succ[count++] = at + jumpOffset(env, at) + 1;
+  if (!isBranch || (operation !== BPF_EXIT && operation !== BPF_JA)) pair[count++] = at + (code === LD_IMM64 ? 2 : 1);
+  if (isBranch && operation !== BPF_CALL && operation !== BPF_EXIT) pair[count++] = at + jumpOffset(env, at) + 1;
   return count;
 }
 
@@ -238,5 +353,3 @@ export function computePostorder(env: VerifierEnv): number {
   env.postorder = order.subarray(0, placed);
   return 0;
 }
-void BPF_X;
-void isPseudoKfuncCall;

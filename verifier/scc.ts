@@ -1,0 +1,66 @@
+/**
+ * @module verifier/scc
+ * Strongly connected components of the control-flow graph: instructions of one loop get the same number, those of none get 0.
+ * Tarjan's algorithm with a stack of its own instead of recursion. Reproduces `bpf_compute_scc` of kernel/bpf/cfg.c, with its
+ * numbering.
+ */
+import { insnSuccessors } from './cfg.ts';
+import { AUX_CALLS_CALLBACK, type VerifierEnv } from './env.ts';
+
+/** Not reachable by any preorder number. */
+const NOT_ON_STACK = 0xffffffff;
+
+/** Fills `aux.scc` and `env.sccCount` (numbers in use, 0 included); 0. */
+export function computeSCC(env: VerifierEnv): number {
+  const { count } = env.insns;
+  const { aux } = env;
+  const members = new Int32Array(count);
+  const preorder = new Uint32Array(count);
+  const low = new Uint32Array(count);
+  const walk = new Int32Array(count);
+  let nextPreorder = 1;
+  let nextSCC = 1;
+  for (let root = 0; root < count; root++) {
+    if (preorder[root] !== 0) continue;
+    let memberCount = 0;
+    let depth = 1;
+    walk[0] = root;
+    while (depth > 0) {
+      const at = walk[depth - 1]!;
+      if (preorder[at] === 0) {
+        low[at] = nextPreorder;
+        preorder[at] = nextPreorder++;
+        members[memberCount++] = at;
+      }
+      const successors = insnSuccessors(env, at);
+      let hasSelfEdge = false;
+      let unvisited = -1;
+      for (let s = 0; s < successors && unvisited < 0; s++) {
+        const next = env.succ[s]!;
+        if (preorder[next] === 0) {
+          unvisited = next;
+          break;
+        }
+        if (low[next]! < low[at]!) low[at] = low[next]!;
+        if (next === at) hasSelfEdge = true;
+      }
+      if (unvisited >= 0) {
+        walk[depth++] = unvisited;
+        continue;
+      }
+      depth--;
+      if (low[at]! < preorder[at]!) continue;
+      // A loop needs two instructions, an edge to itself, or a call that runs a callback again and again.
+      const isLoop = members[memberCount - 1] !== at || hasSelfEdge || (aux.flags[at]! & AUX_CALLS_CALLBACK) !== 0;
+      let member: number;
+      do {
+        member = members[--memberCount]!;
+        low[member] = NOT_ON_STACK;
+        if (isLoop) aux.scc[member] = nextSCC;
+      } while (member !== at);
+      if (isLoop) nextSCC++;
+    }
+  }
+  env.sccCount = nextSCC;
+  return 0;
+}
