@@ -19,17 +19,24 @@ export function share(part: number, whole: number): string {
 /** Groups the first mismatch of every case by what it says, most frequent first. */
 export function groupMismatches(mismatches: readonly Mismatch[]): readonly MismatchGroup[] {
   const groups = new Map<string, string[]>();
-  const seen = new Set<string>();
-  for (const mismatch of mismatches) {
-    if (seen.has(mismatch.case)) continue;
-    seen.add(mismatch.case);
-    const all = mismatches.length > 5000 ? [mismatch] : mismatches.filter((other) => other.case === mismatch.case && other.op === mismatch.op);
-    const title = describe(all);
+  for (const [testCase, first] of firstMismatches(mismatches)) {
+    const title = describe(first);
     const cases = groups.get(title);
-    if (cases === undefined) groups.set(title, [mismatch.case]);
-    else cases.push(mismatch.case);
+    if (cases === undefined) groups.set(title, [testCase]);
+    else cases.push(testCase);
   }
   return [...groups].map(([title, cases]) => ({ title, cases })).toSorted((a, b) => b.cases.length - a.cases.length);
+}
+
+/** All mismatches of the first operation of each case that differs. */
+function firstMismatches(mismatches: readonly Mismatch[]): ReadonlyMap<string, readonly Mismatch[]> {
+  const first = new Map<string, Mismatch[]>();
+  for (const mismatch of mismatches) {
+    const list = first.get(mismatch.case);
+    if (list === undefined) first.set(mismatch.case, [mismatch]);
+    else if (list[0]?.op === mismatch.op) list.push(mismatch);
+  }
+  return first;
 }
 
 /** What differs in one operation, with numbers and registers taken out so that like falls to like. */
