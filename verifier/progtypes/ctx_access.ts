@@ -395,8 +395,9 @@ function kprobe(access: ContextAccess): boolean {
   return inBounds(access, PT_REGS_SIZE) && access.off + access.size <= PT_REGS_SIZE;
 }
 
-function tracepoint(access: ContextAccess): boolean {
-  return !access.isWrite && access.off >= 8 && inBounds(access, PERF_MAX_TRACE_SIZE);
+/** Linux compares the offset with the size of a pointer unsigned, so that it lets negative ones pass. */
+function tracepoint({ off, size, isWrite }: ContextAccess): boolean {
+  return !isWrite && (off < 0 || off >= 8) && off < PERF_MAX_TRACE_SIZE && off % size === 0;
 }
 
 /** Arguments as an array of 64-bit values (`bpf_tracing_ctx_access`). */
