@@ -16,7 +16,7 @@ import { factsOf } from './facts.ts';
 import { findProto, isForbidden } from './funcs.ts';
 
 export { contextArguments } from './ctx_args.ts';
-export { funcRetvalRange, programReturnsVoid, returnRange, type ReturnRange } from './retvals.ts';
+export { attachReturnType, funcRetvalRange, programReturnRange, structOpsReturnType, type ValueRange } from './retvals.ts';
 
 /**
  * The prototype of a helper for this program; `undefined` where programs like it may not call it, or where there is no such
@@ -77,4 +77,9 @@ const CONVERTING: ReadonlySet<number> = new Set([
 /** True for programs whose context accesses are rewritten, so that the context pointer must come unmodified (`convert_ctx_access`). */
 export function convertsCtxAccess(env: VerifierEnv): boolean {
   return CONVERTING.has(env.resolvedProgType);
+}
+
+/** True for programs that may use the classic packet loads (`may_access_skb`). */
+export function mayAccessSkb(progType: number): boolean {
+  return progType === U.BPF_PROG_TYPE_SOCKET_FILTER || progType === U.BPF_PROG_TYPE_SCHED_CLS || progType === U.BPF_PROG_TYPE_SCHED_ACT;
 }
