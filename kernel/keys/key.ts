@@ -48,6 +48,7 @@ export interface KeyFacts {
   readonly description: string;
   readonly permissions: number;
   readonly uid: number;
+  readonly gid: number;
   readonly inQuota: boolean;
 }
 
@@ -60,6 +61,7 @@ export class Key {
   readonly type: KeyType;
   readonly description: string;
   readonly uid: number;
+  readonly gid: number;
   readonly inQuota: boolean;
   permissions: number;
   /** Whole seconds; `Infinity` for never. */
@@ -75,6 +77,8 @@ export class Key {
   holders = 0;
   /** Keyrings that link to it. */
   linkedFrom = 0;
+  /** Second in which the last reference went; the key can be looked up until that second is over. */
+  releasedAt: number | undefined;
   /** Content of a keyring, in the order of linking. */
   readonly links: Key[] = [];
   restriction: Restriction | undefined;
@@ -88,6 +92,7 @@ export class Key {
     this.description = facts.description;
     this.permissions = facts.permissions;
     this.uid = facts.uid;
+    this.gid = facts.gid;
     this.inQuota = facts.inQuota;
   }
 
@@ -117,7 +122,7 @@ export function validate(key: Key, now: number): number {
 
 /** "type;uid;gid;perm;description" of KEYCTL_DESCRIBE. */
 export function describe(key: Key): string {
-  return `${key.type};${key.uid};${key.uid};${hex8(key.permissions)};${key.description}`;
+  return `${key.type};${key.uid};${key.gid};${hex8(key.permissions)};${key.description}`;
 }
 
 function hex8(value: number): string {
@@ -148,7 +153,7 @@ function summary(key: Key): string {
 export function procLine(key: Key, now: number): string {
   const flag = (set: boolean, letter: string): string => set ? letter : '-';
   const flags = `I${flag(key.revoked, 'R')}-${flag(key.inQuota, 'Q')}--${flag(key.invalidated, 'i')}`;
-  const uid = String(key.uid).padStart(5);
+  const owner = `${String(key.uid).padStart(5)} ${String(key.gid).padStart(5)}`;
   return `${hex8(key.serial)} ${flags} ${String(key.holders + key.linkedFrom).padStart(5)} ${remaining(key, now).padStart(4)} `
-    + `${hex8(key.permissions)} ${uid} ${uid} ${key.type.slice(0, 9).padEnd(9)} ${summary(key)}`;
+    + `${hex8(key.permissions)} ${owner} ${key.type.slice(0, 9).padEnd(9)} ${summary(key)}`;
 }

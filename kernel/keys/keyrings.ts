@@ -20,45 +20,21 @@ import type { ResolvedKeyring } from '../../verifier/types.ts';
 import {
   checkPermission, COLLECTION_DELAY, describe, Key, permissions, PERMISSION, procLine, validate, type KeyType, type LinkCandidate, type Right,
 } from './key.ts';
+import {
+  KEY_SPEC_THREAD_KEYRING, KEY_SPEC_PROCESS_KEYRING, KEY_SPEC_SESSION_KEYRING, KEY_SPEC_USER_KEYRING,
+  KEY_SPEC_USER_SESSION_KEYRING, KEY_SPEC_GROUP_KEYRING, KEY_SPEC_REQKEY_AUTH_KEY, KEY_SPEC_REQUESTOR_KEYRING, type KeyringsOptions,
+} from './options.ts';
 import { asymmetricRestriction, BLACKLISTED, rejectAll, signedBy, type RestrictionContext } from './restrict.ts';
 import { queryFor, searchTree, type SearchOptions } from './search.ts';
 
-/** Special serial numbers (`include/uapi/linux/keyctl.h`). */
-export const KEY_SPEC_THREAD_KEYRING = -1;
-export const KEY_SPEC_PROCESS_KEYRING = -2;
-export const KEY_SPEC_SESSION_KEYRING = -3;
-export const KEY_SPEC_USER_KEYRING = -4;
-export const KEY_SPEC_USER_SESSION_KEYRING = -5;
-export const KEY_SPEC_GROUP_KEYRING = -6;
-export const KEY_SPEC_REQKEY_AUTH_KEY = -7;
-export const KEY_SPEC_REQUESTOR_KEYRING = -8;
-
+/** Group of keyrings that belong to no group. */
+const NO_GROUP = 65534;
 const MAX_PAYLOAD = 1024 * 1024 - 1;
 const MAX_USER_PAYLOAD = 32767;
 const MAX_UPDATE = 4096;
 const MAX_TYPE = 31;
 const MAX_DESCRIPTION = 4095;
 const BUILTIN = 0, SECONDARY = 1, PLATFORM = 2;
-
-/** What a kernel is created with. Certificates are DER. */
-export interface KeyringsOptions {
-  /** Whole seconds since 1970, never going back. */
-  readonly now: () => number;
-  /** Any 32-bit number; serial numbers come from it. */
-  readonly random: () => number;
-  readonly algorithms?: KernelAlgorithms;
-  readonly builtin?: readonly Uint8Array[];
-  readonly secondary?: readonly Uint8Array[];
-  /** `undefined`: a kernel without a platform keyring. */
-  readonly platform?: readonly Uint8Array[] | undefined;
-  /** Hashes that no certificate may have: `tbs:` and the SHA-256 of its signed part in hexadecimal. */
-  readonly blacklist?: readonly string[];
-  /** Certificates whose signatures are revoked (needs an `algorithms.revocationList`). */
-  readonly revoked?: readonly Uint8Array[];
-  readonly uid?: number;
-  /** Start without a session keyring of its own. */
-  readonly withoutSession?: boolean;
-}
 
 interface Found {
   readonly key: Key;
@@ -81,6 +57,8 @@ function isKeyType(name: string): name is 'keyring' | 'user' | 'logon' | 'asymme
   return name === 'keyring' || name === 'user' || name === 'logon' || name === 'asymmetric';
 }
 
+export * from './options.ts';
+
 /** Keys and keyrings of one kernel. */
 export class Keyrings {
   readonly algorithms: KernelAlgorithms;
@@ -97,6 +75,7 @@ export class Keyrings {
   private user: Key | undefined;
   private userSession: Key | undefined;
   private lastVerification: Verification | undefined;
+  private collectedAt: number | undefined;
   private readonly restrictions: RestrictionContext;
 
   constructor(options: KeyringsOptions) {
@@ -377,6 +356,7 @@ export class Keyrings {
   }
 
   private findAsymmetric(keyring: Key, description: string): TrustedKey | number {
+    this.collect();
     const query = queryFor('asymmetric', description);
     if (isError(query)) return query;
     const found = searchTree(keyring, query, { uid: this.uid, now: this.now(), possessed: true, recurse: true, checkState: true });
@@ -394,15 +374,15 @@ export class Keyrings {
     }
   }
 
-  private newKey(type: KeyType, description: string, permission: number, inQuota: boolean): Key {
+  private newKey(type: KeyType, description: string, permission: number, inQuota: boolean, gid: number = this.uid): Key {
     this.collect();
-    const key = new Key({ serial: this.newSerial(), type, description, permissions: permission, uid: this.uid, inQuota });
+    const key = new Key({ serial: this.newSerial(), type, description, permissions: permission, uid: this.uid, gid, inQuota });
     this.keys.set(key.serial, key);
     return key;
   }
 
-  private newKeyring(description: string, permission: number, inQuota: boolean): Key {
-    return this.newKey('keyring', description, permission, inQuota);
+  private newKeyring(description: string, permission: number, inQuota: boolean, gid: number = this.uid): Key {
+    return this.newKey('keyring', description, permission, inQuota, gid);
   }
 
   private systemKeyring(description: string, permission: number): Key {
@@ -528,16 +508,30 @@ export class Keyrings {
   }
 
   private release(key: Key): void {
-    if (key.holders > 0 || key.linkedFrom > 0 || !this.keys.delete(key.serial)) return;
-    if (key.type === 'keyring') this.detachAll(key);
+    if (key.holders === 0 && key.linkedFrom === 0) key.releasedAt = this.now();
   }
 
-  /** Removes links to invalidated keys, and to revoked and expired ones once their time is over. */
+  /** Forgets a key that nothing refers to any more. */
+  private forget(key: Key): void {
+    if (key.holders > 0 || key.linkedFrom > 0) {
+      key.releasedAt = undefined;
+      return;
+    }
+    this.keys.delete(key.serial);
+    this.detachAll(key);
+  }
+
+  /**
+   * Removes links to invalidated keys, and to revoked and expired ones once their time is over, and forgets keys without
+   * references. The kernel does this in the background; here it happens when the next second begins.
+   */
   private collect(): void {
     const now = this.now();
+    if (now === this.collectedAt) return;
+    this.collectedAt = now;
     const isDead = (key: Key): boolean => (key.invalidatedAt !== undefined && now > key.invalidatedAt) || now >= key.expiry + COLLECTION_DELAY;
-    if (![...this.keys.values()].some(isDead)) return;
     for (const ring of this.keys.values()) for (const key of ring.links.filter(isDead)) this.detach(ring, key);
+    for (const key of this.keys.values()) if (key.releasedAt !== undefined && key.releasedAt < now) this.forget(key);
   }
 
   private linkKey(ring: Key, key: Key): number {
@@ -557,16 +551,19 @@ export class Keyrings {
   }
 
   private lookup(serial: number): Key | number {
-    this.collect();
     return this.keys.get(serial) ?? -ENOKEY;
   }
 
   private userKeyrings(): readonly [user: Key, session: Key] {
     if (this.user === undefined || this.userSession === undefined) {
       const rights = permissions(POSSESSOR_ALL & ~setattr, PERMISSION.all);
-      this.user = this.hold(undefined, this.newKeyring(`_uid.${this.uid}`, rights, true));
-      this.userSession = this.hold(undefined, this.newKeyring(`_uid_ses.${this.uid}`, rights, true));
+      const register = this.newKeyring('.user_reg', permissions(write | search, view | read), true, NO_GROUP);
+      register.holders++;
+      this.user = this.newKeyring(`_uid.${this.uid}`, rights, true, NO_GROUP);
+      this.userSession = this.newKeyring(`_uid_ses.${this.uid}`, rights, true, NO_GROUP);
       this.user.userKeyring = this.userSession.userKeyring = true;
+      this.attach(register, this.user);
+      this.attach(register, this.userSession);
       this.attach(this.userSession, this.user);
     }
     return [this.user, this.userSession];
@@ -623,6 +620,7 @@ export class Keyrings {
    * nothing is checked either (unlinking).
    */
   private find(id: number, how: { create?: boolean; partial?: boolean; deferred?: boolean; right?: Right }): Found | number {
+    this.collect();
     const special = this.special(id, how.create ?? false);
     if (isError(special)) return special;
     if (special === undefined && id < 1) return -EINVAL;

@@ -106,32 +106,26 @@ static void perform(char *line, FILE *out)
 
 int main(int argc, char **argv)
 {
+	static char text[1 << 22];
 	FILE *in = fopen(argv[1], "r"), *out = fopen(argv[2], "w");
-	static char line[1 << 18];
-	long start;
 	(void)argc;
 	if (!in || !out) return 1;
-	for (int more = 1; more;) {
+	text[fread(text, 1, sizeof(text) - 1, in)] = 0;
+	for (char *at = text; at;) {
+		char *end = strstr(at, "\ncase\n");
+		if (end) *end = 0;
 		fflush(out);
-		start = ftell(in);
 		pid_t child = fork();
 		if (child == 0) {
-			fseek(in, start, SEEK_SET);
-			fseek(out, 0, SEEK_END);
+			char *state = NULL;
 			syscall(SYS_keyctl, 1, NULL);
 			syscall(SYS_keyctl, 7, -4);
-			while (fgets(line, sizeof(line), in)) {
-				line[strcspn(line, "\n")] = 0;
-				if (!strcmp(line, "case")) break;
-				perform(line, out);
-			}
+			for (char *line = strtok_r(at, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) perform(line, out);
 			fflush(out);
 			_exit(0);
 		}
 		waitpid(child, NULL, 0);
-		fseek(in, start, SEEK_SET);
-		for (more = 0; fgets(line, sizeof(line), in);) if (!strncmp(line, "case\n", 5)) { more = 1; break; }
-		fseek(out, 0, SEEK_END);
+		at = end ? end + 6 : NULL;
 	}
 	fclose(out);
 	return 0;
