@@ -3,13 +3,14 @@
  * `bpftwin replay FILE.jsonl[.gz]…`: performs transcripts on a fresh kernel and compares with the recorded answers. Owns
  * options, reading files and the choice of text or JSON; the work is in `src/replay`.
  */
-import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { StringDecoder } from 'node:string_decoder';
-import { createGunzip, gunzipSync } from 'node:zlib';
+import { createGunzip } from 'node:zlib';
 import { Command, InvalidArgumentError } from 'commander';
 import { InputError } from '../../isa/errors.ts';
+import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { KernelTarget } from '../replay/kernel-target.ts';
 import { Replay, type ReplaySummary } from '../replay/replay.ts';
 import { formatReport } from '../replay/report.ts';
@@ -29,8 +30,6 @@ export interface ReplayCommandOptions {
   readonly pretty?: boolean | undefined;
 }
 
-const ASSET = new URL('../../assets/vmlinux-7.3.4.btf.gz', import.meta.url);
-const BUILT_ASSET = new URL('../../../assets/vmlinux-7.3.4.btf.gz', import.meta.url);
 const LONGEST_LINE = 256 * 1024 * 1024;
 
 /**
@@ -60,12 +59,14 @@ export async function replayFiles(
   options: ReplayCommandOptions,
   output: { write(text: string): unknown },
 ): Promise<ReplaySummary> {
-  const btf = lazyBTF(options.btf);
+  // the same array every time: kernels share what they parse of it
+  let btf: Uint8Array | undefined;
+  const kernelBTF = (): Uint8Array => (btf ??= loadKernelBTF(options.btf));
   const dump = options.dump;
   if (dump !== undefined) mkdirSync(dump, { recursive: true });
   let caseStarted = performance.now();
   const replay = new Replay({
-    createTarget: () => new KernelTarget({ kernelBTF: btf }),
+    createTarget: () => new KernelTarget({ kernelBTF }),
     only: options.only === undefined ? undefined : regularExpression(options.only),
     onAnswer: (testCase, index, operation, got, differences) => {
       if (dump === undefined || differences.length === 0) return;
@@ -91,20 +92,6 @@ function regularExpression(source: string): RegExp {
     return new RegExp(source);
   } catch (error) {
     throw new InputError('--only', '', error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** The kernel's BTF, read when it is first needed and then shared by every kernel of this process. */
-function lazyBTF(file: string | undefined): () => Uint8Array {
-  let bytes: Uint8Array | undefined;
-  return () => (bytes ??= file === undefined ? builtInBTF() : readFileSync(file));
-}
-
-function builtInBTF(): Uint8Array {
-  try {
-    return gunzipSync(readFileSync(BUILT_ASSET));
-  } catch {
-    return gunzipSync(readFileSync(ASSET));
   }
 }
 
