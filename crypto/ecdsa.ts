@@ -4,11 +4,12 @@
  * uncompressed points only, integers of a signature read as unsigned, no low-s rule, digest cut to the curve's 64-bit words.
  * Curve arithmetic is `@noble/curves`; a native provider takes over where it can.
  */
+import { sha256 } from '@noble/hashes/sha2.js';
 import { p256, p384, p521 } from '@noble/curves/nist.js';
-import { weierstrass, type WeierstrassPointCons } from '@noble/curves/abstract/weierstrass.js';
+import { ecdsa, weierstrass, type WeierstrassPointCons } from '@noble/curves/abstract/weierstrass.js';
 import { EBADMSG, EINVAL, EKEYREJECTED } from '../isa/errno.ts';
 import { content, leaf, readBER, sequence, TAG, type Element, type Pattern } from './ber.ts';
-import { bigIntToBytes, bytesToBigInt } from './bytes.ts';
+import { bigIntToBytes, bytesToBigInt, concatBytes, padLeft } from './bytes.ts';
 import { currentProvider, type CurveName, type HashName } from './provider.ts';
 import { Rejection } from './rejection.ts';
 
@@ -117,4 +118,22 @@ export function verifyECDSA(key: ECPublicKey, signed: Signed, signature: Uint8Ar
   const sum = u1 === 0n ? q.multiplyUnsafe(u2) : point.BASE.mulAddUnsafe(u1, q, u2);
   if (sum.equals(point.ZERO)) return EKEYREJECTED;
   return sum.toAffine().x % n === r ? 0 : EKEYREJECTED;
+}
+
+/** The public point of a private scalar, uncompressed; throws {@link Rejection} for a scalar outside 1…n-1. */
+export function publicPoint(curve: CurveName, scalar: Uint8Array): Uint8Array {
+  const { point, bytes } = CURVES[curve], d = bytesToBigInt(scalar);
+  if (d === 0n || d >= point.CURVE().n) throw new Rejection(EINVAL, 'EC private key out of range');
+  const { x, y } = point.BASE.multiply(d).toAffine();
+  return concatBytes(Uint8Array.of(4), bigIntToBytes(x, bytes), bigIntToBytes(y, bytes));
+}
+
+/** `ECDSA-Sig-Value` over a digest; the nonce is derived from key and digest (RFC 6979), so the result is always the same. */
+export function signECDSA(curve: CurveName, scalar: Uint8Array, digest: Uint8Array): Uint8Array {
+  const { point, bytes } = CURVES[curve], key = padLeft(scalar, bytes);
+  try {
+    return ecdsa(point, sha256).sign(digest, key.subarray(key.length - bytes), { prehash: false, lowS: false, format: 'der' });
+  } finally {
+    if (key !== scalar) key.fill(0);
+  }
 }

@@ -39,6 +39,7 @@ const PARAMETERS: Readonly<Record<MLDSAName, Parameters>> = {
   },
 };
 
+const SIGNERS = { mldsa44: ml_dsa44, mldsa65: ml_dsa65, mldsa87: ml_dsa87 } as const;
 const COEFFICIENTS = 256;
 
 function zInRange(p: Parameters, signature: Uint8Array): boolean {
@@ -77,4 +78,19 @@ export function verifyMLDSA(name: MLDSAName, key: Uint8Array, message: Uint8Arra
   if (key.length !== p.keyLength) return EINVAL;
   if (signature.length !== p.signatureLength || !zInRange(p, signature) || !hintIsCanonical(p, signature)) return EBADMSG;
   return p.verify(signature, message, key) ? 0 : EKEYREJECTED;
+}
+
+/** The expanded private key of a seed (32 bytes) and the public key that belongs to it. */
+export function expandMLDSA(name: MLDSAName, seed: Uint8Array): { readonly secretKey: Uint8Array; readonly publicKey: Uint8Array } {
+  return SIGNERS[name].keygen(seed);
+}
+
+/** The public key of an expanded private key. */
+export function publicMLDSA(name: MLDSAName, secretKey: Uint8Array): Uint8Array {
+  return SIGNERS[name].getPublicKey(secretKey);
+}
+
+/** Signs a message: pure ML-DSA, empty context, deterministic variant (FIPS 204 section 5.2 with a zero random value). */
+export function signMLDSA(name: MLDSAName, secretKey: Uint8Array, message: Uint8Array): Uint8Array {
+  return SIGNERS[name].sign(message, secretKey, { extraEntropy: false });
 }

@@ -28,6 +28,8 @@ export interface CryptoProvider {
   verifyECDSA(
     curve: CurveName, x: Uint8Array, y: Uint8Array, hash: HashName, message: readonly Uint8Array[], r: Uint8Array, s: Uint8Array,
   ): boolean | undefined;
+  /** RSASSA-PKCS1-v1_5 over the hash of the concatenated `message`, with an `RSAPrivateKey` (RFC 8017). */
+  signRSA?(privateKey: Uint8Array, hash: HashName, message: readonly Uint8Array[]): Uint8Array | undefined;
 }
 
 let installed: CryptoProvider | undefined;

@@ -110,3 +110,24 @@ export function verifyRSA(key: RSAPublicKey, hash: HashName, digest: Uint8Array,
   if (prefix.length > block.length - at || !equalBytes(block.subarray(at, at + prefix.length), prefix)) return EBADMSG;
   return equalBytes(block.subarray(at + prefix.length), digest) ? 0 : EKEYREJECTED;
 }
+
+/**
+ * Signs a digest. Uses the Chinese remainder theorem and checks the result with the public key before it gives it out, so that a
+ * computation error never leaks a factor.
+ * @param primes p, q, d mod (p-1), d mod (q-1), q⁻¹ mod p
+ * @throws Rejection where the key's parts do not belong together
+ */
+export function signRSA(
+  modulus: Uint8Array, publicExponent: Uint8Array, primes: readonly [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array],
+  hash: HashName, digest: Uint8Array,
+): Uint8Array {
+  const block = encodePKCS1(hash, digest, modulus.length), [pBytes, qBytes, dp, dq, qi] = primes;
+  const p = bytesToBigInt(pBytes), q = bytesToBigInt(qBytes), power = (exponent: Uint8Array, prime: Uint8Array): bigint => (
+    bytesToBigInt(modularPower(bigIntToBytes(bytesToBigInt(block) % bytesToBigInt(prime), prime.length), exponent, prime)));
+  const m1 = power(dp, pBytes), m2 = power(dq, qBytes);
+  const h = ((((m1 - m2) % p) + p) * bytesToBigInt(qi)) % p, signature = bigIntToBytes(m2 + q * h, modulus.length);
+  if (!equalBytes(padLeft(modularPower(signature, publicExponent, modulus), modulus.length), block)) {
+    throw new Rejection(EINVAL, 'the parts of the RSA key do not belong together');
+  }
+  return signature;
+}

@@ -3,7 +3,7 @@
  * Primitives of `node:crypto` as a provider for `crypto/`: digests, RSA's modular exponentiation, ECDSA. It declines what
  * OpenSSL would treat differently, so that results never depend on where the code runs.
  */
-import { constants, createHash, createPublicKey, createVerify, getHashes, publicEncrypt, type KeyObject } from 'node:crypto';
+import { constants, createHash, createPrivateKey, createPublicKey, createSign, createVerify, getHashes, publicEncrypt, type KeyObject } from 'node:crypto';
 import { stripLeadingZeros, toHex } from '../../crypto/bytes.ts';
 import { derBitString, derInteger, derNull, derOID, derSequence } from '../../crypto/der.ts';
 import { OID } from '../../crypto/oid.ts';
@@ -87,6 +87,20 @@ export function createNodeProvider(): CryptoProvider {
         return verifier.verify({ key, dsaEncoding: 'ieee-p1363' }, signature);
       } catch {
         return undefined;
+      }
+    },
+    signRSA(privateKey, hash, message) {
+      if (!available.has(HASH[hash])) return undefined;
+      const der = Buffer.from(privateKey);
+      try {
+        const signer = createSign(HASH[hash]);
+        for (const part of message) signer.update(part);
+        const result = signer.sign(createPrivateKey({ key: der, format: 'der', type: 'pkcs1' }));
+        return new Uint8Array(result.buffer, result.byteOffset, result.length);
+      } catch {
+        return undefined;
+      } finally {
+        der.fill(0);
       }
     },
   };
