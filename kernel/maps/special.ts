@@ -1,0 +1,314 @@
+/**
+ * @module kernel/maps/special
+ * Stack traces, instruction arrays, struct_ops, arenas, resizable hashes: kinds with rules of their own. Reproduces
+ * kernel/bpf/stackmap.c, bpf_insn_array.c, bpf_struct_ops.c, arena.c and the `rhtab` part of hashtab.c.
+ */
+import type { BTF } from '../../btf/btf.ts';
+import { E2BIG, EACCES, EBADF, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP, ERANGE } from '../../isa/errno.ts';
+import * as U from '../../isa/uapi.ts';
+import { PAGE_SIZE, USER_BASE } from '../../vm/address-space.ts';
+import { isPlain32BitInt, nextArrayKey } from './array.ts';
+import { checkHash, HashBase, HashMap } from './hashtab.ts';
+import { BPFMap, type ElementFlags, type MapAttributes, type MapHost, roundUp8 } from './map.ts';
+
+const STACK_MAP_SIZE = 528;
+const STRUCT_OPS_SIZE = 832;
+const ARENA_SIZE = 976;
+const INSN_ARRAY = { used: 488, ips: 496, values: 504, entry: 16 } as const;
+/** `kernel.perf_event_max_stack` */
+const MAX_STACK = 127;
+const BUILD_ID_ENTRY = 32;
+
+export class StackTraceMap extends BPFMap {
+  private readonly buckets: number;
+
+  static create(host: MapHost, attr: MapAttributes): StackTraceMap | number {
+    const flags = U.BPF_F_NUMA_NODE | U.BPF_F_RDONLY | U.BPF_F_WRONLY | U.BPF_F_STACK_BUILD_ID;
+    if ((attr.flags & ~flags) !== 0) return -EINVAL;
+    if (attr.maxEntries === 0 || attr.keySize !== 4 || attr.valueSize < 8 || attr.valueSize % 8 !== 0) return -EINVAL;
+    const entry = (attr.flags & U.BPF_F_STACK_BUILD_ID) !== 0 ? BUILD_ID_ENTRY : 8;
+    if (attr.valueSize % entry !== 0 || attr.valueSize / entry > MAX_STACK) return -EINVAL;
+    if (attr.maxEntries > 2 ** 31) return -E2BIG;
+    if (attr.maxEntries * (attr.valueSize + 24) > host.memoryLimit) return -ENOMEM;
+    return new StackTraceMap(host, attr, STACK_MAP_SIZE);
+  }
+
+  constructor(host: MapHost, attr: MapAttributes, structSize: number) {
+    super(host, attr, structSize);
+    this.buckets = attr.maxEntries <= 1 ? 1 : 2 ** (32 - Math.clz32(attr.maxEntries - 1));
+  }
+
+  override checkBTF(): number {
+    return -ENOTSUPP;
+  }
+
+  override get hasBTFCheck(): boolean {
+    return true;
+  }
+
+  override lookup(): number {
+    return -EOPNOTSUPP;
+  }
+
+  override copyValue(): number {
+    return -ENOENT;
+  }
+
+  override lookupAndDelete(): number {
+    return -ENOENT;
+  }
+
+  override update(): number {
+    return -EINVAL;
+  }
+
+  override remove(key: number): number {
+    return this.host.memory.view.getUint32(key, true) >= this.buckets ? -E2BIG : -ENOENT;
+  }
+
+  override nextKey(): number {
+    return -ENOENT;
+  }
+}
+
+/** `insn_array_alloc_check` */
+export function checkInsnArray(attr: MapAttributes): number {
+  return attr.maxEntries === 0 || attr.keySize !== 4 || attr.valueSize !== INSN_ARRAY.entry || attr.flags !== 0 ? -EINVAL : 0;
+}
+
+/** Instruction offsets before and after verification; a jump table of code addresses behind them. */
+export class InsnArrayMap extends BPFMap {
+  readonly values: number;
+  /** Offset of the jump table: one 8-byte address an entry. */
+  readonly addresses: number;
+
+  static create(host: MapHost, attr: MapAttributes): InsnArrayMap | number {
+    if (attr.maxEntries * (INSN_ARRAY.entry + 8) > host.memoryLimit) return -ENOMEM;
+    const flags = (attr.flags | U.BPF_F_RDONLY_PROG) >>> 0;
+    return new InsnArrayMap(host, { ...attr, flags }, INSN_ARRAY.values + attr.maxEntries * (INSN_ARRAY.entry + 8));
+  }
+
+  constructor(host: MapHost, attr: MapAttributes, structSize: number) {
+    super(host, attr, structSize);
+    this.values = this.address + INSN_ARRAY.values;
+    this.addresses = this.values + attr.maxEntries * INSN_ARRAY.entry;
+    host.memory.space.setPointer(this.address + INSN_ARRAY.ips, this.addresses);
+  }
+
+  override lookup(key: number): number {
+    const index = this.host.memory.view.getUint32(key, true);
+    return index >= this.maxEntries ? 0 : this.values + index * INSN_ARRAY.entry;
+  }
+
+  override update(key: number, value: number, flags: ElementFlags): number {
+    const view = this.host.memory.view;
+    const index = view.getUint32(key, true);
+    if (index >= this.maxEntries) return -E2BIG;
+    if ((flags.lo & U.BPF_NOEXIST) !== 0) return -EEXIST;
+    if (view.getUint32(value + 4, true) !== 0 || view.getUint32(value + 8, true) !== 0) return -EINVAL;
+    view.setUint32(this.values + index * INSN_ARRAY.entry, view.getUint32(value, true), true);
+    return 0;
+  }
+
+  override remove(): number {
+    return -EINVAL;
+  }
+
+  override nextKey(key: number, out: number): number {
+    return nextArrayKey(this, key, out);
+  }
+
+  override get hasBTFCheck(): boolean {
+    return true;
+  }
+
+  override checkBTF(btf: BTF, keyType: number, valueType: number): number {
+    const value = btf.skipModifiers(valueType);
+    const isLong = btf.kind(value) === U.BTF_KIND_INT && btf.size(value) === 8 && btf.int(value).bits === 64;
+    return isPlain32BitInt(btf, keyType) && isLong ? 0 : -EINVAL;
+  }
+
+  override directValueAddress(offset: number): number {
+    return offset % 8 !== 0 || offset / 8 >= this.maxEntries ? -EACCES : this.addresses + offset;
+  }
+
+  /** Offsets as user space stored them: what the verifier starts from. */
+  override readDirectValue(offset: number, size: number): readonly [lo: number, hi: number] | undefined {
+    if (size !== 4 || offset % INSN_ARRAY.entry > 8 || offset / INSN_ARRAY.entry >= this.maxEntries) return undefined;
+    return [this.host.memory.view.getInt32(this.values + offset, true), 0];
+  }
+}
+
+/** `bpf_struct_ops_map_alloc_check` */
+export function checkStructOps(attr: MapAttributes): number {
+  const flags = U.BPF_F_LINK | U.BPF_F_VTYPE_BTF_OBJ_FD;
+  const isBad = attr.keySize !== 4 || attr.maxEntries !== 1 || (attr.flags & ~flags) !== 0 || attr.btfVmlinuxValueTypeID === 0;
+  return isBad ? -EINVAL : 0;
+}
+
+/** Wrapper structs that name a registered `struct_ops` begin so; those of the subsystem itself do not wrap operations. */
+const STRUCT_OPS_PREFIX = 'bpf_struct_ops_';
+
+/** True for the value type of a `struct_ops` that the kernel has: a wrapper of `common` and `data`. */
+function isStructOpsValue(btf: BTF, id: number): boolean {
+  if (btf.kind(id) !== U.BTF_KIND_STRUCT || !btf.typeName(id).startsWith(STRUCT_OPS_PREFIX) || btf.vlen(id) !== 2) return false;
+  const data = btf.findMember(id, 'data');
+  return data >= 0 && btf.kind(btf.skipModifiers(btf.memberType(id, data))) === U.BTF_KIND_STRUCT;
+}
+
+/** A set of operations. The instance has no subsystem that would call them: updates are refused by name. */
+export class StructOpsMap extends BPFMap {
+  static create(host: MapHost, attr: MapAttributes): StructOpsMap | number {
+    if ((attr.flags & U.BPF_F_VTYPE_BTF_OBJ_FD) !== 0) return host.hasFD(attr.valueTypeBTFObjFD) ? -EINVAL : -EBADF;
+    const btf = host.kernelBTF();
+    if (btf === undefined || !isStructOpsValue(btf, attr.btfVmlinuxValueTypeID)) return -ENOTSUPP;
+    if (attr.valueSize !== btf.size(attr.btfVmlinuxValueTypeID)) return -EINVAL;
+    return new StructOpsMap(host, attr, STRUCT_OPS_SIZE);
+  }
+
+  private isFirst(key: number): boolean {
+    return this.host.memory.view.getUint32(key, true) === 0;
+  }
+
+  override get canBeInner(): boolean {
+    return false;
+  }
+
+  override lookup(): number {
+    return -EINVAL;
+  }
+
+  override copyValue(key: number, out: number): number {
+    if (!this.isFirst(key)) return -ENOENT;
+    this.host.memory.u8.fill(0, out, out + this.valueSize);
+    return 0;
+  }
+
+  override update(key: number, _value: number, flags: ElementFlags): number {
+    if (flags.lo !== 0 || flags.hi !== 0) return -EINVAL;
+    return this.isFirst(key) ? -EOPNOTSUPP : -E2BIG;
+  }
+
+  override remove(): number {
+    return (this.flags & U.BPF_F_LINK) !== 0 ? -EOPNOTSUPP : -EINVAL;
+  }
+
+  override nextKey(key: number, out: number): number {
+    if (key !== 0 && this.isFirst(key)) return -ENOENT;
+    this.host.memory.view.setUint32(out, 0, true);
+    return 0;
+  }
+}
+
+/** Pages shared with user space. They are one block of memory, allocated when the arena is first used. */
+export class ArenaMap extends BPFMap {
+  /** Address of the arena in user space, 0 until it is known. */
+  userStart: bigint;
+  userEnd: bigint;
+  private pages = 0;
+
+  static create(host: MapHost, attr: MapAttributes): ArenaMap | number {
+    const known = U.BPF_F_SEGV_ON_FAULT | U.BPF_F_MMAPABLE | U.BPF_F_NO_USER_CONV;
+    const isBad = attr.keySize !== 0 || attr.valueSize !== 0 || attr.maxEntries === 0 || (attr.flags & U.BPF_F_MMAPABLE) === 0
+      || (attr.flags & ~known) !== 0;
+    if (isBad || (attr.mapExtra & 0xfffn) !== 0n) return -EINVAL;
+    const range = BigInt(attr.maxEntries) * 4096n;
+    if (range > 1n << 32n) return -E2BIG;
+    if (attr.mapExtra >> 32n !== BigInt.asUintN(64, attr.mapExtra + range - 1n) >> 32n) return -ERANGE;
+    return new ArenaMap(host, attr, ARENA_SIZE);
+  }
+
+  constructor(host: MapHost, attr: MapAttributes, structSize: number) {
+    super(host, attr, structSize);
+    this.userStart = attr.mapExtra;
+    this.userEnd = attr.mapExtra === 0n ? 0n : attr.mapExtra + BigInt(attr.maxEntries) * 4096n;
+  }
+
+  protected override freeElements(): void {
+    if (this.pages !== 0) this.host.memory.free(this.pages);
+  }
+
+  /** Offset of the first page, 0 where there is no memory for it. */
+  block(): number {
+    if (this.pages === 0 && this.maxEntries * PAGE_SIZE <= this.host.memoryLimit) {
+      this.pages = this.host.memory.tryAlloc(this.maxEntries * PAGE_SIZE, `arena ${this.name}`, PAGE_SIZE);
+    }
+    return this.pages;
+  }
+
+  override get hasMmap(): boolean {
+    return true;
+  }
+
+  override mmap(length: number, page: number): number {
+    if (page !== 0) return -EINVAL;
+    const size = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
+    if (size > 2 ** 32) return -E2BIG;
+    if (this.userStart !== 0n && BigInt(size) !== this.userEnd - this.userStart) return -EBUSY;
+    const at = this.block();
+    if (at === 0 || size > this.maxEntries * PAGE_SIZE) return -ENOMEM;
+    const start = BigInt(USER_BASE + at);
+    if (this.userStart !== 0n && this.userStart !== start) return -EBUSY;
+    this.userStart = start;
+    this.userEnd = start + BigInt(size);
+    return at;
+  }
+
+  override get hasBTFCheck(): boolean {
+    return true;
+  }
+
+  override checkBTF(): number {
+    return 0;
+  }
+
+  override lookup(): number {
+    return -EINVAL;
+  }
+
+  override update(): number {
+    return -EOPNOTSUPP;
+  }
+
+  override remove(): number {
+    return -EOPNOTSUPP;
+  }
+
+  override nextKey(): number {
+    return -EOPNOTSUPP;
+  }
+
+  override push(): number {
+    return -EOPNOTSUPP;
+  }
+
+  override pop(): number {
+    return -EOPNOTSUPP;
+  }
+
+  override peek(): number {
+    return -EOPNOTSUPP;
+  }
+
+  override directValueAddress(offset: number): number {
+    if (BigInt(offset) >= this.userEnd - this.userStart) return -ERANGE;
+    return Number(BigInt.asUintN(32, this.userStart)) + offset;
+  }
+}
+
+/** `rhtab_map_alloc_check` */
+export function checkResizableHash(attr: MapAttributes, host: MapHost): number {
+  if ((attr.flags & U.BPF_F_NO_PREALLOC) === 0 || (attr.flags & U.BPF_F_ZERO_SEED) !== 0) return -EINVAL;
+  if (attr.keySize > 0xffff) return -E2BIG;
+  if (attr.mapExtra >> 32n !== 0n) return -EINVAL;
+  if (attr.mapExtra > 0xffffn) return -E2BIG;
+  if (attr.mapExtra > BigInt(attr.maxEntries)) return -EINVAL;
+  return checkHash(attr, host);
+}
+
+/** A hash that grows; what user space can see of it is that of a hash without preallocation. */
+export function createResizableHash(host: MapHost, attr: MapAttributes): HashMap | number {
+  if (attr.maxEntries > 2 ** 31) return -E2BIG;
+  const bad = HashBase.checkSize(host, { ...attr, flags: attr.flags | U.BPF_F_NO_PREALLOC }, roundUp8(attr.valueSize));
+  return bad !== 0 ? bad : new HashMap(host, attr, roundUp8(attr.valueSize));
+}
