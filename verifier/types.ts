@@ -42,6 +42,8 @@ export interface MapDescriptor {
   directValueAddress(offset: number): number;
   /** The bytes a signature folds in: the whole value of a plain one-element array; `-errno` otherwise. */
   signedContents(): Uint8Array | number;
+  /** Targets of entries `first` to `last` of an instruction array, or `-errno`; absent for other maps. */
+  insnTargets?(first: number, last: number): readonly number[] | number;
   /** Reads `size` (1, 2, 4, 8) bytes of a frozen read-only value as lo/hi words, for constant propagation; undefined if not allowed. */
   readDirectValue(offset: number, size: number): readonly [lo: number, hi: number] | undefined;
 }
@@ -75,6 +77,8 @@ export interface LoadCapabilities {
   readonly perfmon: boolean;
   readonly netAdmin: boolean;
   readonly sysAdmin: boolean;
+  /** For destructive kernel functions; as `sysAdmin` where it is not given. */
+  readonly sysBoot?: boolean;
 }
 
 /** `BPF_PROG_LOAD` after the field rules of the system call: everything copied from user memory, nothing verified. */
@@ -136,6 +140,8 @@ export interface VerifierEnvironment {
   random(): number;
   /** Whole microseconds for "verification time", from the kernel instance's clock. */
   now(): number;
+  /** Possible CPUs (`nr_cpu_ids`). */
+  readonly cpuCount?: number;
   /** Kernel profile, `"7.3"` or `"6.18"`. */
   readonly profile: string;
 }
