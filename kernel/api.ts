@@ -3,6 +3,7 @@
  * What the outside sees of a kernel instance: options, hook signatures, audit snapshots, the system-call observer. Types and
  * constants only; the behaviour is in `kernel.ts`.
  */
+import type { KernelAlgorithms } from '../crypto/algorithms.ts';
 import type { Admission } from '../verifier/types.ts';
 
 /** Capability numbers of `include/uapi/linux/capability.h` that `bpf(2)` asks for. */
@@ -34,6 +35,10 @@ export interface KernelOptions {
     readonly secondary?: readonly Uint8Array[];
     readonly platform?: readonly Uint8Array[];
   };
+  /** What the kernel can verify (crypto/algorithms.ts); default: a distribution's kernel. */
+  readonly algorithms?: KernelAlgorithms;
+  /** Hashes that no certificate may have: `tbs:` and the SHA-256 of its signed part in hexadecimal. */
+  readonly blacklist?: readonly string[];
   /** The sysctl `kernel.unprivileged_bpf_disabled` (0, 1, 2); default 0, as on the recorded kernel. */
   readonly unprivilegedBPFDisabled?: number;
   /** Possible CPUs, 1 to 64; default 2. */

@@ -84,6 +84,8 @@ export class KernelState implements MapHost {
     const seconds = (): number => Math.floor(this.sources.now() / 1e9) + (options.realTimeOffset ?? DEFAULT_REAL_TIME);
     this.keyrings = new Keyrings({
       now: seconds, random: () => this.sources.random(), ...options.certificates,
+      ...(options.algorithms === undefined ? {} : { algorithms: options.algorithms }),
+      ...(options.blacklist === undefined ? {} : { blacklist: options.blacklist }),
     });
     this.symbols = new KernelSymbols(() => this.kernelBTFDescriptor()?.btf);
   }

@@ -8,12 +8,13 @@
  * serial numbers come from the kernel instance.
  */
 import {
-  EACCES, EAGAIN, EDEADLK, EEXIST, EINVAL, EKEYREVOKED, ENODEV, ENOENT, ENOKEY, ENOTDIR, EOPNOTSUPP, EPERM,
+  EACCES, EAGAIN, EDEADLK, EEXIST, EINVAL, EKEYREJECTED, EKEYREVOKED, ENODEV, ENOENT, ENOKEY, ENOTDIR, EOPNOTSUPP, EPERM,
 } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
 import { DISTRIBUTION_ALGORITHMS, type KernelAlgorithms } from '../../crypto/algorithms.ts';
 import { toHex } from '../../crypto/bytes.ts';
 import { isRefusal } from '../../crypto/rejection.ts';
+import { checkStrictly } from '../../crypto/strict.ts';
 import { verifyDetached, type TrustedKey, type TrustKeyring, type Verification } from '../../crypto/verify.ts';
 import { parseCertificate, type Certificate } from '../../crypto/x509.ts';
 import type { ResolvedKeyring } from '../../verifier/types.ts';
@@ -326,8 +327,8 @@ export class Keyrings {
       algorithms: this.algorithms, isBlacklisted: (tbs) => this.isBlacklisted(tbs),
       keyring: ring === undefined ? undefined : this.trust(ring), revocationList: this.trust(this.blacklist),
     });
-    this.lastVerification = verification;
-    return verification.errno === 0 ? 0 : -verification.errno;
+    this.lastVerification = this.options.strict === true ? this.strictly(signature, verification) : verification;
+    return this.lastVerification.errno === 0 ? 0 : -this.lastVerification.errno;
   }
 
   /** What the last {@link verifySignature} found out, for reports; `undefined` where it did not come to reading the message. */
@@ -336,6 +337,12 @@ export class Keyrings {
   }
 
   // Inside.
+
+  private strictly(signature: Uint8Array, verification: Verification): Verification {
+    const [broken] = verification.errno === 0 ? checkStrictly(signature, verification, this.now()) : [];
+    if (broken === undefined) return verification;
+    return { ...verification, errno: EKEYREJECTED, step: 'strict', reason: `strict mode, ${broken.rule}: ${broken.reason}`, offset: broken.offset };
+  }
 
   private now(): number {
     return this.options.now();

@@ -30,6 +30,8 @@ export interface KeyringsOptions {
   readonly blacklist?: readonly string[];
   /** Certificates whose signatures are revoked (needs an `algorithms.revocationList`). */
   readonly revoked?: readonly Uint8Array[];
+  /** Refuse signatures that Linux accepts but that break a rule of `crypto/strict.ts` (`EKEYREJECTED`). */
+  readonly strict?: boolean;
   readonly uid?: number;
   /** Start without a session keyring of its own. */
   readonly withoutSession?: boolean;

@@ -7,7 +7,8 @@ import { sha256 } from '../../crypto/digest.ts';
 import { type Field, OBJ_INFO_ATTR } from '../../isa/attr.ts';
 import { E2BIG, EBADFD, EFAULT, EINVAL, ENOSPC, EPERM } from '../../isa/errno.ts';
 import { BTF_INFO, BTF_INFO_SIZE, LINK_INFO, LINK_INFO_SIZE, MAP_INFO, MAP_INFO_SIZE, PROG_INFO, PROG_INFO_SIZE } from '../../isa/info.ts';
-import { BPF_LINK_TYPE_RAW_TRACEPOINT, BPF_OBJ_GET_INFO_BY_FD, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from '../../isa/uapi.ts';
+import { BPF_LINK_TYPE_RAW_TRACEPOINT, BPF_OBJ_GET_INFO_BY_FD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from '../../isa/uapi.ts';
+import { KERNEL_HI } from '../../vm/address-space.ts';
 import { CAP_BPF } from '../api.ts';
 import type { BPFLink } from '../link.ts';
 import { type BPFMap, MAP_LAYOUT } from '../maps/map.ts';
@@ -255,30 +256,44 @@ function fillCode(kernel: KernelState, program: BPFProgram, info: Info, pointer:
 }
 
 const LD_IMM64 = 0x18;
+const CALL = 0x85;
 
-/** `bpf_insn_prepare_dump`: addresses of maps and values become ids and offsets. */
+/**
+ * `bpf_insn_prepare_dump` as a kernel does it that hides addresses (`kptr_restrict`): maps and values become ids and offsets, targets
+ * of calls are 0, calls of subprograms keep their distance in `off`.
+ */
 export function xlatedDump(program: BPFProgram): Uint8Array {
   const code = (program.verified?.instructions ?? program.instructions).slice();
   const view = new DataView(code.buffer);
-  for (let at = 0; at + 16 <= code.length; at += 8) {
-    if (view.getUint8(at) !== LD_IMM64) continue;
-    const address = view.getUint32(at + 4, true);
-    for (const map of program.usedMaps) {
-      const base = map.directValueAddress(0);
-      if (address === map.address) {
-        view.setUint8(at + 1, (view.getUint8(at + 1) & 0xf) | (BPF_PSEUDO_MAP_FD << 4));
-        view.setUint32(at + 4, map.id, true);
-        view.setUint32(at + 12, 0, true);
-        break;
-      }
-      if (base > 0 && address >= base && address < base + map.valueSize) {
-        view.setUint8(at + 1, (view.getUint8(at + 1) & 0xf) | (BPF_PSEUDO_MAP_VALUE << 4));
-        view.setUint32(at + 4, map.id, true);
-        view.setUint32(at + 12, address - base, true);
-        break;
-      }
+  for (let at = 0; at + 8 <= code.length; at += 8) {
+    const opcode = view.getUint8(at);
+    const source = view.getUint8(at + 1) >> 4;
+    if (opcode === CALL) {
+      const distance = view.getInt32(at + 4, true);
+      if (source === BPF_PSEUDO_CALL) view.setInt16(at + 2, distance === (distance << 16) >> 16 ? distance : 0, true);
+      view.setInt32(at + 4, 0, true);
+    } else if (opcode === LD_IMM64 && at + 16 <= code.length) {
+      if (source === BPF_PSEUDO_FUNC) {
+        const target = at / 8 + view.getInt32(at + 4, true) + 1;
+        view.setInt32(at + 12, program.verified?.subprograms.indexOf(target) ?? 0, true);
+      } else dumpAddress(program, view, at);
+      at += 8;
     }
-    at += 8;
   }
   return code;
+}
+
+/** Turns the address of a used map or of its value back into the map's id. */
+function dumpAddress(program: BPFProgram, view: DataView, at: number): void {
+  if (view.getInt32(at + 12, true) !== KERNEL_HI) return;
+  const address = view.getUint32(at + 4, true);
+  for (const map of program.usedMaps) {
+    const base = map.directValueAddress(0);
+    const isValue = base > 0 && address >= base && address < base + map.valueSize;
+    if (address !== map.address && !isValue) continue;
+    view.setUint8(at + 1, (view.getUint8(at + 1) & 0xf) | ((isValue ? BPF_PSEUDO_MAP_VALUE : BPF_PSEUDO_MAP_FD) << 4));
+    view.setUint32(at + 4, map.id, true);
+    view.setUint32(at + 12, isValue ? address - base : 0, true);
+    return;
+  }
 }
