@@ -165,12 +165,12 @@ export class Performer {
       const bytes = contents.get(offset)?.bytes;
       return bytes && new DataView(bytes.buffer);
     };
-    for (const { offset, at, bytes, size } of call.nested) {
+    for (const { offset, at, bytes, size, isLog } of call.nested) {
       const address = this.#take(Math.max(size, MIN_BUFFER));
       if (bytes !== undefined && size > 0) this.#target.writeUser(address, bytes);
       const view = viewOf(offset);
       if (view !== undefined) setAddress(view, at, address);
-      buffers.push({ key: `${offset}+${at}`, offset: -1, address, size, answered: bytes === undefined, isLog: false });
+      buffers.push({ key: `${offset}+${at}`, offset: -1, address, size, answered: bytes === undefined, isLog });
     }
     for (const { offset, at, slot } of call.nestedFDs) viewOf(offset)?.setInt32(at, this.#fd(slot), true);
     for (const { address, bytes } of contents.values()) this.#target.writeUser(address, bytes);

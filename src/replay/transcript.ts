@@ -32,8 +32,12 @@ export interface OutBuffer {
   readonly size: number;
 }
 
-/** A buffer whose address goes to byte `at` of the buffer of `offset`; `bytes` go in, or `size` zeroed bytes come out. */
+/**
+ * A buffer whose address goes to byte `at` of the buffer of `offset`; `bytes` go in, or `size` zeroed bytes come out, as bytes or
+ * as the text of a log.
+ */
 export interface NestedBuffer {
+  readonly isLog: boolean;
   readonly offset: number;
   readonly at: number;
   readonly bytes: Uint8Array | undefined;
@@ -270,7 +274,7 @@ export class TranscriptReader {
     const sizes = new Map<number, number>();
     for (const { offset, bytes } of inputs) sizes.set(offset, Math.max(bytes.length, 8));
     for (const { offset, size } of outputs) sizes.set(offset, Math.max(size, 8));
-    const nested = [...this.#nested(value['inptr'], 'inptr', sizes), ...this.#nested(value['outptr'], 'outptr', sizes)];
+    const nested = (['inptr', 'outptr', 'logptr'] as const).flatMap((key) => this.#nested(value[key], key, sizes));
     if (inputs.length + outputs.length + nested.length > MAX_BUFFERS) this.fail('too many buffers');
     return {
       op: 'bpf',
@@ -308,14 +312,14 @@ export class TranscriptReader {
     }));
   }
 
-  #nested(value: unknown, key: 'inptr' | 'outptr', sizes: ReadonlyMap<number, number>): NestedBuffer[] {
+  #nested(value: unknown, key: 'inptr' | 'outptr' | 'logptr', sizes: ReadonlyMap<number, number>): NestedBuffer[] {
     return this.#rows(value, key).map(([offset, at, last]) => {
       const place = this.#inBuffer(offset, at, 8, key, sizes);
       if (key === 'inptr') {
         const bytes = this.#bytes(last, key);
-        return { ...place, bytes, size: bytes.length };
+        return { ...place, bytes, size: bytes.length, isLog: false };
       }
-      return { ...place, bytes: undefined, size: this.#integer(last, key, 0, MAX_BUFFER_BYTES) };
+      return { ...place, bytes: undefined, size: this.#integer(last, key, 0, MAX_BUFFER_BYTES), isLog: key === 'logptr' };
     });
   }
 

@@ -62,7 +62,7 @@ static void new_case(void)
 }
 static void do_bpf(char *args, FILE *out)
 {
-	static struct buffer bufs[BUFFERS]; struct { int off, at, slot; } take[64]; int n = 0, takes = 0, keep = -1;
+	static struct buffer bufs[BUFFERS]; struct { int off, at, slot; } take[512]; int n = 0, takes = 0, keep = -1;
 	char *save, *t = strtok_r(args, " ", &save); long cmd = strtol(t, 0, 0), r; unsigned char *attr; size_t size;
 
 	size = from_hex(strtok_r(NULL, " ", &save), &attr, 256);

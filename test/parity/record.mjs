@@ -36,7 +36,7 @@ function agentLines(lines) {
         for (const [off, h] of Object.entries(o.inout ?? {})) parts.push(`x${off}=${hex(h)}`);
         for (const [off, n] of Object.entries(o.out ?? {})) parts.push(`o${off}=${n}`);
         for (const [off, at, h] of o.inptr ?? []) parts.push(`n${off}:${at}=${hex(h)}`);
-        for (const [off, at, n] of o.outptr ?? []) parts.push(`m${off}:${at}=${n}`);
+        for (const [off, at, n] of [...(o.outptr ?? []), ...(o.logptr ?? [])]) parts.push(`m${off}:${at}=${n}`);
         for (const [off, s] of Object.entries(o.fd ?? {})) parts.push(`f${off}=${s}`);
         for (const [off, at, s] of o.infd ?? []) parts.push(`i${off}:${at}=${s}`);
         for (const [off, at, s] of o.take ?? []) parts.push(`k${off}:${at}=${s}`);
@@ -81,7 +81,7 @@ function fill(o, line) {
         continue;
       }
       const eq = field.indexOf('='), key = field.slice(0, eq), value = field.slice(eq + 1) === '-' ? '' : field.slice(eq + 1);
-      if (Number(key) === LOG_OFFSET[cmd]) {
+      if (Number(key) === LOG_OFFSET[cmd] || (o.logptr ?? []).some(([off, at]) => key === `${off}+${at}`)) {
         const log = comparable(Buffer.from(value, 'hex').toString('latin1').split('\0')[0]);
         if (log.length <= LONGEST_LOG) want.log = log;
         else { want.logSha256 = createHash('sha256').update(log).digest('hex'); want.logTail = log.slice(-2000); }

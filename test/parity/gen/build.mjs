@@ -94,7 +94,7 @@ export class Transcript {
     const info = fields(104, [[96, hashSize ?? 0]]);
     this.bpf('OBJ_GET_INFO_BY_FD', fields(16, [[4, 104]]), { inout: { 8: hex(info) }, fd: { 0: slot }, ...(hashSize !== undefined ? { outptr: [[8, 88, 32]] } : {}), ignore: { 8: [[4, 4], [64, 4], [76, 4], [88, 8]] } });
   }
-  progInfo(slot) { this.bpf('OBJ_GET_INFO_BY_FD', fields(16, [[4, 232]]), { out: { 8: 232 }, fd: { 0: slot }, ignore: { 8: [[4, 4], [16, 4], [40, 8], [104, 8], [128, 4], [168, 4], [192, 24], [220, 4]] } }); }
+  progInfo(slot, more = []) { this.bpf('OBJ_GET_INFO_BY_FD', fields(16, [[4, 232]]), { out: { 8: 232 }, fd: { 0: slot }, ignore: { 8: [[4, 4], [16, 4], [40, 8], [104, 8], [128, 4], [168, 4], [192, 24], [220, 4], ...more] } }); }
   /** A loader's metadata map: exclusive to `digest`, filled, frozen. */
   metadata(save, data, digest, { freeze = true, exclusive = true, name = '__loader.map' } = {}) {
     this.mapCreate({ type: MAP.ARRAY, key: 4, value: data.length, max: 1, name, attrSize: 92, ...(exclusive ? { exclusive: digest } : {}), save });
