@@ -159,9 +159,9 @@ export function unsignedText(lo: number, hi: number): string {
   return hexText(lo, hi);
 }
 
-/** `%#llx`: `0` without prefix for zero. */
+/** `%#llx`; the kernel puts the prefix before zero too. */
 export function hexText(lo: number, hi: number): string {
-  if (hi === 0) return lo === 0 ? '0' : `0x${(lo >>> 0).toString(16)}`;
+  if (hi === 0) return `0x${(lo >>> 0).toString(16)}`;
   return `0x${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, '0')}`;
 }
 
