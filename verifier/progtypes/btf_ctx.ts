@@ -29,6 +29,11 @@ export function kindName(btf: BTF, id: number): string {
   return KIND_NAMES[btf.kind(id)] ?? 'UNKNOWN';
 }
 
+/** A type's name in messages (`__btf_name_by_offset`). */
+function nameInMessages(btf: BTF, id: number): string {
+  return btf.nameOffset(id) === 0 ? '(anon)' : (btf.stringAt(btf.nameOffset(id)) ?? '(invalid-name-offset)');
+}
+
 function isSmallInt(btf: BTF, id: number): boolean {
   return btf.kind(id) === U.BTF_KIND_INT && btf.size(id) <= 8;
 }
@@ -153,7 +158,7 @@ class BTFContextAccess {
     const id = btf.skipModifiers(typeID);
     if (isSmallInt(btf, id) || isEnum(btf, id) || isStruct(btf, id)) return true;
     if (btf.kind(id) !== U.BTF_KIND_PTR) {
-      return this.refuse(`func '${name}' arg${arg} '${btf.typeName(id)}' has type ${kindName(btf, id)}. Only pointer access is allowed\n`);
+      return this.refuse(`func '${name}' arg${arg} '${nameInMessages(btf, id)}' has type ${kindName(btf, id)}. Only pointer access is allowed\n`);
     }
     if (size !== 8) return this.refuse(`func '${name}' size ${size} must be 8\n`);
     const known = contextArguments(env).find((each) => each.offset === this.off);
@@ -199,7 +204,7 @@ class BTFContextAccess {
     info.btfID = walked.id;
     info.btfIndex = this.indexOf(btf);
     if (!isStruct(btf, walked.id)) return this.refuse(`func '${name}' arg${arg} type ${kindName(btf, walked.id)} is not a struct\n`);
-    env.log.write(`func '${name}' arg${arg} has btf_id ${walked.id} type ${kindName(btf, walked.id)} '${btf.typeName(walked.id)}'\n`);
+    env.log.write(`func '${name}' arg${arg} has btf_id ${walked.id} type ${kindName(btf, walked.id)} '${nameInMessages(btf, walked.id)}'\n`);
     if (mayBeError) {
       env.log.write(`marking pointer arg${arg} as scalar as it may encode error`);
       info.regType = SCALAR_VALUE;
@@ -233,16 +238,20 @@ export function btfContextAccess(env: VerifierEnv, off: number, size: number, ty
   return new BTFContextAccess(env, off, size, info).check();
 }
 
+/** LSM programs: the same without the bounds, and without asking whether it is a load. */
+export function hookContextAccess(env: VerifierEnv, off: number, size: number, info: AccessInfo): boolean {
+  return new BTFContextAccess(env, off, size, info).check();
+}
+
 /** struct_ops programs: as above, with what their subsystem adds. */
 export function structOpsContextAccess(env: VerifierEnv, off: number, size: number, type: number, info: AccessInfo): boolean {
   const facts = factsOf(env);
   const btf = env.attachBTF;
   if (btf === undefined) return false;
   if (facts.attachStruct === 'Qdisc_ops' && facts.attachName === 'enqueue' && type === BPF_READ && argumentIndex(btf, env.attachFuncProto, off) === 2) {
-    const skb = btf.findByNameKind('sk_buff', U.BTF_KIND_STRUCT);
-    const pointer = pointerTo(btf, skb, env.attachFuncProto, 2);
+    // `to_free` reads as a struct made for the purpose, which nothing but the helpers for it may look into.
     info.regType = PTR_TO_BTF_ID | PTR_TRUSTED;
-    info.btfID = pointer;
+    info.btfID = btf.findByNameKind('bpf_sk_buff_ptr', U.BTF_KIND_STRUCT);
     info.btfIndex = env.load.attachBTF === undefined ? 0 : env.btfIndexOf(env.load.attachBTF);
     return true;
   }
@@ -252,11 +261,4 @@ export function structOpsContextAccess(env: VerifierEnv, off: number, size: numb
     info.btfID = btf.findByNameKind('tcp_sock', U.BTF_KIND_STRUCT);
   }
   return true;
-}
-
-/** The pointer type `struct sk_buff *`: `to_free` of enqueue is a pointer to it. */
-function pointerTo(btf: BTF, id: number, proto: number, arg: number): number {
-  const outer = btf.skipModifiers(btf.paramType(proto, arg));
-  const inner = btf.skipModifiers(btf.type(outer));
-  return btf.kind(inner) === U.BTF_KIND_PTR && btf.skipModifiers(btf.type(inner)) === id ? inner : 0;
 }

@@ -7,7 +7,7 @@ import * as U from '../../isa/uapi.ts';
 import type { VerifierEnv } from '../env.ts';
 import type { AccessInfo, HelperProto } from '../ops_types.ts';
 import { BPF_WRITE, PTR_TO_BTF_ID, PTR_TO_SOCK_COMMON, PTR_TO_SOCKET, PTR_TO_TCP_SOCK, PTR_TO_XDP_SOCK, PTR_TRUSTED } from '../regtypes.ts';
-import { btfContextAccess, structOpsContextAccess } from './btf_ctx.ts';
+import { btfContextAccess, hookContextAccess, structOpsContextAccess } from './btf_ctx.ts';
 import {
   CONTEXT_RULES, NETFILTER_STRUCTS, sockAccess, sockCommonAccess, tcpSockAccess, xdpSockAccess, type ContextRule,
 } from './ctx_access.ts';
@@ -34,8 +34,8 @@ export function getHelperProto(env: VerifierEnv, id: number): HelperProto | unde
  */
 export function isValidAccess(env: VerifierEnv, off: number, size: number, type: number, info: AccessInfo): boolean {
   switch (env.resolvedProgType) {
-    case U.BPF_PROG_TYPE_TRACING:
-    case U.BPF_PROG_TYPE_LSM: return btfContextAccess(env, off, size, type, info);
+    case U.BPF_PROG_TYPE_TRACING: return btfContextAccess(env, off, size, type, info);
+    case U.BPF_PROG_TYPE_LSM: return hookContextAccess(env, off, size, info);
     case U.BPF_PROG_TYPE_STRUCT_OPS: return structOpsContextAccess(env, off, size, type, info);
     default: {
       const rule = CONTEXT_RULES.get(env.resolvedProgType);

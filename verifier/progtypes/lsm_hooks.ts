@@ -62,3 +62,12 @@ export const BOOLEAN_HOOKS: ReadonlySet<string> = hooks('xfrm_state_pol_flow_mat
 export function isBooleanHook(name: string): boolean {
   return BOOLEAN_HOOKS.has(name);
 }
+
+/** Functions whose names begin like those of hooks. */
+const NOT_HOOKS: ReadonlySet<string> = hooks(`find_cgroup_shim func_proto get_retval_range has_d_inode_locked hook_returns_errno init
+  is_sleepable_hook is_trusted verify_prog`);
+
+/** True for a function that stands for an LSM hook. */
+export function isHook(name: string): boolean {
+  return name.startsWith('bpf_lsm_') && !NOT_HOOKS.has(name);
+}
