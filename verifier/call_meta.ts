@@ -5,7 +5,9 @@
  */
 import type { Field } from '../btf/record.ts';
 import type { DynptrDesc } from './dynptr.ts';
+import type { HelperProto } from './ops_types.ts';
 import type { RefObj } from './refs.ts';
+import type { RawMemory } from './stack.ts';
 
 export class CallMeta {
   /** Helper id, or BTF id of a kfunc. */
@@ -44,14 +46,14 @@ export class CallMeta {
   iterFrameno = 0;
 
   // Helpers.
+  fn: HelperProto | undefined = undefined;
   /** Largest value of the size argument, as a number (may be inexact above 2^53). */
   msizeMaxValue = 0;
   /** Constant key of a map lookup, -1 for none known. */
   constMapKey = -1;
   kptrField: Field | undefined = undefined;
-  /** Raw memory that the helper fills: register of the argument, size and access. */
-  rawRegno = 0;
-  rawSize = 0;
+  /** Memory that the call fills in. */
+  readonly raw: RawMemory = { regno: 0, size: 0 };
 
   constructor(funcID: number, funcName: string) {
     this.funcID = funcID;

@@ -7,6 +7,8 @@
 import type { BTF } from '../btf/btf.ts';
 import { BPF_PROG_TYPE_EXT } from '../isa/uapi.ts';
 import type { Diagnostics } from './diagnostics_port.ts';
+import { ExploredStates } from './explored.ts';
+import type { LiveStack } from './live_stack.ts';
 import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
 import { StatePool, type VState } from './state.ts';
@@ -110,6 +112,8 @@ export class InsnAux {
   readonly scc: Int32Array;
   readonly origIdx: Int32Array;
   readonly objNewSize: Float64Array;
+  /** Offset of the node that a list or tree function inserts. */
+  readonly insertOff: Int32Array;
   readonly liveRegsBefore: Uint16Array;
   readonly constRegMask: Uint16Array;
   readonly constRegMapMask: Uint16Array;
@@ -141,6 +145,7 @@ export class InsnAux {
     this.scc = new Int32Array(n);
     this.origIdx = Int32Array.from({ length: n }, (_, i) => i);
     this.objNewSize = new Float64Array(n);
+    this.insertOff = new Int32Array(n);
     this.liveRegsBefore = new Uint16Array(n);
     this.constRegMask = new Uint16Array(n);
     this.constRegMapMask = new Uint16Array(n);
@@ -260,6 +265,8 @@ export class VerifierEnv {
   cbAccess = false;
   dstNeeded = false;
   tailCallReachable = false;
+  /** A struct_ops member asked for a stack of its own. */
+  privStackRequested = false;
 
   /** The maps that the program binds, in the kernel's order. */
   readonly usedMaps: MapDescriptor[] = [];
@@ -300,8 +307,16 @@ export class VerifierEnv {
   readonly pending: VState[] = [];
   /** Error of the last push that gave no state. */
   pushError = 0;
+  /** A state was just entered: log where from, and all of it. */
+  printNextState = false;
+  /** Instruction that the state popped last came from. */
+  poppedPrevInsn = -1;
   /** Entry of the jump history that belongs to the instruction being checked, -1 for none yet. */
   historyEntry = -1;
+  /** Checkpoints of the run under way. */
+  readonly explored: ExploredStates = new ExploredStates();
+  /** Stack liveness, once it is computed. */
+  liveStack: LiveStack | undefined = undefined;
   /** Module BTFs that kfunc calls name, by `off`. */
   readonly kfuncBTFs: Map<number, BTFDescriptor> = new Map();
   /** The state being checked; `undefined` between runs. */

@@ -236,7 +236,7 @@ export function markStateScratched(env: VerifierEnv): void {
 }
 
 /** Columns up to which the state behind an instruction is pushed (`bpf_vlog_alignment`). */
-function alignment(position: number): number {
+export function alignment(position: number): number {
   return Math.ceil(Math.max(position + 4, 40) / 8) * 8 - position - 1;
 }
 

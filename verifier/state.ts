@@ -148,6 +148,8 @@ export class VState {
   missCount = 0;
   hitCount = 0;
   inFreeList = false;
+  /** The next older checkpoint of the same bucket. */
+  next: VState | undefined = undefined;
   isHot = false;
 
   // While waiting to be explored: where to go on, where it came from, how long log and event history were.
@@ -267,13 +269,7 @@ export class StatePool {
   /** Gives a saved state's block and object back. */
   free(st: VState): void {
     this.liveWords -= st.words;
-    const grains = st.words / GRAIN;
-    let free = this.#freeBlocks[grains];
-    if (free === undefined) {
-      free = [];
-      this.#freeBlocks[grains] = free;
-    }
-    free.push({ w: st.w, b: st.b, base: st.base, page: st.page });
+    this.#releaseBlock(st);
     st.parent = undefined;
     st.equalState = undefined;
     st.words = 0;
@@ -281,9 +277,49 @@ export class StatePool {
     this.#freeStates.push(st);
   }
 
+  #releaseBlock(st: VState): void {
+    const grains = st.words / GRAIN;
+    let free = this.#freeBlocks[grains];
+    if (free === undefined) {
+      free = [];
+      this.#freeBlocks[grains] = free;
+    }
+    free.push({ w: st.w, b: st.b, base: st.base, page: st.page });
+  }
+
   /** A saved copy of `src`, jump history included. */
   save(src: VState): VState {
+    return this.#saveInto(this.#freeStates.pop() ?? new VState(), src);
+  }
+
+  /** Makes `st`, a state put aside, a copy of the current state as it is now; its place in the queue stays. */
+  replace(st: VState): void {
+    const branchesOf = st.parent;
+    this.liveWords -= st.words;
+    this.#releaseBlock(st);
+    this.#saveInto(st, this.current);
+    st.parent = branchesOf;
+  }
+
+  /** A saved state that consists of one frame, given as offset in {@link w}, and holds nothing. */
+  saveFrame(frame: number): VState {
     const st = this.#freeStates.pop() ?? new VState();
+    const stackWords = (this.w[frame + F_ALLOCATED_STACK]! >> 3) * SLOT_WORDS;
+    this.#take(FRAME_FIXED_WORDS + stackWords, st);
+    copyWords(st.w, st.base, this.w, frame, FRAME_FIXED_WORDS + stackWords);
+    copyScalars(st, EMPTY_STATE);
+    st.refsAt = st.base;
+    st.frameAt[0] = st.base;
+    st.hist = st.w;
+    st.histAt = st.base;
+    st.histCount = 0;
+    st.missCount = 0;
+    st.hitCount = 0;
+    st.inFreeList = false;
+    return st;
+  }
+
+  #saveInto(st: VState, src: VState): VState {
     const sw = src.w;
     let words = src.acquiredRefs * REF_WORDS;
     for (let i = 0; i <= src.curframe; i++) words += packedFrameWords(sw, src.frameAt[i]!);
@@ -391,3 +427,6 @@ function copyScalars(d: VState, s: VState): void {
   d.callbackUnrollDepth = s.callbackUnrollDepth;
   d.mayGotoDepth = s.mayGotoDepth;
 }
+
+/** What a state begins as. */
+const EMPTY_STATE: VState = new VState();

@@ -5,11 +5,20 @@
  */
 import { BPF_DW, BPF_IMM, BPF_LD, BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
 import { admit, admitBeforeLog } from './admission.ts';
+import { checkAttachTarget } from './attach_target.ts';
 import { checkCFG, computePostorder } from './cfg.ts';
 import { checkBTFInfo, checkCoreRelo, prepareBTFInfo } from './check_btf.ts';
+import { computeConstRegs, pruneDeadBranches } from './const_fold.ts';
+import { doCheckMain, doCheckSubprogs } from './do_check.ts';
+import { createDiagnostics } from './diagnostics.ts';
 import { InsnAux, VerifierEnv } from './env.ts';
+import { markFastcallPatterns, removeFastcallSpills } from './fastcall.ts';
 import { checkAndResolveInsns } from './insns.ts';
+import { addKfuncCalls } from './kfunc_table.ts';
+import { computeLiveRegisters } from './liveness.ts';
 import { BPF_LOG_STATS } from './log_levels.ts';
+import { computeSCC } from './scc.ts';
+import { checkMaxStackDepth } from './stack_depth.ts';
 import { addSubprogs, checkSubprogs, isGlobalSubprog, sortSubprogsTopologically } from './subprogs.ts';
 import type { ProgramLoad, Verdict, VerifiedProgram, VerifierEnvironment } from './types.ts';
 
@@ -32,6 +41,7 @@ export function verify(load: ProgramLoad, environment: VerifierEnvironment): Ver
   if (early !== 0) return verdict(env, early, false);
   const logError = env.log.check();
   if (logError !== 0) return verdict(env, logError, false);
+  env.diag = createDiagnostics(env);
   const { error, admission } = admit(env);
   env.admission = admission;
   if (error !== 0) return verdict(env, error, true);
@@ -44,8 +54,9 @@ export function verify(load: ProgramLoad, environment: VerifierEnvironment): Ver
 function check(env: VerifierEnv): number {
   env.aux = new InsnAux(env.insns.count);
   const phases = [
-    prepareBTFInfo, checkCoreRelo, addSubprogs, checkSubprogs, checkBTFInfo, checkAndResolveInsns, checkCFG, computePostorder,
-    sortSubprogsTopologically,
+    prepareBTFInfo, checkCoreRelo, addSubprogs, checkSubprogs, checkBTFInfo, checkAndResolveInsns, addKfuncCalls, checkCFG, computePostorder,
+    checkAttachTarget, computeConstRegs, pruneDeadBranches, sortSubprogsTopologically, computeSCC, computeLiveRegisters, markFastcallPatterns,
+    doCheckMain, doCheckSubprogs, removeFastcallSpills, checkMaxStackDepth,
   ];
   for (const phase of phases) {
     const error = phase(env);
@@ -105,6 +116,6 @@ function verifiedProgram(env: VerifierEnv): VerifiedProgram {
     btf: env.btf,
     maxCtxOffset: env.maxCtxOffset,
     verifiedInstructions: env.insnProcessed,
-    fullyVerified: false,
+    fullyVerified: true,
   };
 }
