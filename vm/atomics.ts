@@ -24,7 +24,7 @@ export function executeAtomic(run: Run, atomic: Atomic): boolean {
     }
   } else if (run.checked) {
     if (!run.allow(lo, hi, off, size, !isLoad)) return false;
-  } else if (at >>> 0 > space.byteLength - 8) {
+  } else if (at % size === 0 && at >>> 0 > space.byteLength - 8) {
     run.memoryFault(lo, hi, off, size, !isLoad);
     return false;
   }

@@ -4,12 +4,12 @@
  * helpers, maps or what a program may do.
  */
 import { InternalError } from '../isa/errors.ts';
-import { interpret } from './interpreter.ts';
 import { PreparedProgram, REGISTER_WORDS } from './program.ts';
-import { isThrown, Run, Unwind, type Enter } from './run.ts';
+import { isThrown, Run, Unwind } from './run.ts';
 import {
-  codeIndex, DEFAULT_BUDGET, type MachineOptions, type Program, type ProgramImage, type RunOptions, type RunResult,
+  codeIndex, DEFAULT_BUDGET, type EngineStats, type MachineOptions, type Program, type ProgramImage, type RunOptions, type RunResult,
 } from './types.ts';
+import { Tiers } from './tiers.ts';
 
 /** Runs inside runs (a helper that runs another program): more is a fault of kind `call-depth`. */
 const MAX_NESTING = 16;
@@ -27,11 +27,18 @@ export class Machine {
   readonly #options: MachineOptions;
   readonly #runs: Run[] = [];
   readonly #results: RunResult[] = [];
+  readonly #tiers: Tiers;
   #nesting: number = 0;
 
   constructor(options: MachineOptions) {
     this.space = options.space;
     this.#options = options;
+    this.#tiers = new Tiers(options);
+  }
+
+  /** What the engines have done so far. */
+  get stats(): EngineStats {
+    return this.#tiers.stats;
   }
 
   /**
@@ -81,14 +88,16 @@ export class Machine {
     program: PreparedProgram, dense: number, lo: number, hi: number, extra: Int32Array | undefined, options: RunOptions,
   ): RunResult {
     const level = this.#nesting;
-    const run = (this.#runs[level] ??= new Run(this.#options, program, enterInterpreter));
+    const run = (this.#runs[level] ??= new Run(this.#options, program, this.#tiers.enter));
     const result = (this.#results[level] ??= { r0Lo: 0, r0Hi: 0, instructions: 0, fault: undefined });
     const checked = options.mode === undefined ? program.image.verified !== true : options.mode === 'checked';
-    const budget = options.budget ?? DEFAULT_BUDGET;
+    const budget = options.budget ?? (program.image.verified === true ? Infinity : DEFAULT_BUDGET);
     run.trace = options.trace;
     run.coverage = options.coverage;
     run.coverageOf = program;
     run.context = options.context;
+    run.tier = run.trace === undefined && run.coverage === undefined ? (options.tier ?? 'auto') : 'interpreter';
+    run.counted = budget !== Infinity;
     run.begin(program, checked, budget);
     const { registers } = run;
     registers[2] = lo;
@@ -107,7 +116,7 @@ export class Machine {
       this.#nesting = level;
     }
     program.runs++;
-    result.instructions = run.used(budget);
+    result.instructions = run.used();
     result.fault = finished ? undefined : run.fault_;
     result.r0Lo = finished ? registers[0]! : 0;
     result.r0Hi = finished ? registers[1]! : 0;
@@ -138,8 +147,6 @@ export class Machine {
     }
   }
 }
-
-const enterInterpreter: Enter = (run, program, dense) => interpret(run, program, dense);
 
 function prepared(program: Program): PreparedProgram {
   if (!(program instanceof PreparedProgram)) throw new InternalError('program of another machine');

@@ -8,14 +8,12 @@
  */
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import { InternalError } from '../isa/errors.ts';
+import { FRAME_STRIDE, FRAME_TOP } from './wasm/layout.ts';
 import { MAX_FRAMES, PreparedProgram, REGISTER_WORDS, STRIDE } from './program.ts';
 import {
-  codeIndex, type Fault, type FaultKind, type HelperCall, type HelperFunction, type MachineOptions, type Program, type RegisterFile,
+  codeIndex, type Fault, type FaultKind, type HelperCall, type HelperFunction, type MachineOptions, type Program, type RegisterFile, type Tier,
 } from './types.ts';
 
-export const FRAME_STRIDE: number = 640;
-/** From the start of a block to its `r10`. */
-export const FRAME_TOP: number = 576;
 const STACK_BYTES = FRAME_STRIDE * (MAX_FRAMES + 1);
 /** Instructions are charged in words of the dense form: four an instruction. This many words are handed out at a time. */
 const CHUNK = 1 << 28;
@@ -24,9 +22,13 @@ const LOWEST = 65536;
 /** MAX_TAIL_CALL_CNT of include/linux/bpf.h. */
 const MAX_TAIL_CALLS = 33;
 
+/** BPF_MAX_LOOPS of include/linux/bpf.h: what may_goto allows a frame. */
+const MAY_GOTO_COUNT = 8 * 1024 * 1024;
+
 /** Unwinds through helpers where a run is over. Never seen outside the machine. */
 export class Unwind extends Error {}
-const FAULTED = new Unwind('the run has faulted');
+/** Thrown where a fault is recorded and the frames above it must end. */
+export const FAULTED: Unwind = new Unwind('the run has faulted');
 const THROWN = new Unwind('the program has thrown');
 
 /** Executes a function of a program on a run: from dense instruction `dense` to the exit of this frame. False after a fault. */
@@ -54,6 +56,10 @@ export class Run implements HelperCall {
   /** Budget that is left, in words: handed out, and behind it. */
   left: number = 0;
   reserve: number = 0;
+  /** Words handed out since the run began. */
+  issued: number = 0;
+  /** True once code ran that does not count. */
+  uncounted: boolean = false;
   depth: number = 0;
   tailCalls: number = 0;
   /** Saved registers and return places by frame depth. */
@@ -62,8 +68,6 @@ export class Run implements HelperCall {
   readonly callers: PreparedProgram[];
   /** What `may_goto` has left, by frame (BPF_MAX_LOOPS at entry). */
   readonly goes: Int32Array = new Int32Array(MAX_FRAMES + 1);
-  /** Stack bytes of each live frame. */
-  readonly frameBytes: Int32Array = new Int32Array(MAX_FRAMES + 1);
   /** First byte and the byte behind the last of the region that the last slow check found. */
   readonly bounds: Int32Array = new Int32Array(2);
   fault_: Fault | undefined = undefined;
@@ -72,7 +76,11 @@ export class Run implements HelperCall {
   trace: ((program: Program, pc: number, registers: RegisterFile) => void) | undefined = undefined;
   coverage: Uint32Array | undefined = undefined;
   coverageOf: PreparedProgram | undefined = undefined;
-  enter: Enter;
+  /** Which engine the caller asked for; `interpreter` where the run is observed. */
+  tier: Tier = 'auto';
+  /** True where compiled code must count instructions. */
+  counted: boolean = true;
+  readonly enter: Enter;
 
   constructor(options: MachineOptions, program: PreparedProgram, enter: Enter) {
     this.options = options;
@@ -94,16 +102,36 @@ export class Run implements HelperCall {
     this.checked = checked;
     this.observed = this.trace !== undefined || this.coverage !== undefined;
     this.reserve = budget * STRIDE;
-    this.left = 0;
+    this.issued = 0;
+    this.uncounted = false;
     this.left = this.refill(0);
+    this.goes[0] = MAY_GOTO_COUNT;
     this.switchTo(program);
     this.clearRegisters();
     this.setFrame(0, program.stackAt(0));
   }
 
-  /** Instructions of `budget` that are used up. */
-  used(budget: number): number {
-    return budget - (this.reserve + this.left) / STRIDE;
+  /** Instructions executed so far, -1 where compiled code did not count them. */
+  used(): number {
+    return this.uncounted ? -1 : (this.issued - this.left) / STRIDE;
+  }
+
+  /** All that is left of the budget, in instructions, for compiled code to draw on. */
+  takeBudget(): number {
+    const budget = this.reserve + this.left;
+    this.issued -= this.left;
+    this.left = 0;
+    this.reserve = budget;
+    return budget / STRIDE;
+  }
+
+  /** What compiled code left of the budget that it took. */
+  giveBudget(instructions: number): void {
+    const words = instructions * STRIDE;
+    this.issued += this.reserve + this.left - words;
+    this.reserve = words;
+    this.left = 0;
+    this.left = this.refill(0);
   }
 
   switchTo(program: PreparedProgram): void {
@@ -116,10 +144,11 @@ export class Run implements HelperCall {
     this.registers.fill(0);
   }
 
-  /** Points `r10` at the frame of `depth`. */
+  /** Points `r10` at the frame of `depth`; how deep its stack is stands at the start of its block. */
   setFrame(depth: number, bytes: number): void {
-    this.frameBytes[depth] = bytes;
-    this.registers[20] = this.stack + FRAME_STRIDE * (depth + 1) + FRAME_TOP;
+    const top = this.stack + FRAME_STRIDE * (depth + 1) + FRAME_TOP;
+    this.space.i32[(top - FRAME_TOP) >> 2] = bytes;
+    this.registers[20] = top;
     this.registers[21] = KERNEL_HI;
   }
 
@@ -147,7 +176,7 @@ export class Run implements HelperCall {
     this.registers[2] = lo;
     this.registers[3] = hi;
     this.setFrame(this.depth, next.stackAt(0));
-    this.goes[this.depth] = 0x800000;
+    this.goes[this.depth] = MAY_GOTO_COUNT;
   }
 
   /** LD_ABS and LD_IND: the value, or -1 outside the packet. */
@@ -160,6 +189,7 @@ export class Run implements HelperCall {
     const take = Math.min(this.reserve, CHUNK);
     if (left > CHUNK || take <= 0) return left;
     this.reserve -= take;
+    this.issued += take;
     return left + take;
   }
 
@@ -190,8 +220,9 @@ export class Run implements HelperCall {
       if (inStack >= 0 && inStack < STACK_BYTES) {
         const frame = Math.floor(inStack / FRAME_STRIDE) - 1;
         const top = this.stack + FRAME_STRIDE * (frame + 1) + FRAME_TOP;
-        if (frame >= 0 && frame <= this.depth && at >= top - this.frameBytes[frame]! && at + size <= top) {
-          this.bounds[0] = top - this.frameBytes[frame]!;
+        const bytes = this.space.i32[(top - FRAME_TOP) >> 2]!;
+        if (frame >= 0 && frame <= this.depth && at >= top - bytes && at + size <= top) {
+          this.bounds[0] = top - bytes;
           this.bounds[1] = top;
           return true;
         }
@@ -284,6 +315,7 @@ export class Run implements HelperCall {
     this.clearRegisters();
     for (let word = 0; word < 10; word++) registers[2 + word] = this.callbackArguments[word]!;
     this.depth = depth + 1;
+    this.goes[depth + 1] = MAY_GOTO_COUNT;
     this.setFrame(depth + 1, program.stackAt(pc));
     const finished = this.enter(this, program, dense);
     if (!finished) throw FAULTED;

@@ -146,7 +146,10 @@ export type Tier = 'auto' | 'interpreter' | 'baseline' | 'optimised';
 
 /** Options of one run. Reuse one object: a run does not allocate. */
 export interface RunOptions {
-  /** Greatest number of instructions; default {@link DEFAULT_BUDGET}. Exhaustion is a fault of kind `budget`. */
+  /**
+   * Greatest number of instructions; exhaustion is a fault of kind `budget`. Default: none for verified programs, {@link DEFAULT_BUDGET}
+   * for others. `Infinity` lets compiled code run without counting.
+   */
   budget?: number;
   /** Default: `fast` for verified programs, `checked` for others. */
   mode?: AccessMode;
@@ -166,7 +169,10 @@ export interface RunResult {
   /** `r0`; 0 after a fault. */
   r0Lo: number;
   r0Hi: number;
-  /** Instructions executed, callbacks and tail-called programs included. `ld_imm64` counts once. */
+  /**
+   * Instructions executed, callbacks and tail-called programs included; `ld_imm64` counts once. -1 where compiled code ran without a
+   * budget, which does not count.
+   */
   instructions: number;
   fault: Fault | undefined;
 }
@@ -191,6 +197,16 @@ export interface MachineOptions {
    * uint32 in host order; -1 where they are outside, which ends the program with r0 = 0.
    */
   readonly loadPacket?: (call: HelperCall, offset: number, size: number) => number;
+  /**
+   * Helpers given as eBPF: one function each, without calls, that computes r0 from r1…r5. Compiled code contains them instead of
+   * calling out; they must do what the helper of the same id does.
+   */
+  readonly inlineHelpers?: ReadonlyMap<number, Uint8Array>;
+  /**
+   * Compiles a module with the platform's optimising compiler at once, where there is a way to ask for it (Node:
+   * `v8.setFlagsFromString('--no-liftoff')` around `new WebAssembly.Module`). Without it V8 decides by itself, between calls.
+   */
+  readonly compileOptimised?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
   /** Added to a pointer by the per-CPU move (BPF_ADDR_PERCPU); default 0. */
   readonly perCPUOffset?: (call: HelperCall) => number;
 }
@@ -208,4 +224,17 @@ export function codeAddress(pc: number): number {
 export function codeIndex(lo: number): number {
   const distance = (lo - CODE_LO) | 0;
   return distance >= 0 && (distance & 7) === 0 ? distance >> 3 : -1;
+}
+
+/** What the engines of a machine have done. */
+export interface EngineStats {
+  readonly interpretedRuns: number;
+  readonly compiledRuns: number;
+  /** Modules compiled. */
+  readonly compiledModules: number;
+  /** Bytes of WebAssembly of all of them. */
+  readonly compiledBytes: number;
+  /** Programs that the compiler or the platform refused, with the reason of the last: they are interpreted. */
+  readonly refusals: number;
+  readonly lastRefusal: string;
 }

@@ -19,8 +19,9 @@ import { bswap32, divS64, divU64, modS64, modU64 } from '../isa/int64.ts';
 import { executeAtomic } from './atomics.ts';
 import { KERNEL_HI } from './address-space.ts';
 import { MAX_FRAMES, REGISTER_WORDS, type PreparedProgram } from './program.ts';
-import { FRAME_STRIDE, type Run } from './run.ts';
+import type { Run } from './run.ts';
 import { codeIndex, CODE_HI } from './types.ts';
+import { FRAME_STRIDE } from './wasm/layout.ts';
 `;
 
 const LOWEST = 65536;
@@ -322,7 +323,6 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
   let low = 0;
   let high = 0;
   let target = 0;
-  goes[base] = MAY_GOTO;
   ${RECHECK}
   let op = code[pc]!;
   run: for (;;) {

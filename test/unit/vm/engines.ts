@@ -16,6 +16,10 @@ export interface Engine {
 export const ENGINES: readonly Engine[] = [
   { name: 'interpreter', options: { tier: 'interpreter', mode: 'checked' } },
   { name: 'interpreter, fast', options: { tier: 'interpreter', mode: 'fast' } },
+  { name: 'compiled, checked, counted', options: { tier: 'baseline', mode: 'checked', budget: 2 ** 32 } },
+  { name: 'compiled, checked', options: { tier: 'baseline', mode: 'checked', budget: Infinity } },
+  { name: 'compiled, counted', options: { tier: 'baseline', mode: 'fast', budget: 2 ** 32 } },
+  { name: 'compiled', options: { tier: 'baseline', mode: 'fast', budget: Infinity } },
 ];
 
 export interface Scenario {
@@ -49,10 +53,14 @@ export interface Outcome {
 
 /** Runs on one engine, in a fresh space. */
 export function runOn(engine: Engine, scenario: Scenario): Outcome {
+  return runBatchOn(engine, scenario, [scenario.memory ?? new Uint8Array()])[0]!;
+}
+
+/** Runs one program on one engine for each of several contents of its memory, all of one length. */
+export function runBatchOn(engine: Engine, scenario: Scenario, memories: readonly Uint8Array[]): readonly Outcome[] {
   const space = new AddressSpace({ initialBytes: 1 << 18 });
-  const memory = scenario.memory ?? new Uint8Array();
-  const at = space.alloc(memory.length, 'memory of the test', 16);
-  space.setBytes(at, memory);
+  const { length } = memories[0]!;
+  const at = space.alloc(length, 'memory of the test', 16);
   const delegate: { current: Partial<Omit<MachineOptions, 'space'>> } = { current: {} };
   const machine = new Machine({
     space,
@@ -65,18 +73,34 @@ export function runOn(engine: Engine, scenario: Scenario): Outcome {
   const world: World = { space, machine, memory: at, load: (image) => machine.load(image) };
   delegate.current = scenario.environment?.(world) ?? {};
   const program = machine.load({ name: 'test', instructions: scenario.instructions, ...scenario.image });
-  const extraArguments = scenario.passLength === true ? Int32Array.of(memory.length, 0) : undefined;
-  const result = machine.run(program, memory.length === 0 ? 0 : at, memory.length === 0 ? 0 : KERNEL_HI, {
-    ...(extraArguments === undefined ? {} : { extraArguments }), ...engine.options, ...scenario.options,
+  const extraArguments = scenario.passLength === true ? Int32Array.of(length, 0) : undefined;
+  const outcomes = memories.map((memory): Outcome => {
+    space.setBytes(at, memory);
+    const result = machine.run(program, length === 0 ? 0 : at, length === 0 ? 0 : KERNEL_HI, {
+      ...(extraArguments === undefined ? {} : { extraArguments }), ...engine.options, ...scenario.options,
+    });
+    return {
+      r0: (BigInt(result.r0Hi >>> 0) << 32n) | BigInt(result.r0Lo >>> 0),
+      instructions: result.instructions,
+      fault: result.fault,
+      memory: space.getBytes(at, length),
+    };
   });
-  const outcome: Outcome = {
-    r0: (BigInt(result.r0Hi >>> 0) << 32n) | BigInt(result.r0Lo >>> 0),
-    instructions: result.instructions,
-    fault: result.fault,
-    memory: space.getBytes(at, memory.length),
-  };
+  if (engine.options.tier !== 'interpreter') expect(machine.stats.refusals, machine.stats.lastRefusal).toBe(0);
   machine.dispose();
-  return outcome;
+  return outcomes;
+}
+
+/** As {@link runEverywhere}, for several contents of the memory. */
+export function runBatchEverywhere(scenario: Scenario, memories: readonly Uint8Array[]): readonly Outcome[] {
+  const [first, ...others] = ENGINES.map((engine) => ({ engine, outcomes: runBatchOn(engine, scenario, memories) }));
+  for (const { engine, outcomes } of others) {
+    for (const [index, outcome] of outcomes.entries()) {
+      const expected = first!.outcomes[index]!;
+      expect(visible(outcome, expected), `${engine.name} against ${first!.engine.name}`).toEqual(visible(expected, outcome));
+    }
+  }
+  return first!.outcomes;
 }
 
 /** Runs on every engine and demands the same outcome; gives that of the first. */
@@ -89,14 +113,21 @@ export function runEverywhere(scenario: Scenario, engines: readonly Engine[] = E
   return first.outcome;
 }
 
-/** What engines must agree on. Uncounted code gives -1 instructions; a fast engine names no neighbour of a fault. */
+/**
+ * What engines must agree on. Uncounted code gives -1 instructions. A trap of compiled code names the instruction, not the
+ * address: its fault has size 0.
+ */
 function visible(outcome: Outcome, other: Outcome): unknown {
   const counted = outcome.instructions >= 0 && other.instructions >= 0;
   const { fault } = outcome;
+  const located = fault?.kind !== 'memory' || (fault.size > 0 && other.fault?.size !== 0);
   return {
     r0: outcome.r0,
     memory: outcome.memory,
     instructions: counted ? outcome.instructions : 0,
-    fault: fault === undefined ? undefined : { kind: fault.kind, pc: fault.pc, lo: fault.addressLo, hi: fault.addressHi, size: fault.size },
+    fault:
+      fault === undefined ? undefined
+      : located ? { kind: fault.kind, pc: fault.pc, lo: fault.addressLo, hi: fault.addressHi, size: fault.size }
+      : { kind: fault.kind, pc: fault.pc },
   };
 }

@@ -1,0 +1,278 @@
+/**
+ * @module vm/compiled
+ * Runs compiled modules: instantiates them, gives them their imports, enters their functions, explains their traps. Owns the
+ * border between WebAssembly and JavaScript; the code itself comes from `vm/wasm`.
+ *
+ * Every import takes and gives int32 only: an i64 would arrive as a BigInt (about 100 ns a call against 8).
+ */
+import { KERNEL_HI, type AddressSpace } from './address-space.ts';
+import { interpret } from './interpreter.ts';
+import { STRIDE, type PreparedProgram } from './program.ts';
+import { FAULTED, type Run } from './run.ts';
+import {
+  FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
+} from './wasm/layout.ts';
+import type { Variant } from './wasm/function.ts';
+import { indexOf, type CompiledModule } from './wasm/module.ts';
+
+/** What all instances of a machine share: the run that is under way. */
+export interface Host {
+  readonly space: AddressSpace;
+  run: Run | undefined;
+}
+
+type EntryFunction = (
+  unused: number, sp: number, base: number, r1: number, r1h: number, r2: number, r2h: number, r3: number, r3h: number, r4: number, r4h: number,
+  r5: number, r5h: number,
+) => number;
+type Import = (...values: number[]) => number | void;
+
+const TWO32 = 4294967296;
+
+/** A program's module, instantiated on the memory of a machine. */
+export class CompiledProgram {
+  readonly program: PreparedProgram;
+  readonly variant: Variant;
+  readonly main: (base: number, lo: number, hi: number) => number;
+  readonly batch: (base: number, list: number, count: number) => void;
+  readonly #roots: Int32Array;
+  readonly #entries: readonly EntryFunction[];
+  readonly #host: Host;
+  readonly #module: CompiledModule;
+
+  constructor(program: PreparedProgram, variant: Variant, compiled: CompiledModule, module: WebAssembly.Module, host: Host) {
+    this.program = program;
+    this.variant = variant;
+    this.#host = host;
+    this.#module = compiled;
+    const imports = variant.counted ? countedImports(host, program) : plainImports(host, program);
+    const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports } });
+    const { exports } = instance;
+    this.main = exports['main'] as typeof this.main;
+    this.batch = exports['batch'] as typeof this.batch;
+    this.#roots = compiled.roots;
+    this.#entries = Array.from(compiled.roots, (_, index) => exports[`f${index}`] as EntryFunction);
+  }
+
+  /** True where dense instruction `dense` begins a function of the module. */
+  has(dense: number): boolean {
+    return dense === 0 || indexOf(this.#roots, dense) >= 0;
+  }
+
+  /** Runs the function that begins at `dense` in the run's current frame. As `Enter` of the run. */
+  enter(run: Run, dense: number): boolean {
+    const { space } = this.#host;
+    const { registers: r, stack } = run;
+    this.#host.run = run;
+    if (run.program !== this.program) run.switchTo(this.program);
+    if (this.variant.counted) writeBudget(run);
+    const entry = this.#entries[dense === 0 ? 0 : indexOf(this.#roots, dense)]!;
+    try {
+      r[0] = entry(0, run.frameTop(), stack, r[2]!, r[3]!, r[4]!, r[5]!, r[6]!, r[7]!, r[8]!, r[9]!, r[10]!, r[11]!);
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+      this.explain(run, error);
+      return false;
+    }
+    r[1] = space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
+    if (this.variant.counted) readBudget(run);
+    return true;
+  }
+
+  /**
+   * Records the fault behind a trap: an access outside the memory. V8 and other engines name the byte of the module in the stack
+   * trace, from which the instruction follows; the address is not known.
+   */
+  explain(run: Run, error: Error): void {
+    const match = /wasm-function\[\d+\](?::|@)?:?0x([0-9a-f]+)/.exec(error.stack ?? '');
+    const position = match === null ? -1 : Number.parseInt(match[1]!, 16);
+    const { trapPositions, trapInstructions } = this.#module;
+    const index = indexOf(trapPositions, position);
+    run.uncounted = true;
+    run.fault_ = run.describe('memory', 0, 0, 0, false);
+    run.locate((index < 0 ? 0 : trapInstructions[index]!) * STRIDE);
+  }
+}
+
+/** Hands the run's budget to compiled code. */
+function writeBudget(run: Run): void {
+  const budget = run.takeBudget();
+  const at = (run.stack + SCRATCH_LEFT) >> 2;
+  const { i32 } = run.space;
+  i32[at] = budget % TWO32 | 0;
+  i32[at + 1] = Math.floor(budget / TWO32);
+}
+
+function readBudget(run: Run): void {
+  const at = (run.stack + SCRATCH_LEFT) >> 2;
+  const { i32 } = run.space;
+  run.giveBudget(i32[at + 1]! * TWO32 + (i32[at]! >>> 0));
+}
+
+function currentRun(host: Host): Run {
+  return host.run!;
+}
+
+/** Tells the run where compiled code is. */
+function place(run: Run, at: number, sp: number): void {
+  run.at = at;
+  run.depth = (((sp - run.stack - FRAME_TOP) / FRAME_STRIDE) | 0) - 1;
+}
+
+/** Imports of uncounted code. */
+function plainImports(host: Host, program: PreparedProgram): Record<string, Import> {
+  const { space } = host;
+  const helper: Import = (at, id, sp, a, ah, b, bh, c, ch, d, dh, e, eh) => {
+    const run = host.run!;
+    const r = run.registers;
+    r[2] = a!; r[3] = ah!; r[4] = b!; r[5] = bh!; r[6] = c!; r[7] = ch!; r[8] = d!; r[9] = dh!; r[10] = e!; r[11] = eh!;
+    run.at = at!;
+    run.depth = (((sp! - run.stack - FRAME_TOP) / FRAME_STRIDE) | 0) - 1;
+    const call = run.helpers[id!];
+    if (call === undefined) return run.fault('unknown-helper');
+    call(run);
+    host.run = run;
+    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = r[1]!;
+    return r[0]!;
+  };
+  const kfunc: Import = (at, id, sp, a, ah, b, bh, c, ch, d, dh, e, eh) => {
+    const run = host.run!;
+    const r = run.registers;
+    r[2] = a!; r[3] = ah!; r[4] = b!; r[5] = bh!; r[6] = c!; r[7] = ch!; r[8] = d!; r[9] = dh!; r[10] = e!; r[11] = eh!;
+    place(run, at!, sp!);
+    if (run.options.kfunc === undefined) return run.fault('unknown-helper');
+    run.options.kfunc(run, id!, program.fast[at! + 1]!);
+    host.run = run;
+    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = r[1]!;
+    return r[0]!;
+  };
+  return {
+    helper, kfunc,
+    tail: (at, sp, lo, hi, map, index) => {
+      const run = currentRun(host);
+      place(run, at!, sp!);
+      return tailCall(host, run, program, lo!, hi!, map!, index!);
+    },
+    packet: (at, sp, offset, lo, hi) => {
+      const run = currentRun(host);
+      place(run, at!, sp!);
+      return loadPacket(host, run, at!, offset!, lo!, hi!);
+    },
+    slow: (at, sp, lo, hi, what) => {
+      const run = currentRun(host);
+      place(run, at!, sp!);
+      checkSlowly(run, lo!, hi!, what!);
+    },
+    fault: (at, sp, what, lo, hi) => {
+      const run = currentRun(host);
+      place(run, at!, sp!);
+      raise(run, what!, lo!, hi!);
+    },
+    resume: (at, sp) => {
+      const run = currentRun(host);
+      place(run, at!, sp!);
+      resume(host, run, program);
+    },
+    arena: (lo, off, size) => currentRun(host).arenaOffset(lo!, off!, size!),
+    perCPU: (at, sp) => {
+      const run = currentRun(host);
+      place(run, at!, sp!);
+      const by = run.options.perCPUOffset === undefined ? 0 : run.options.perCPUOffset(run);
+      host.run = run;
+      return by;
+    },
+  };
+}
+
+/** Imports of counted code: the budget goes out and comes back around each. */
+function countedImports(host: Host, program: PreparedProgram): Record<string, Import> {
+  const wrapped: Record<string, Import> = {};
+  for (const [name, inner] of Object.entries(plainImports(host, program))) {
+    wrapped[name] = name === 'arena' ? inner : (...values) => {
+      const run = host.run!;
+      readBudget(run);
+      const result = inner(...values);
+      writeBudget(run);
+      return result;
+    };
+  }
+  return wrapped;
+}
+
+function leaveResult(run: Run): void {
+  const at = (run.stack + SCRATCH_RESULT) >> 2;
+  run.space.i32[at] = run.registers[0]!;
+  run.space.i32[at + 1] = run.registers[1]!;
+}
+
+function tailCall(host: Host, run: Run, program: PreparedProgram, lo: number, hi: number, map: number, index: number): number {
+  const r = run.registers;
+  r[2] = lo;
+  r[3] = hi;
+  r[4] = map;
+  r[5] = KERNEL_HI;
+  r[6] = index;
+  r[7] = 0;
+  const { depth } = run;
+  const next = run.tailCallTarget();
+  host.run = run;
+  if (next === undefined) return 0;
+  r[2] = lo;
+  r[3] = hi;
+  run.enterTailCall(next);
+  if (!run.enter(run, next, 0)) throw FAULTED;
+  host.run = run;
+  run.depth = depth;
+  if (run.program !== program) run.switchTo(program);
+  leaveResult(run);
+  return 1;
+}
+
+function loadPacket(host: Host, run: Run, at: number, offset: number, lo: number, hi: number): number {
+  run.registers[12] = lo;
+  run.registers[13] = hi;
+  const value = run.loadPacket(offset, run.program.fast[at + 1]!);
+  host.run = run;
+  if (value < 0) return 0;
+  run.space.i32[(run.stack + SCRATCH_RESULT) >> 2] = value;
+  return 1;
+}
+
+/** The slow side of a check: finds the region and says how far each access size may reach into it, or faults. */
+function checkSlowly(run: Run, lo: number, hi: number, what: number): void {
+  const size = what & 255;
+  if (!run.allow(lo, hi, 0, size, (what & 256) !== 0)) {
+    run.locate(run.at);
+    throw FAULTED;
+  }
+  const { i32 } = run.space;
+  const [start = 0, end = 0] = run.bounds;
+  const window = (run.stack + SCRATCH_WINDOW) >> 2;
+  i32[window] = start;
+  i32[window + 1] = KERNEL_HI;
+  for (let log = 0; log < 4; log++) i32[((run.stack + SCRATCH_LIMITS) >> 2) + log] = Math.max(0, end - start - (1 << log) + 1);
+}
+
+function raise(run: Run, what: number, lo: number, hi: number): never {
+  const size = what >> 8;
+  const kind = FAULT_NAMES[what & 255]!;
+  if (size === 0) run.setFault(kind);
+  else run.fault_ = run.describe(kind, lo, hi, size, false);
+  run.locate(run.at);
+  throw FAULTED;
+}
+
+/** Lets the interpreter finish the current frame from the registers in the scratch area. */
+function resume(host: Host, run: Run, program: PreparedProgram): void {
+  const { i32 } = run.space;
+  const r = run.registers;
+  const { depth } = run;
+  const from = (run.stack + SCRATCH_REGISTERS) >> 2;
+  for (let word = 0; word < 26; word++) r[word] = i32[from + word]!;
+  run.goes[depth] = i32[(run.stack + SCRATCH_GOES) >> 2]!;
+  if (!interpret(run, program, run.at / STRIDE)) throw FAULTED;
+  host.run = run;
+  run.depth = depth;
+  if (run.program !== program) run.switchTo(program);
+  leaveResult(run);
+}

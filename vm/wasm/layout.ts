@@ -1,0 +1,37 @@
+/**
+ * @module vm/wasm/layout
+ * What compiled code and the machine agree on: the stack's blocks, the scratch area in front of them, the imported functions and the
+ * numbers of faults. Offsets are relative to the start of a run's stack, whose first block belongs to no frame.
+ */
+import type { FaultKind } from '../types.ts';
+
+/** Bytes from one frame's stack to the next: 64 that belong to nobody, 512 of stack, 64 for outgoing arguments 6 to 12. */
+export const FRAME_STRIDE = 640;
+/** From the start of a block to its `r10`. */
+export const FRAME_TOP = 576;
+
+/** Result of a call to the outside, i64 (helpers: only the upper half, at + 4). */
+export const SCRATCH_RESULT = 64;
+/** Instructions left, i64. */
+export const SCRATCH_LEFT = 72;
+/** Address of the region that the last slow check found, i64. */
+export const SCRATCH_WINDOW = 80;
+/** For sizes 1, 2, 4, 8: how many places of the region an access of that size may begin at, i32 each. */
+export const SCRATCH_LIMITS = 88;
+/** What may_goto has left, for the interpreter. */
+export const SCRATCH_GOES = 104;
+/** r0…r12, i64 each, for the interpreter. */
+export const SCRATCH_REGISTERS = 112;
+
+/** Function indices of the imports. */
+export const IMPORT = { helper: 0, kfunc: 1, tail: 2, packet: 3, slow: 4, fault: 5, resume: 6, arena: 7, perCPU: 8 } as const;
+export const IMPORT_COUNT = 9;
+
+/** Numbers of fault kinds; the size of a faulting access is added, shifted by 8. */
+export const FAULT_KINDS: Readonly<Record<FaultKind, number>> = {
+  memory: 0, alignment: 1, 'call-depth': 2, budget: 3, 'unknown-helper': 4, 'bad-target': 5, 'bad-instruction': 6, helper: 7,
+};
+
+export const FAULT_NAMES: readonly FaultKind[] = [
+  'memory', 'alignment', 'call-depth', 'budget', 'unknown-helper', 'bad-target', 'bad-instruction', 'helper',
+];

@@ -1,0 +1,324 @@
+/**
+ * @module vm/wasm/module
+ * Puts the functions of a program into one WebAssembly module: types, imports, wrappers that JavaScript can call without BigInt, and
+ * the batch entry. Source: WebAssembly Core Specification, chapter 5.
+ */
+import { KERNEL_HI } from '../address-space.ts';
+import { PreparedProgram, STRIDE } from '../program.ts';
+import { op } from '../ops.ts';
+import { CODE_HI, codeIndex } from '../types.ts';
+import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
+import { BAD_TARGET_OP, findLeaders } from './cfg.ts';
+import { FunctionCompiler, type CompiledFunction, type ModuleContext, type Variant } from './function.ts';
+import { FRAME_STRIDE, FRAME_TOP, IMPORT_COUNT, SCRATCH_RESULT } from './layout.ts';
+import { Refusal } from './structure.ts';
+
+/** A module's bytes, and what is needed to run it and to explain its traps. */
+export interface CompiledModule {
+  readonly bytes: Uint8Array;
+  /** Dense instructions that functions begin at; function `i` is exported as `f<i>`. */
+  readonly roots: Int32Array;
+  /** Byte positions in the module that may trap, ascending, and the dense instruction of each. */
+  readonly trapPositions: Int32Array;
+  readonly trapInstructions: Int32Array;
+}
+
+/** Functions that share much code, as only hostile programs have, would be compiled many times over. */
+const MAX_EXPANSION = 4;
+/** kV8MaxWasmFunctionSize. */
+const MAX_BODY = 7_654_321;
+
+const CALL = op('call');
+const HELPER = op('helper');
+const LDDW = op('lddw');
+
+const TYPE_FUNCTION = 0;
+const TYPE_HELPER = 1;
+const TYPE_SLOW = 4;
+const TYPE_MAIN = 8;
+const TYPE_BATCH = 9;
+/** Parameters and results, by type index. */
+const TYPES: readonly (readonly [parameters: readonly number[], results: readonly number[]])[] = [
+  [[TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I32, TYPE_I32], [TYPE_I64]],
+  [Array.from({ length: 13 }, () => TYPE_I32), [TYPE_I32]],
+  [Array.from({ length: 6 }, () => TYPE_I32), [TYPE_I32]],
+  [Array.from({ length: 5 }, () => TYPE_I32), [TYPE_I32]],
+  [Array.from({ length: 5 }, () => TYPE_I32), []],
+  [[TYPE_I32, TYPE_I32], []],
+  [[TYPE_I32, TYPE_I32, TYPE_I32], [TYPE_I32]],
+  [[TYPE_I32, TYPE_I32], [TYPE_I32]],
+  [[TYPE_I32, TYPE_I32, TYPE_I32], [TYPE_I32]],
+  [[TYPE_I32, TYPE_I32, TYPE_I32], []],
+];
+/** Imports in the order of `IMPORT`: name and type. */
+const IMPORTS: readonly (readonly [name: string, type: number])[] = [
+  ['helper', TYPE_HELPER], ['kfunc', TYPE_HELPER], ['tail', 2], ['packet', 3], ['slow', TYPE_SLOW], ['fault', TYPE_SLOW], ['resume', 5],
+  ['arena', 6], ['perCPU', 7],
+];
+
+/**
+ * Compiles a program.
+ *
+ * @param inlineHelpers helpers given as eBPF functions, compiled into the module where the program calls them
+ * @throws Refusal where the program does not fit into what WebAssembly engines accept
+ */
+export function compileModule(program: PreparedProgram, variant: Variant, inlineHelpers: ReadonlyMap<number, PreparedProgram>): CompiledModule {
+  const roots = findRoots(program);
+  const used = usedHelpers(program, inlineHelpers);
+  const context: ModuleContext = {
+    functionIndex: (dense) => IMPORT_COUNT + indexOf(roots, dense),
+    inlineHelper: (id) => {
+      const at = used.indexOf(id);
+      return at < 0 ? -1 : IMPORT_COUNT + roots.length + at;
+    },
+  };
+  const leaders = findLeaders(program.fast);
+  const functions: CompiledFunction[] = [];
+  let budget = program.denseCount * MAX_EXPANSION + 1000;
+  for (const root of roots) {
+    const compiler = new FunctionCompiler(program, leaders, root, variant, context);
+    budget -= compiler.instructions;
+    if (budget < 0) throw new Refusal('functions that share too much code');
+    functions.push(compiler.compile());
+  }
+  for (const id of used) {
+    const helper = inlineHelpers.get(id)!;
+    functions.push(new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, context).compile());
+  }
+  return assemble(roots, functions);
+}
+
+/** Functions of a program: the first instruction, targets of local calls, functions whose address is taken or declared. */
+export function findRoots(program: PreparedProgram): Int32Array {
+  const code = program.fast;
+  const roots = new Set<number>([0]);
+  for (const pc of program.subprograms) if (program.denseOf[pc]! >= 0) roots.add(program.denseOf[pc]!);
+  for (let at = 0; at < code.length; at += STRIDE) {
+    if (code[at] === CALL && code[code[at + 2]!] !== BAD_TARGET_OP) roots.add(code[at + 2]! / STRIDE);
+    if (code[at] === LDDW && code[at + 3] === CODE_HI) {
+      const pc = codeIndex(code[at + 2]!);
+      if (pc >= 0 && pc < program.instructionCount && program.denseOf[pc]! >= 0) roots.add(program.denseOf[pc]!);
+    }
+  }
+  return Int32Array.from(roots).sort();
+}
+
+function usedHelpers(program: PreparedProgram, inlineHelpers: ReadonlyMap<number, PreparedProgram>): readonly number[] {
+  if (inlineHelpers.size === 0) return [];
+  const used = new Set<number>();
+  for (let at = 0; at < program.fast.length; at += STRIDE) {
+    if (program.fast[at] === HELPER && inlineHelpers.has(program.fast[at + 3]!)) used.add(program.fast[at + 3]!);
+  }
+  return [...used];
+}
+
+/** Position of `value` in an ascending array. */
+export function indexOf(sorted: Int32Array, value: number): number {
+  let low = 0;
+  let high = sorted.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] === value) return middle;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}
+
+function assemble(roots: Int32Array, functions: readonly CompiledFunction[]): CompiledModule {
+  const module = new ByteWriter(4096);
+  module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+  module.section(1, typeSection());
+  module.section(2, importSection());
+  const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(), batchWrapper()];
+  const types = [...functions.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_HELPER), TYPE_MAIN, TYPE_BATCH];
+  const functionSection = new ByteWriter();
+  functionSection.u32(types.length);
+  for (const type of types) functionSection.u32(type);
+  module.section(3, functionSection);
+  module.section(7, exportSection(roots.length, functions.length));
+  return codeSection(module, roots, functions, wrappers);
+}
+
+function typeSection(): ByteWriter {
+  const out = new ByteWriter();
+  out.u32(TYPES.length);
+  for (const [parameters, results] of TYPES) {
+    out.byte(0x60);
+    out.u32(parameters.length);
+    for (const type of parameters) out.byte(type);
+    out.u32(results.length);
+    for (const type of results) out.byte(type);
+  }
+  return out;
+}
+
+function importSection(): ByteWriter {
+  const out = new ByteWriter();
+  out.u32(IMPORTS.length + 1);
+  for (const [name, type] of IMPORTS) {
+    out.name('m');
+    out.name(name);
+    out.byte(0);
+    out.u32(type);
+  }
+  out.name('m');
+  out.name('memory');
+  out.byte(2);
+  out.byte(0);
+  out.u32(1);
+  return out;
+}
+
+function exportSection(roots: number, functions: number): ByteWriter {
+  const out = new ByteWriter();
+  const first = IMPORT_COUNT + functions;
+  out.u32(roots + 2);
+  for (let index = 0; index < roots; index++) {
+    out.name(`f${index}`);
+    out.byte(0);
+    out.u32(first + index);
+  }
+  for (const [offset, name] of ['main', 'batch'].entries()) {
+    out.name(name);
+    out.byte(0);
+    out.u32(first + roots + offset);
+  }
+  return out;
+}
+
+function codeSection(
+  module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[], wrappers: readonly Uint8Array[],
+): CompiledModule {
+  const code = new ByteWriter(functions.reduce((sum, one) => sum + one.body.length + 8, 256));
+  const positions: number[] = [];
+  const instructions: number[] = [];
+  code.u32(functions.length + wrappers.length);
+  for (const { body, traps } of functions) {
+    if (body.length > MAX_BODY) throw new Refusal(`function of ${body.length} bytes`);
+    code.u32(body.length);
+    for (let at = 0; at < traps.length; at += 2) {
+      positions.push(code.length + traps[at]!);
+      instructions.push(traps[at + 1]!);
+    }
+    code.append(body);
+  }
+  for (const body of wrappers) {
+    code.u32(body.length);
+    code.append(body);
+  }
+  const header = new ByteWriter();
+  header.u32(code.length);
+  const start = module.length + 1 + header.length;
+  module.section(10, code);
+  return {
+    bytes: module.view(), roots,
+    trapPositions: Int32Array.from(positions, (position) => position + start),
+    trapInstructions: Int32Array.from(instructions),
+  };
+}
+
+function get(out: ByteWriter, local: number): void {
+  out.byte(W.local_get);
+  out.u32(local);
+}
+
+function joinHalves(out: ByteWriter, lo: number, hi: number): void {
+  get(out, lo);
+  out.byte(W.i64_extend_i32_u);
+  get(out, hi);
+  out.byte(W.i64_extend_i32_u);
+  out.byte(W.i64_const);
+  out.s64(32, 0);
+  out.byte(W.i64_shl);
+  out.byte(W.i64_or);
+}
+
+/** Takes the i64 in local `value` apart: the upper half to the scratch area of `base`, the lower half stays on the stack. */
+function leaveResult(out: ByteWriter, base: number, value: number): void {
+  get(out, base);
+  get(out, value);
+  out.byte(W.i64_const);
+  out.s64(32, 0);
+  out.byte(W.i64_shr_u);
+  out.byte(W.i64_store32);
+  out.byte(0);
+  out.u32(SCRATCH_RESULT + 4);
+  get(out, value);
+  out.byte(W.i32_wrap_i64);
+}
+
+function oneLocal(type: number): ByteWriter {
+  const out = new ByteWriter(128);
+  out.u32(1);
+  out.u32(1);
+  out.byte(type);
+  return out;
+}
+
+/** `f<i>(unused, sp, base, r1lo, r1hi, …, r5hi) → r0 lo`; the upper half of r0 is in the scratch area. */
+function entryWrapper(index: number): Uint8Array {
+  const out = oneLocal(TYPE_I64);
+  for (let register = 0; register < 5; register++) joinHalves(out, 3 + 2 * register, 4 + 2 * register);
+  get(out, 1);
+  get(out, 2);
+  out.byte(W.call);
+  out.u32(IMPORT_COUNT + index);
+  out.byte(W.local_set);
+  out.u32(13);
+  leaveResult(out, 2, 13);
+  out.byte(W.end);
+  return out.view();
+}
+
+function callMain(out: ByteWriter, base: number): void {
+  for (let register = 2; register <= 5; register++) {
+    out.byte(W.i64_const);
+    out.s64(0, 0);
+  }
+  get(out, base);
+  out.byte(W.i32_const);
+  out.s32(FRAME_STRIDE + FRAME_TOP);
+  out.byte(W.i32_add);
+  get(out, base);
+  out.byte(W.call);
+  out.u32(IMPORT_COUNT);
+}
+
+/** `main(base, r1lo, r1hi) → r0 lo`: the program from its first instruction, in the first frame. */
+function mainWrapper(): Uint8Array {
+  const out = oneLocal(TYPE_I64);
+  joinHalves(out, 1, 2);
+  callMain(out, 0);
+  out.byte(W.local_set);
+  out.u32(3);
+  leaveResult(out, 0, 3);
+  out.byte(W.end);
+  return out.view();
+}
+
+/**
+ * `batch(base, list, count)`: runs the program for each of `count` 16-byte entries at offset `list`: r1 is the kernel address of the
+ * offset in the entry's first word, r0 goes to its second half.
+ */
+function batchWrapper(): Uint8Array {
+  const out = new ByteWriter(128);
+  out.u32(0);
+  out.byte(W.block); out.byte(TYPE_VOID);
+  get(out, 2); out.byte(W.i32_eqz); out.byte(W.br_if); out.u32(0);
+  out.byte(W.loop); out.byte(TYPE_VOID);
+  get(out, 1);
+  get(out, 1);
+  out.byte(W.i64_load32_u); out.byte(0); out.u32(0);
+  out.byte(W.i64_const); out.s64(0, KERNEL_HI);
+  out.byte(W.i64_or);
+  callMain(out, 0);
+  out.byte(W.i64_store); out.byte(0); out.u32(8);
+  get(out, 1); out.byte(W.i32_const); out.s32(16); out.byte(W.i32_add); out.byte(W.local_set); out.u32(1);
+  get(out, 2); out.byte(W.i32_const); out.s32(1); out.byte(W.i32_sub); out.byte(W.local_tee); out.u32(2);
+  out.byte(W.br_if); out.u32(0);
+  out.byte(W.end);
+  out.byte(W.end);
+  out.byte(W.end);
+  return out.view();
+}
