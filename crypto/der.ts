@@ -22,7 +22,8 @@ export function derSetOf(...members: readonly Uint8Array[]): Uint8Array {
   return derElement(0x31, ...members.toSorted(compareBytes));
 }
 
-function compareBytes(a: Uint8Array, b: Uint8Array): number {
+/** Order of byte strings as SET OF has it: by bytes, a prefix first. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
     const difference = (a[i] ?? 0) - (b[i] ?? 0);
     if (difference !== 0) return difference;

@@ -23,6 +23,8 @@ export interface SignerInfo {
   readonly index: number;
   /** The identifier that keys are looked up by: serial number and issuer (version 1) or key identifier (version 3). */
   readonly id: Uint8Array;
+  /** Bytes of the serial number at the front of {@link id}; 0 for a key identifier. */
+  readonly serialLength: number;
   /** 1 or 3. */
   readonly version: number;
   /** Digest in the kernel's crypto API. */
@@ -44,6 +46,8 @@ export interface SignedMessage {
   /** SignedData.version: 1 or 3. */
   readonly version: number;
   readonly contentType: 'data' | 'msIndirectData';
+  /** Bytes of the outermost element; the kernel ignores what follows. */
+  readonly size: number;
   /** Content that the message carries itself; `undefined` for a detached one. */
   readonly content: Uint8Array | undefined;
   /** In the order of the message. */
@@ -90,6 +94,7 @@ class SignerDraft {
 class Draft {
   readonly context: CertificateContext;
   version = 0;
+  size = 0;
   contentType: 'data' | 'msIndirectData' = 'data';
   content: Uint8Array | undefined;
   certificates: Certificate[] = [];
@@ -178,6 +183,7 @@ function noteSigner(draft: Draft, e: Element): void {
   draft.signers.push({
     index: draft.signers.length + 1,
     id: draft.signerVersion === 3 ? draft.keyID : concatBytes(draft.serial, draft.issuer),
+    serialLength: draft.signerVersion === 3 ? 0 : draft.serial.length,
     version: draft.signerVersion, hash: signer.hash, algorithm: signer.algorithm, takesData: signer.algorithm.startsWith('mldsa'),
     attributes: signer.attributes, messageDigest: signer.messageDigest, signingTime: signer.signingTime, signature: signer.signature,
   });
@@ -241,7 +247,7 @@ const contentInfo: Pattern<Draft> = sequence<Draft>([
     if (draft.oid !== 'signedData') throw new Rejection(EINVAL, 'not SignedData', e.start);
   }),
   optional(explicit(0, signedData)),
-]);
+], (draft, e) => { draft.size = e.start + e.length; });
 
 /** As {@link parseSignedMessage}, but throws {@link Rejection}. */
 export function readSignedMessage(input: Uint8Array, context: CertificateContext): SignedMessage {
@@ -253,7 +259,7 @@ export function readSignedMessage(input: Uint8Array, context: CertificateContext
     throw new Rejection(EINVAL, 'some signers have signed attributes and some have not');
   }
   return {
-    version: draft.version, contentType: draft.contentType, content: draft.content, certificates: draft.certificates, signers: draft.signers,
+    version: draft.version, contentType: draft.contentType, size: draft.size, content: draft.content, certificates: draft.certificates, signers: draft.signers,
   };
 }
 

@@ -18,6 +18,8 @@ export interface TrustedKey {
   /** Serial number and issuer; subject key identifier; subject name. */
   readonly ids: AuthorityIDs;
   readonly publicKey: PublicKey;
+  /** The certificate that the key came with. */
+  readonly certificate: Certificate;
 }
 
 /** What verification needs of a keyring. */
@@ -43,7 +45,7 @@ export interface Verification {
   /** 0 for accepted, else a positive error number. */
   readonly errno: number;
   /** Which step decided. */
-  readonly step: 'parse' | 'content' | 'signer' | 'revocation' | 'trust' | 'accepted';
+  readonly step: 'parse' | 'content' | 'signer' | 'revocation' | 'trust' | 'strict' | 'accepted';
   /** In words. */
   readonly reason: string;
   /** Offset in the message, where one is to blame. */
@@ -335,7 +337,7 @@ function isRevoked(verifier: Verifier, list: TrustKeyring): boolean {
 
 /** The key that a certificate puts into a keyring. */
 export function trustedKey(certificate: Certificate): TrustedKey {
-  return { ids: [certificate.id, certificate.subjectKeyID, certificate.subject], publicKey: certificate.key };
+  return { ids: [certificate.id, certificate.subjectKeyID, certificate.subject], publicKey: certificate.key, certificate };
 }
 
 /** A keyring that holds just these certificates, for checks outside a kernel. */

@@ -51,6 +51,8 @@ export interface Certificate {
   /** Subject key identifier: the second one. */
   readonly subjectKeyID: Uint8Array | undefined;
   readonly selfSigned: boolean;
+  /** The certificate says what its key is for. */
+  readonly hasKeyUsage: boolean;
   /** The certificate's own signature uses what this kernel lacks. */
   readonly unsupportedSignature: boolean;
   readonly blacklisted: boolean;
@@ -116,6 +118,7 @@ class Draft {
   signatureValue: Uint8Array = NOTHING;
   subjectKeyID: Uint8Array | undefined;
   authorityKeyID: Uint8Array | undefined;
+  hasKeyUsage = false;
   digitalSignature = false;
   keyCertSign = false;
   isCA = false;
@@ -211,6 +214,7 @@ function noteExtension(draft: Draft, e: Element): void {
       return;
     case 'keyUsage':
       if (v.length < 4 || at(0) !== TAG.bitString || at(2) >= 8) bad('key usage malformed');
+      draft.hasKeyUsage = true;
       if ((at(3) & 0x80) !== 0) draft.digitalSignature = true;
       if ((at(3) & 0x04) !== 0 && ((at(1) === 2 && at(2) <= 2) || (v.length > 4 && at(1) === 3))) draft.keyCertSign = true;
       return;
@@ -335,7 +339,7 @@ export function readCertificate(input: Uint8Array, context: CertificateContext):
     raw: input, tbs: draft.tbs, tbsDigest, serial: draft.serial, issuer: draft.issuer, subject: draft.subject ?? NOTHING,
     issuerName: draft.issuerName, subjectName: draft.subjectName, validFrom: draft.validFrom, validTo: draft.validTo,
     key, signature, id, subjectKeyID: draft.subjectKeyID,
-    selfSigned: self === 'self-signed', unsupportedSignature: self === 'unsupported',
+    selfSigned: self === 'self-signed', hasKeyUsage: draft.hasKeyUsage, unsupportedSignature: self === 'unsupported',
     blacklisted: context.isBlacklisted?.(toHex(tbsDigest)) ?? false,
   };
 }
