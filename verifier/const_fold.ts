@@ -13,6 +13,7 @@ import {
 } from '../isa/uapi.ts';
 import { computePostorder, insnSuccessors } from './cfg.ts';
 import { findSubprog, type VerifierEnv } from './env.ts';
+import { isMapReadOnly } from './mem_access.ts';
 import { isMayGoto } from './subprogs.ts';
 
 /** R0 to R10. */
@@ -320,7 +321,7 @@ function transferLoad(env: VerifierEnv, c: Constants, code: number, dst: number,
   const map = src < REGISTERS && c.outState[src] === MAP_VALUE ? env.usedMaps[c.outMap[src]!] : undefined;
   const size = bytesOf(code);
   const at = src < REGISTERS ? (c.outLo[src]! + off) | 0 : -1;
-  const value = map === undefined || at < 0 || at + size > map.valueSize ? undefined : map.readDirectValue(at, size);
+  const value = map === undefined || !isMapReadOnly(map) || at < 0 || at + size > map.valueSize ? undefined : map.readDirectValue(at, size);
   if (value === undefined) {
     c.forget(dst);
     return;
