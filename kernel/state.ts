@@ -23,6 +23,7 @@ import { Process } from './process.ts';
 import type { BPFProgram } from './program.ts';
 import type { Runner } from './run.ts';
 import { Sources } from './sources.ts';
+import { Structs } from './structs.ts';
 
 /** First second of the instance's clock, in nanoseconds. */
 const DEFAULT_BOOT_TIME = 1_000_000_000;
@@ -45,6 +46,7 @@ export class KernelState implements MapHost {
   readonly sources: Sources;
   readonly symbols: KernelSymbols;
   readonly keyrings: Keyrings;
+  readonly structs: Structs;
   readonly rings: Map<number, BPFMap> = new Map();
   readonly cpus: number;
   readonly memoryLimit: number;
@@ -87,6 +89,7 @@ export class KernelState implements MapHost {
       ...(options.algorithms === undefined ? {} : { algorithms: options.algorithms }),
       ...(options.blacklist === undefined ? {} : { blacklist: options.blacklist }),
     });
+    this.structs = new Structs(this.memory, () => this.kernelBTF());
     this.symbols = new KernelSymbols(() => this.kernelBTFDescriptor()?.btf);
   }
 

@@ -4,13 +4,14 @@
  * Reproduces `bpf_prog_test_run` (kernel/bpf/syscall.c) and `bpf_prog_test_run_*` (net/bpf/test_run.c).
  */
 import { TEST_RUN_ATTR as A } from '../../isa/attr.ts';
-import { EFAULT, EINVAL, ENOTSUPP } from '../../isa/errno.ts';
-import { InternalError } from '../../isa/errors.ts';
+import { EFAULT, EINVAL, ENOTSUPP, ENXIO } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
+import { BPF_F_TEST_RUN_ON_CPU } from '../flags.ts';
 import type { BPFProgram } from '../program.ts';
-import type { Runner } from '../run.ts';
 import { type Call, isNullField } from './call.ts';
 import { specOf } from './elements.ts';
+import { runnerOf } from './runner.ts';
+import { runFlowDissector, runNetfilter, runSKB, runSKLookup, runXDP } from './test-run-net.ts';
 
 const U16_MAX = 0xffff;
 
@@ -30,20 +31,10 @@ export function testRun(call: Call): number {
   }
 }
 
-export function runnerOf(call: Call): Runner {
-  const { runner } = call.kernel;
-  if (runner === undefined) throw new InternalError('no machine');
-  return runner;
-}
-
 /** `bpf_prog_test_run_syscall` */
 function runSyscall(call: Call, program: BPFProgram): number {
   const { memory } = call.kernel;
-  const isSet = (field: { readonly offset: number; readonly size: number }): boolean => {
-    for (let i = 0; i < field.size; i++) if (call.attr.getUint8(field.offset + i) !== 0) return true;
-    return false;
-  };
-  if ([A.data_in, A.data_out, A.ctx_out, A.duration, A.repeat, A.flags, A.batch_size].some(isSet)) return -EINVAL;
+  if ([A.data_in, A.data_out, A.ctx_out, A.duration, A.repeat, A.flags, A.batch_size].some((field) => isSet(call, field))) return -EINVAL;
   const size = call.u32(A.ctx_size_in);
   if (size < (program.verified?.maxCtxOffset ?? 0) || size > U16_MAX) return -EINVAL;
   const pointer = call.userPointer(A.ctx_in);
@@ -56,6 +47,68 @@ function runSyscall(call: Call, program: BPFProgram): number {
   return memory.withBuffer(size, 'ctx', (ctx) => (memory.copyInto(ctx, pointer, size) ? perform(ctx) : -EFAULT));
 }
 
-const RUNNERS: ReadonlyMap<number, (call: Call, program: BPFProgram) => number> = new Map([
-  [U.BPF_PROG_TYPE_SYSCALL, runSyscall],
+const MAX_TRACEPOINT_ARGUMENTS = 12;
+
+/** `bpf_prog_test_run_raw_tp` */
+function runRawTracepoint(call: Call, program: BPFProgram): number {
+  const { memory, cpus, sources } = call.kernel;
+  if ([A.data_in, A.data_out, A.ctx_out, A.duration, A.repeat, A.batch_size].some((field) => isSet(call, field))) return -EINVAL;
+  const size = call.u32(A.ctx_size_in);
+  if (size < (program.verified?.maxCtxOffset ?? 0) || size > MAX_TRACEPOINT_ARGUMENTS * 8) return -EINVAL;
+  const onCPU = (call.u32(A.flags) & BPF_F_TEST_RUN_ON_CPU) !== 0;
+  const cpu = call.u32(A.cpu);
+  if ((!onCPU && cpu !== 0) || (program.sleepable && onCPU)) return -EINVAL;
+  const pointer = call.userPointer(A.ctx_in);
+  const perform = (ctx: number): number => {
+    if (onCPU && cpu >= cpus) return -ENXIO;
+    const before = sources.cpu;
+    sources.cpu = onCPU ? cpu : before;
+    try {
+      const outcome = runnerOf(call).run(program, ctx);
+      return call.put(A.retval, outcome.retval) ? 0 : -EFAULT;
+    } finally {
+      sources.cpu = before;
+    }
+  };
+  if (size === 0) return perform(0);
+  return memory.withBuffer(size, 'ctx', (ctx) => (memory.copyInto(ctx, pointer, size) ? perform(ctx) : -EFAULT));
+}
+
+/**
+ * `bpf_prog_test_run_tracing`: calls the kernel's test functions, which trigger the program only where it is attached to them.
+ * Their result for `fmod_ret` is that of the untouched functions: 4 and 29, with both side effects.
+ */
+function runTracing(call: Call, program: BPFProgram): number {
+  if ([A.flags, A.cpu, A.batch_size].some((field) => isSet(call, field))) return -EINVAL;
+  switch (program.expectedAttachType) {
+    case U.BPF_TRACE_FENTRY:
+    case U.BPF_TRACE_FEXIT:
+    case U.BPF_TRACE_FSESSION:
+    case U.BPF_TRACE_FENTRY_MULTI:
+    case U.BPF_TRACE_FEXIT_MULTI:
+    case U.BPF_TRACE_FSESSION_MULTI:
+      return call.put(A.retval, 0) ? 0 : -EFAULT;
+    case U.BPF_MODIFY_RETURN:
+      return call.put(A.retval, ((2 << 16) | (4 + 29)) >>> 0) ? 0 : -EFAULT;
+    default:
+      return -EFAULT;
+  }
+}
+
+function isSet(call: Call, field: { readonly offset: number; readonly size: number }): boolean {
+  for (let i = 0; i < field.size; i++) if (call.attr.getUint8(field.offset + i) !== 0) return true;
+  return false;
+}
+
+type TestRun = (call: Call, program: BPFProgram) => number;
+
+const RUNNERS: ReadonlyMap<number, TestRun> = new Map<number, TestRun>([
+  [U.BPF_PROG_TYPE_SYSCALL, runSyscall], [U.BPF_PROG_TYPE_RAW_TRACEPOINT, runRawTracepoint],
+  [U.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, runRawTracepoint], [U.BPF_PROG_TYPE_TRACING, runTracing],
+  ...[
+    U.BPF_PROG_TYPE_SOCKET_FILTER, U.BPF_PROG_TYPE_SCHED_CLS, U.BPF_PROG_TYPE_SCHED_ACT, U.BPF_PROG_TYPE_CGROUP_SKB, U.BPF_PROG_TYPE_LWT_IN,
+    U.BPF_PROG_TYPE_LWT_OUT, U.BPF_PROG_TYPE_LWT_XMIT, U.BPF_PROG_TYPE_LWT_SEG6LOCAL,
+  ].map((type): [number, TestRun] => [type, runSKB]),
+  [U.BPF_PROG_TYPE_XDP, runXDP], [U.BPF_PROG_TYPE_FLOW_DISSECTOR, runFlowDissector], [U.BPF_PROG_TYPE_SK_LOOKUP, runSKLookup],
+  [U.BPF_PROG_TYPE_NETFILTER, runNetfilter],
 ]);
