@@ -335,7 +335,7 @@ describe('memory faults', () => {
     },
   );
   test('unchecked accesses stay inside the linear memory', () => {
-    for (const address of [0xffff888080000000n, 0xffff8880fffffff0n, 0x7fffffffn, 0x7fff0000n]) {
+    for (const address of [0xffff888080000000n, 0xffff8880fffffff0n, 0x7ffffff8n, 0x7fff0000n]) {
       for (const body of [[ldx('u64', 'r0', 'r6')], [stx('u64', 'r6', 0, 'r6')], [raw(0xdb, 6, 0)]]) {
         const outcome = run([...ldImm64('r6', address), ...body, exit()], { options: { mode: 'fast' } });
         expect(outcome.fault).toMatchObject({ kind: 'memory', pc: 2 });

@@ -123,7 +123,8 @@ function visible(outcome: Outcome, other: Outcome): unknown {
   const located = fault?.kind !== 'memory' || (fault.size > 0 && other.fault?.size !== 0);
   return {
     r0: outcome.r0,
-    memory: outcome.memory,
+    // As text: comparing thousands of array elements one by one is slow.
+    memory: Buffer.from(outcome.memory).toString('latin1'),
     instructions: counted ? outcome.instructions : 0,
     fault:
       fault === undefined ? undefined
