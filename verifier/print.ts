@@ -267,7 +267,7 @@ export function insnText(env: VerifierEnv, i: number): string {
   return disassemble({ code: code[i]!, dst: dst[i]!, src: src[i]!, off: off[i]!, imm: imm[i]! }, i + 1 < count ? imm[i + 1]! : 0, options);
 }
 
-/** Writes an instruction without its number. */
+/** Writes an instruction without its number and without the end of the line. */
 export function verboseInsn(env: VerifierEnv, i: number): void {
-  if (env.log.level !== 0) env.log.write(`${insnText(env, i)}\n`);
+  if (env.log.level !== 0) env.log.write(insnText(env, i));
 }
