@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { RECORDED_ALGORITHMS } from '../../../crypto/algorithms.ts';
+import { RECORDED_ALGORITHMS, type KernelAlgorithms } from '../../../crypto/algorithms.ts';
 import { fromHex } from '../../../crypto/bytes.ts';
 import { Keyrings } from '../../../kernel/keys/keyrings.ts';
 import { admit } from '../../../verifier/admission.ts';
@@ -102,9 +102,9 @@ export interface Answers {
   readonly reason: string;
 }
 
-/** Performs a case on fresh keyrings. */
-export function perform(recorded: RecordedCase): Answers {
-  const keyrings = freshKeyrings({ algorithms: RECORDED_ALGORITHMS }), keys = recorded.keys.map(({ name, der }) => Math.max(0, -keyrings.addKey('asymmetric', name, der, -3)));
+/** Performs a case on fresh keyrings, by default those of the recorded kernel. */
+export function perform(recorded: RecordedCase, algorithms: KernelAlgorithms = RECORDED_ALGORITHMS): Answers {
+  const keyrings = freshKeyrings({ algorithms }), keys = recorded.keys.map(({ name, der }) => Math.max(0, -keyrings.addKey('asymmetric', name, der, -3)));
   const { load } = recorded;
   if (load === undefined) return { keys, load: undefined, log: '', reason: '' };
   const view = new DataView(load.attr.buffer, load.attr.byteOffset), level = view.getUint32(24, true);
