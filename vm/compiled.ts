@@ -173,6 +173,11 @@ function plainImports(host: Host, program: PreparedProgram): Record<string, Impo
       place(run, at!, sp!);
       resume(host, run, program);
     },
+    region: (sp, lo, hi) => {
+      const run = currentRun(host);
+      place(run, run.at, sp!);
+      return findRegion(run, lo!, hi!);
+    },
     arena: (lo, off, size) => currentRun(host).arenaOffset(lo!, off!, size!),
     perCPU: (at, sp) => {
       const run = currentRun(host);
@@ -188,7 +193,7 @@ function plainImports(host: Host, program: PreparedProgram): Record<string, Impo
 function countedImports(host: Host, program: PreparedProgram): Record<string, Import> {
   const wrapped: Record<string, Import> = {};
   for (const [name, inner] of Object.entries(plainImports(host, program))) {
-    wrapped[name] = name === 'arena' ? inner : (...values) => {
+    wrapped[name] = name === 'arena' || name === 'region' ? inner : (...values) => {
       const run = host.run!;
       readBudget(run);
       const result = inner(...values);
@@ -245,6 +250,18 @@ function checkSlowly(run: Run, lo: number, hi: number, what: number): void {
     run.locate(run.at);
     throw FAULTED;
   }
+  leaveWindow(run);
+}
+
+/** The region that an address lies in, for pointers that a loop will use: 1, or 0 where it is in none. Never faults. */
+function findRegion(run: Run, lo: number, hi: number): number {
+  // A pointer behind the last byte belongs to the region in front of it.
+  if (!run.isLive(lo, hi, 1) && !run.isLive(lo - 1, hi, 1)) return 0;
+  leaveWindow(run);
+  return 1;
+}
+
+function leaveWindow(run: Run): void {
   const { i32 } = run.space;
   const [start = 0, end = 0] = run.bounds;
   const window = (run.stack + SCRATCH_WINDOW) >> 2;

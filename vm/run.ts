@@ -214,24 +214,26 @@ export class Run implements HelperCall {
   allow(lo: number, hi: number, off: number, size: number, write: boolean): boolean {
     const at = (lo + off) | 0;
     const carry = off >= 0 ? (at >>> 0 < lo >>> 0 ? 1 : 0) : at >>> 0 > lo >>> 0 ? -1 : 0;
-    const high = (hi + carry) | 0;
-    if (high === KERNEL_HI && at >= LOWEST) {
-      const inStack = at - this.stack;
-      if (inStack >= 0 && inStack < STACK_BYTES) {
-        const frame = Math.floor(inStack / FRAME_STRIDE) - 1;
-        const top = this.stack + FRAME_STRIDE * (frame + 1) + FRAME_TOP;
-        const bytes = this.space.i32[(top - FRAME_TOP) >> 2]!;
-        if (frame >= 0 && frame <= this.depth && at >= top - bytes && at + size <= top) {
-          this.bounds[0] = top - bytes;
-          this.bounds[1] = top;
-          return true;
-        }
-      } else if (this.space.findLive(at, size, this.bounds)) return true;
-    }
+    if (this.isLive(at, (hi + carry) | 0, size)) return true;
     this.bounds[0] = 0;
     this.bounds[1] = 0;
     this.memoryFault(lo, hi, off, size, write);
     return false;
+  }
+
+  /** True where `size` bytes at an address are in one live allocation or in the stack of a live frame; its bounds are then known. */
+  isLive(at: number, hi: number, size: number): boolean {
+    if (hi !== KERNEL_HI || at < LOWEST) return false;
+    const inStack = at - this.stack;
+    if (inStack < 0 || inStack >= STACK_BYTES) return this.space.findLive(at, size, this.bounds);
+    const frame = Math.floor(inStack / FRAME_STRIDE) - 1;
+    const top = this.stack + FRAME_STRIDE * (frame + 1) + FRAME_TOP;
+    if (frame < 0 || frame > this.depth) return false;
+    const bytes = this.space.i32[(top - FRAME_TOP) >> 2]!;
+    if (at < top - bytes || at + size > top) return false;
+    this.bounds[0] = top - bytes;
+    this.bounds[1] = top;
+    return true;
   }
 
   /** Offset of an access through a 32-bit arena pointer, -1 where it is outside the arena or on a page that is not there. */

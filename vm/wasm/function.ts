@@ -20,6 +20,7 @@ import { ALL_REGISTERS, analyse, demandBefore, FACTS, KIND, zeroAfter, type Bloc
 import {
   FAULT_KINDS, FRAME_STRIDE, FRAME_TOP, IMPORT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
 } from './layout.ts';
+import { findLoops, type LoopFacts } from './loops.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
 
 /** What is compiled, and how. */
@@ -76,6 +77,9 @@ export class FunctionCompiler implements BlockEmitter {
   readonly #module: ModuleContext;
   readonly #root: number;
   readonly #facts: BlockFacts;
+  readonly #loops: LoopFacts;
+  /** The quiet loop around the block at hand, -1 for none. */
+  #loop: number = -1;
   /** Types of the locals behind the parameters. */
   readonly #locals: number[] = [];
   readonly #wide: Int32Array = new Int32Array(13).fill(-1);
@@ -119,6 +123,7 @@ export class FunctionCompiler implements BlockEmitter {
     this.graph = buildFlowGraph(this.code, leaders, root, true);
     this.#facts = analyse(this.code, this.graph, this.#atomics, variant.checked);
     this.#fixedFrame = !this.#scan();
+    this.#loops = variant.checked ? findLoops(this.code, this.graph) : { quietLoop: new Int32Array(0), steady: new Uint16Array(0) };
   }
 
   /** Instructions in the function, for limits on the whole module. */
@@ -172,6 +177,7 @@ export class FunctionCompiler implements BlockEmitter {
   #scan(): boolean {
     const { graph, code } = this;
     let writesFrame = false;
+    const copies = new Set<number>();
     const visit = (dense: number): void => {
       const at = dense * STRIDE;
       const facts = FACTS[code[at]!]!;
@@ -180,6 +186,8 @@ export class FunctionCompiler implements BlockEmitter {
       if (facts.access === 'c') {
         const base = facts.kind === KIND.load ? code[at + 2]! >> 1 : code[at + 1]! >> 1;
         this.#sizes[base]! |= facts.bytes;
+      } else if (facts.kind === KIND.mov64 && facts.register) {
+        copies.add(((code[at + 2]! >> 1) << 4) | (code[at + 1]! >> 1));
       } else if (facts.kind === KIND.atomic) {
         const atomic = this.#atomics[code[at + 3]!]!;
         this.#sizes[atomic.operation === 0x100 ? atomic.src : atomic.dst]! |= atomic.size;
@@ -188,6 +196,15 @@ export class FunctionCompiler implements BlockEmitter {
     for (let block = 0; block < graph.count; block++) {
       for (let dense = graph.start[block]!; dense < graph.end[block]!; dense++) visit(dense);
       for (let dense = graph.selectStart[block]!; dense >= 0 && dense < graph.selectEnd[block]!; dense++) visit(dense);
+    }
+    // A window is handed on with a copied pointer, so the source needs the limits of the copy.
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (const copy of copies) {
+        const sizes = this.#sizes[copy >> 4]! | this.#sizes[copy & 15]!;
+        if (sizes !== this.#sizes[copy >> 4]) changed = true;
+        this.#sizes[copy >> 4] = sizes;
+      }
     }
     return writesFrame;
   }
@@ -331,6 +348,7 @@ export class FunctionCompiler implements BlockEmitter {
       this.#i32(this.#frameBytes());
       this.#memory(W.i32_store, 0);
     }
+    if (this.#variant.checked && this.#fixedFrame && this.#sizes[FP] !== 0) this.#openFrameWindow();
     if (this.#goes >= 0) {
       this.#i32(MAY_GOTO);
       this.#set(this.#goes);
@@ -338,6 +356,20 @@ export class FunctionCompiler implements BlockEmitter {
     if (this.#left >= 0) {
       this.#loadLeft(0);
       if (this.graph.isHeader[0] === 0) this.#checkBudget(this.graph.start[0]!, this.#facts.live[0]!);
+    }
+  }
+
+  /** The frame's own stack is the window of r10 and of copies of it. */
+  #openFrameWindow(): void {
+    const bytes = this.#frameBytes();
+    this.#pushWide(FP);
+    this.#i64(bytes);
+    this.out.byte(W.i64_sub);
+    this.#set(this.#window(FP));
+    for (let log = 0; log < 4; log++) {
+      if ((this.#sizes[FP]! & (1 << log)) === 0) continue;
+      this.#i64(Math.max(0, bytes - (1 << log) + 1));
+      this.#set(this.#limit(FP, 1 << log));
     }
   }
 
@@ -402,6 +434,33 @@ export class FunctionCompiler implements BlockEmitter {
     this.#zero = zero;
   }
 
+  /** In front of a loop without calls: looks up the regions of pointers that only move inside it. */
+  emitLoopEntry(block: number): void {
+    if (!this.#variant.checked || this.#loops.quietLoop[block] !== block) return;
+    const { out } = this;
+    for (let register = 0; register < 13; register++) {
+      const bit = 1 << register;
+      if (register === FP && this.#fixedFrame) continue;
+      if (this.#sizes[register] === 0 || (this.#facts.live[block]! & bit) === 0 || (this.#loops.steady[block]! & bit) === 0) continue;
+      this.#pushWide(register);
+      this.#get(this.#window(register));
+      out.byte(W.i64_sub);
+      this.#get(this.#limit(register, this.#sizes[register]! & -this.#sizes[register]!));
+      out.byte(W.i64_ge_u);
+      out.byte(W.if);
+      out.byte(TYPE_VOID);
+      this.#get(PARAM_SP);
+      this.#pushNarrow(register);
+      this.#pushHigh(register);
+      this.#call(IMPORT.region);
+      out.byte(W.if);
+      out.byte(TYPE_VOID);
+      this.#loadWindow(register);
+      out.byte(W.end);
+      out.byte(W.end);
+    }
+  }
+
   /** Budget check at a loop header, inside the loop. */
   emitLoopHead(block: number): void {
     this.#ahead = 0;
@@ -417,6 +476,7 @@ export class FunctionCompiler implements BlockEmitter {
     const start = graph.start[block]!;
     const end = graph.end[block]!;
     this.#computeDemand(block);
+    this.#loop = this.#variant.checked ? this.#loops.quietLoop[block]! : -1;
     this.#knownTo.fill(0);
     this.#knownFrom.fill(0);
     const counted = end - start - (FACTS[code[(end - 1) * STRIDE]!]!.kind === KIND.end ? 1 : 0);
@@ -832,6 +892,7 @@ export class FunctionCompiler implements BlockEmitter {
   #move64(dense: number, facts: OpFacts): void {
     const at = dense * STRIDE;
     const d = this.code[at + 1]! >> 1;
+    if (this.#variant.checked && facts.register && this.#sizes[d] !== 0) this.#copyWindow(d, this.code[at + 2]! >> 1);
     if (!this.#isWide(dense, d) || this.#operandIsZero(at, facts)) {
       this.#pushOperandNarrow(at, facts);
       this.#setNarrow(d);
@@ -839,6 +900,17 @@ export class FunctionCompiler implements BlockEmitter {
     }
     this.#pushOperandWide(at, facts);
     this.#setWide(d);
+  }
+
+  #copyWindow(d: number, s: number): void {
+    if (d === s) return;
+    this.#get(this.#window(s));
+    this.#set(this.#window(d));
+    for (let log = 0; log < 4; log++) {
+      if ((this.#sizes[d]! & (1 << log)) === 0) continue;
+      this.#get(this.#limit(s, 1 << log));
+      this.#set(this.#limit(d, 1 << log));
+    }
   }
 
   #shift64(dense: number, facts: OpFacts): void {
@@ -1116,6 +1188,12 @@ export class FunctionCompiler implements BlockEmitter {
     out.byte(W.i64_ge_u);
     out.byte(W.if);
     out.byte(TYPE_VOID);
+    if (this.#loop >= 0 && (this.#loops.steady[this.#loop]! & (1 << base)) !== 0) {
+      this.#resume(at / STRIDE, this.#ahead + 1, this.#liveBefore(at));
+      out.byte(W.end);
+      this.#remember(base, off, bytes);
+      return;
+    }
     this.#storeLeft(this.#ahead);
     this.#i32(at);
     this.#get(PARAM_SP);
@@ -1127,6 +1205,13 @@ export class FunctionCompiler implements BlockEmitter {
     out.byte(W.i32_wrap_i64);
     this.#i32(bytes | (write ? 256 : 0));
     this.#call(IMPORT.slow);
+    this.#loadWindow(base);
+    out.byte(W.end);
+    this.#remember(base, off, bytes);
+  }
+
+  /** Takes the region that a call has found as the window of a register. */
+  #loadWindow(base: number): void {
     this.#get(PARAM_BASE);
     this.#memory(W.i64_load, SCRATCH_WINDOW);
     this.#set(this.#window(base));
@@ -1136,13 +1221,22 @@ export class FunctionCompiler implements BlockEmitter {
       this.#memory(W.i64_load32_u, SCRATCH_LIMITS + 4 * log);
       this.#set(this.#limit(base, 1 << log));
     }
-    out.byte(W.end);
+  }
+
+  #remember(base: number, off: number, bytes: number): void {
     const from = this.#knownFrom[base]!;
     const to = this.#knownTo[base]!;
     // Bytes that touch lie in one allocation: between two there is always a gap.
     const joins = from < to && off <= to && off + bytes >= from;
     this.#knownFrom[base] = joins ? Math.min(from, off) : off;
     this.#knownTo[base] = joins ? Math.max(to, off + bytes) : off + bytes;
+  }
+
+  /** Registers that are live in front of the instruction at word `at` of the block at hand. */
+  #liveBefore(at: number): number {
+    const state: Demand = { live: this.#liveBehind[at / STRIDE - this.#demandBase]!, wide: 0 };
+    demandBefore(this.code, at, this.#atomics, this.#variant.checked, state);
+    return state.live;
   }
 
   #window(base: number): number {
@@ -1162,6 +1256,7 @@ export class FunctionCompiler implements BlockEmitter {
     this.#knownFrom.fill(0);
     this.#knownTo.fill(0);
     for (let base = 0; base < 13; base++) {
+      if (base === FP && this.#fixedFrame) continue;
       for (let log = 0; log < 4; log++) {
         if ((this.#sizes[base]! & (1 << log)) === 0) continue;
         this.#i64(0);

@@ -24,8 +24,8 @@ export const SCRATCH_GOES = 104;
 export const SCRATCH_REGISTERS = 112;
 
 /** Function indices of the imports. */
-export const IMPORT = { helper: 0, kfunc: 1, tail: 2, packet: 3, slow: 4, fault: 5, resume: 6, arena: 7, perCPU: 8 } as const;
-export const IMPORT_COUNT = 9;
+export const IMPORT = { helper: 0, kfunc: 1, tail: 2, packet: 3, slow: 4, fault: 5, resume: 6, arena: 7, perCPU: 8, region: 9 } as const;
+export const IMPORT_COUNT = 10;
 
 /** Numbers of fault kinds; the size of a faulting access is added, shifted by 8. */
 export const FAULT_KINDS: Readonly<Record<FaultKind, number>> = {

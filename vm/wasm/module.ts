@@ -53,7 +53,7 @@ const TYPES: readonly (readonly [parameters: readonly number[], results: readonl
 /** Imports in the order of `IMPORT`: name and type. */
 const IMPORTS: readonly (readonly [name: string, type: number])[] = [
   ['helper', TYPE_HELPER], ['kfunc', TYPE_HELPER], ['tail', 2], ['packet', 3], ['slow', TYPE_SLOW], ['fault', TYPE_SLOW], ['resume', 5],
-  ['arena', 6], ['perCPU', 7],
+  ['arena', 6], ['perCPU', 7], ['region', 6],
 ];
 
 /**

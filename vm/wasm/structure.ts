@@ -17,6 +17,8 @@ export interface BlockEmitter {
   readonly graph: FlowGraph;
   readonly out: ByteWriter;
   enterBlock(block: number): void;
+  /** In front of a loop, with the state of its header. */
+  emitLoopEntry(block: number): void;
   emitLoopHead(block: number): void;
   /** Leaves a condition on the operand stack where the block has two successors. */
   emitBlock(block: number): void;
@@ -102,6 +104,8 @@ class Layout {
   #tree(block: number): void {
     const { isHeader, isMerge, taken, next } = this.#graph;
     if (isHeader[block] === 1) {
+      this.#emitter.enterBlock(block);
+      this.#emitter.emitLoopEntry(block);
       this.#open(W.loop);
       this.#loopLabel[block] = this.#depth;
       this.#push(END, block);
