@@ -124,7 +124,7 @@ export type LSMHookName = keyof LSMHooks;
 /** One open file descriptor. */
 export interface FileView {
   readonly fd: number;
-  readonly kind: 'map' | 'prog' | 'btf' | 'link' | 'stats' | 'iter' | 'token';
+  readonly kind: 'map' | 'prog' | 'btf' | 'link' | 'stats' | 'other';
   /** Id of the object, 0 where it has none. */
   readonly id: number;
 }

@@ -18,7 +18,7 @@ export interface OpenFile<T> {
   readonly release: () => void;
 }
 
-/** Descriptors 0 to 2 belong to the terminal of the process and are never handed out. */
+/** Descriptors 0 to 2 are the terminal of the process: open from the start, of no kind that BPF knows. */
 const FIRST_FREE = 3;
 /** `RLIMIT_NOFILE` of the instance. */
 const DESCRIPTOR_LIMIT = 65536;
@@ -29,8 +29,11 @@ export class FileTable<T> {
   /** Asked before each allocation; true makes it fail. */
   private readonly failing: () => boolean;
 
-  constructor(failing: () => boolean) {
+  /** @param terminal what descriptors 0 to 2 refer to */
+  constructor(failing: () => boolean, terminal: T) {
     this.failing = failing;
+    const file: OpenFile<T> = { target: terminal, mode: FMODE_READ | FMODE_WRITE, references: FIRST_FREE, release: () => undefined };
+    for (let fd = 0; fd < FIRST_FREE; fd++) this.slots.push(file);
   }
 
   /** Installs a new open file; its descriptor or `-EMFILE` (then `release` is not called). */
@@ -67,7 +70,7 @@ export class FileTable<T> {
     if (--file.references === 0) file.release();
   }
 
-  /** Open descriptors in ascending order. */
+  /** Open descriptors in ascending order, without the terminal's. */
   list(): { fd: number; file: OpenFile<T> }[] {
     const open: { fd: number; file: OpenFile<T> }[] = [];
     for (let fd = FIRST_FREE; fd < this.slots.length; fd++) {

@@ -96,8 +96,8 @@ export class KernelMemory {
   }
 
   /**
-   * Pages of user space that show other memory than their own offset: mappings placed with `MAP_FIXED`. Page number (offset / 4096)
-   * to page number.
+   * Pages of user space that show other memory than their own offset: mappings at an address of the caller's choice. Page number of
+   * the address to page number of the memory.
    */
   readonly fixedPages: Map<number, { readonly page: number; readonly writable: boolean }> = new Map();
 
@@ -108,10 +108,11 @@ export class KernelMemory {
       if (reach > 0) visit(pointer.lo >>> 0, 0, reach);
       return reach;
     }
-    if (pointer.hi !== USER_HI) return 0;
+    if (pointer.hi < 0) return 0;
+    const start = pointer.hi * 0x100000000 + (pointer.lo >>> 0);
     let done = 0;
     while (done < length) {
-      const address = (pointer.lo >>> 0) + done;
+      const address = start + done;
       const inPage = address % PAGE_SIZE;
       const bytes = Math.min(length - done, PAGE_SIZE - inPage);
       const fixed = this.fixedPages.get(Math.floor(address / PAGE_SIZE));
@@ -119,8 +120,9 @@ export class KernelMemory {
         if (write && !fixed.writable) return done;
         visit(fixed.page * PAGE_SIZE + inPage, done, bytes);
       } else {
-        if (this.space.userReach(address, USER_HI, bytes, write) !== bytes) return done;
-        visit(address, done, bytes);
+        const hi = Math.floor(address / 0x100000000);
+        if (hi !== USER_HI || this.space.userReach(address % 0x100000000, hi, bytes, write) !== bytes) return done;
+        visit(address % 0x100000000, done, bytes);
       }
       done += bytes;
     }

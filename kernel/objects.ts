@@ -40,4 +40,10 @@ export interface StatsFile {
   readonly id: 0;
 }
 
-export type KernelObject = BPFMap | BPFProgram | BTFObject | BPFLink | StatsFile;
+/** A file that BPF knows nothing of. */
+export interface OtherFile {
+  readonly kind: 'other';
+  readonly id: 0;
+}
+
+export type KernelObject = BPFMap | BPFProgram | BTFObject | BPFLink | StatsFile | OtherFile;

@@ -97,13 +97,17 @@ export class Process {
     const map = file.target;
     if (!map.hasMmap || map.record !== undefined) return -ENOTSUPP;
     if ((flags & MAP_SHARED) === 0) return -EINVAL;
+    // An arena chooses its address before anything else is looked at (get_unmapped_area).
+    const early = map.isArena ? map.mmap(length, offset / PAGE_SIZE, writable, address) : 0;
+    if (early < 0) return early;
     if (writable && map.frozen) return -EPERM;
     if (writable && (map.flags & BPF_F_RDONLY_PROG) !== 0) return -EACCES;
-    const at = map.mmap(length, offset / PAGE_SIZE, writable);
+    const at = map.isArena ? early : map.mmap(length, offset / PAGE_SIZE, writable, address);
     if (at < 0) return at;
     const size = pagesUp(length);
-    const isMoved = (flags & MAP_FIXED) !== 0 && address !== USER_BASE + at;
-    const start = (flags & MAP_FIXED) !== 0 ? address : USER_BASE + at;
+    const wanted = (flags & MAP_FIXED) !== 0 ? address : map.mappedAt;
+    const start = wanted !== 0 ? wanted : USER_BASE + at;
+    const isMoved = start !== USER_BASE + at;
     const hidden = isMoved ? this.cover(start, size) : [];
     if (hidden === undefined) return -ENOMEM;
     if (this.mappings.has(start)) return -ENOMEM;
@@ -176,7 +180,7 @@ export class Process {
       this.memory.space.mapUserAlias(mapping.offset, mapping.length, mapping.writable);
       return;
     }
-    const first = (mapping.start - USER_BASE) / PAGE_SIZE;
+    const first = mapping.start / PAGE_SIZE;
     for (let i = 0; i < mapping.length / PAGE_SIZE; i++) {
       this.memory.fixedPages.set(first + i, { page: mapping.offset / PAGE_SIZE + i, writable: mapping.writable });
     }
@@ -186,7 +190,7 @@ export class Process {
     this.mappings.delete(mapping.start);
     if (mapping.file === undefined || !mapping.isMoved) this.memory.space.unmapUser(mapping.offset, mapping.length, mapping.writable);
     else {
-      const first = (mapping.start - USER_BASE) / PAGE_SIZE;
+      const first = mapping.start / PAGE_SIZE;
       for (let i = 0; i < mapping.length / PAGE_SIZE; i++) this.memory.fixedPages.delete(first + i);
     }
     for (const hidden of mapping.hidden) this.memory.space.unmapUser(hidden.offset, hidden.length, hidden.writable);

@@ -81,7 +81,7 @@ export class KernelState implements MapHost {
     this.capabilities = options.capabilities ?? CAP_FULL_SET;
     this.sources = new Sources(options.seed ?? 1, options.bootTime ?? DEFAULT_BOOT_TIME);
     this.observer = options.observer;
-    this.files = new FileTable(() => this.failsFD());
+    this.files = new FileTable<KernelObject>(() => this.failsFD(), { kind: 'other', id: 0 });
     this.process = new Process(this.memory, this.files);
     const seconds = (): number => Math.floor(this.sources.now() / 1e9) + (options.realTimeOffset ?? DEFAULT_REAL_TIME);
     this.keyrings = new Keyrings({

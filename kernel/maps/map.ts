@@ -291,9 +291,14 @@ export abstract class BPFMap implements MapDescriptor {
     return -EINVAL;
   }
 
-  /** Offset and rights of a shared mapping, or `-errno`. `page` is the offset in pages. */
-  mmap(_length: number, _page: number, _writable: boolean): number {
+  /** Offset of a shared mapping, or `-errno`. `page` is the offset in pages, `address` what the caller asked for (0: anything). */
+  mmap(_length: number, _page: number, _writable: boolean, _address: number): number {
     return -ENOTSUPP;
+  }
+
+  /** The user address that a mapping must have, 0 where any will do. */
+  get mappedAt(): number {
+    return 0;
   }
 
   /** True where the kind has `map_mmap` at all. */

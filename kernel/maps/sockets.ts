@@ -15,7 +15,7 @@ const XSKMAP_SIZE = 560;
 const SOCKMAP_SIZE = 624;
 const DESCRIPTOR_FLAGS = U.BPF_F_NUMA_NODE | U.BPF_F_RDONLY | U.BPF_F_WRONLY;
 /** `NR_CPUS` of the recorded kernel. */
-const NR_CPUS = 8192;
+const NR_CPUS = 64;
 const MAX_BPF_STACK = 512;
 const LOOPBACK = 1;
 const MAX_QUEUE = 16384;

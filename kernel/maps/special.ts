@@ -4,7 +4,7 @@
  * kernel/bpf/stackmap.c, bpf_insn_array.c, bpf_struct_ops.c, arena.c and the `rhtab` part of hashtab.c.
  */
 import type { BTF } from '../../btf/btf.ts';
-import { E2BIG, EACCES, EBADF, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP, ERANGE } from '../../isa/errno.ts';
+import { E2BIG, EACCES, EBADF, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP, ERANGE } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import { PAGE_SIZE, USER_BASE } from '../../vm/address-space.ts';
 import { isPlain32BitInt, nextArrayKey } from './array.ts';
@@ -112,6 +112,10 @@ export class InsnArrayMap extends BPFMap {
 
   override remove(): number {
     return -EINVAL;
+  }
+
+  override get canBeInner(): boolean {
+    return false;
   }
 
   override nextKey(key: number, out: number): number {
@@ -240,17 +244,26 @@ export class ArenaMap extends BPFMap {
     return true;
   }
 
-  override mmap(length: number, page: number): number {
+  override get mappedAt(): number {
+    return Number(this.userStart);
+  }
+
+  /** `arena_get_unmapped_area`, `arena_map_mmap` */
+  override mmap(length: number, page: number, _writable: boolean, address: number): number {
     if (page !== 0) return -EINVAL;
     const size = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
     if (size > 2 ** 32) return -E2BIG;
-    if (this.userStart !== 0n && BigInt(size) !== this.userEnd - this.userStart) return -EBUSY;
+    if (this.userStart !== 0n) {
+      const range = this.userEnd - this.userStart;
+      if (BigInt(size) > range) return -E2BIG;
+      if (BigInt(size) !== range || BigInt(address) !== this.userStart) return -EINVAL;
+    }
     const at = this.block();
-    if (at === 0 || size > this.maxEntries * PAGE_SIZE) return -ENOMEM;
-    const start = BigInt(USER_BASE + at);
-    if (this.userStart !== 0n && this.userStart !== start) return -EBUSY;
-    this.userStart = start;
-    this.userEnd = start + BigInt(size);
+    if (at === 0) return -ENOMEM;
+    if (this.userStart === 0n) {
+      this.userStart = BigInt(USER_BASE + at);
+      this.userEnd = this.userStart + BigInt(size);
+    }
     return at;
   }
 

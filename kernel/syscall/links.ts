@@ -147,12 +147,15 @@ export function createLink(call: Call): number {
     case U.BPF_PROG_TYPE_PERF_EVENT:
     case U.BPF_PROG_TYPE_TRACEPOINT:
       return call.u32(A.flags) !== 0 ? -EINVAL : -EBADF;
-    case U.BPF_PROG_TYPE_KPROBE:
-    case U.BPF_PROG_TYPE_NETFILTER:
     case U.BPF_PROG_TYPE_FLOW_DISSECTOR:
     case U.BPF_PROG_TYPE_SK_LOOKUP:
+      if (call.u32(A.flags) !== 0) return -EINVAL;
+      return kernel.hasFD(call.fd(A.target_fd)) ? -EINVAL : -EBADF;
     case U.BPF_PROG_TYPE_SK_MSG:
     case U.BPF_PROG_TYPE_SK_SKB:
+      return call.u32(A.flags) !== 0 ? -EINVAL : socketMapError(kernel, call.fd(A.target_fd));
+    case U.BPF_PROG_TYPE_KPROBE:
+    case U.BPF_PROG_TYPE_NETFILTER:
       // The instance has no such attach point: the command is refused by name, not performed in part.
       return -EOPNOTSUPP;
     default:
@@ -228,15 +231,46 @@ export function attachProgram(call: Call): number {
   if (typeof program === 'number') return program;
   if (program.type !== type || checkAttachType(kernel, program, call.u32(A.attach_type)) !== 0) return -EINVAL;
   if (isCgroupType(type)) return -EBADF;
-  return type === U.BPF_PROG_TYPE_SCHED_CLS ? -ENODEV : -EOPNOTSUPP;
+  if (isSocketMapType(type)) {
+    if (flags !== 0 || call.u32(A.replace_bpf_fd) !== 0) return -EINVAL;
+    return socketMapError(kernel, call.fd(A.target_fd));
+  }
+  return type === U.BPF_PROG_TYPE_SCHED_CLS ? -ENODEV : -EINVAL;
 }
 
 export function detachProgram(call: Call): number {
+  const { kernel } = call;
   const A = PROG_ATTACH_ATTR;
   if (!call.hasCleanTail(specOf(U.BPF_PROG_DETACH))) return -EINVAL;
   const type = attachTypeToProgramType(call.u32(A.attach_type));
-  if (type === 0) return -EINVAL;
-  return isCgroupType(type) ? -EBADF : -EOPNOTSUPP;
+  const flags = call.u32(A.attach_flags);
+  if (type === U.BPF_PROG_TYPE_SCHED_CLS) {
+    if ((flags & ~ATTACH_MPROG) !== 0) return -EINVAL;
+    if (call.u32(A.attach_bpf_fd) !== 0) {
+      const program = kernel.programByFD(call.fd(A.attach_bpf_fd));
+      if (typeof program === 'number') return program;
+      if (program.type !== type) return -EINVAL;
+    }
+    return -ENODEV;
+  }
+  if (isCgroupType(type)) return flags !== 0 || call.u32(A.relative_fd) !== 0 ? -EINVAL : -EBADF;
+  if (flags !== 0 || call.u32(A.relative_fd) !== 0 || call.u64(A.expected_revision) !== 0n) return -EINVAL;
+  return isSocketMapType(type) ? socketMapError(kernel, call.fd(A.target_fd)) : -EINVAL;
+}
+
+/** Types that attach to a sockmap. */
+function isSocketMapType(type: number): boolean {
+  return type === U.BPF_PROG_TYPE_SK_SKB || type === U.BPF_PROG_TYPE_SK_MSG;
+}
+
+/**
+ * What attaching to (or asking) a descriptor as a sockmap ends in: no socket can be in one, so a program on it would never run, and
+ * the instance refuses it by name.
+ */
+function socketMapError(kernel: KernelState, fd: number): number {
+  const map = kernel.mapByFD(fd);
+  if (typeof map === 'number') return map;
+  return map.type === U.BPF_MAP_TYPE_SOCKMAP || map.type === U.BPF_MAP_TYPE_SOCKHASH ? -EOPNOTSUPP : -EINVAL;
 }
 
 export function queryPrograms(call: Call): number {
@@ -244,10 +278,15 @@ export function queryPrograms(call: Call): number {
   if (!kernel.capable(CAP_NET_ADMIN)) return -EPERM;
   if (!call.hasCleanTail(specOf(U.BPF_PROG_QUERY))) return -EINVAL;
   if ((call.u32(PROG_QUERY_ATTR.query_flags) & ~F.BPF_F_QUERY_EFFECTIVE) !== 0) return -EINVAL;
-  const type = attachTypeToProgramType(call.u32(PROG_QUERY_ATTR.attach_type));
-  if (type === 0) return -EINVAL;
-  if (isCgroupType(type)) return -EBADF;
-  return type === U.BPF_PROG_TYPE_SCHED_CLS ? -ENODEV : -EOPNOTSUPP;
+  const attachType = call.u32(PROG_QUERY_ATTR.attach_type);
+  const type = attachTypeToProgramType(attachType);
+  if (isCgroupType(type) && attachType !== U.BPF_LSM_MAC) return -EBADF;
+  if (type === U.BPF_PROG_TYPE_SCHED_CLS) return -ENODEV;
+  const fd = call.fd(PROG_QUERY_ATTR.target_fd);
+  if (isSocketMapType(type)) return socketMapError(kernel, fd);
+  const isNamespaced = attachType === U.BPF_LIRC_MODE2 || attachType === U.BPF_FLOW_DISSECTOR || attachType === U.BPF_SK_LOOKUP;
+  if (isNamespaced) return kernel.hasFD(fd) ? -EINVAL : -EBADF;
+  return -EINVAL;
 }
 
 /** `BPF_OBJ_PIN` and `BPF_OBJ_GET`: the instance mounts no bpffs. */

@@ -5,10 +5,10 @@
  */
 import { checkMapBTF } from '../../btf/record.ts';
 import { MAP_CREATE_ATTR as A, readBytes } from '../../isa/attr.ts';
-import { EACCES, EBADF, EFAULT, EINVAL, EPERM } from '../../isa/errno.ts';
+import { EACCES, EBADF, EFAULT, EINVAL, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import type { VerifierLog } from '../../verifier/log.ts';
-import { CAP_BPF } from '../api.ts';
+import { CAP_BPF, CAP_SYS_ADMIN } from '../api.ts';
 import { FMODE_READ, FMODE_WRITE } from '../files.ts';
 import type { BPFMap, MapAttributes } from '../maps/map.ts';
 import { mapKind } from '../maps/registry.ts';
@@ -18,6 +18,8 @@ import type { KernelState } from '../state.ts';
 import type { Call } from './call.ts';
 import { specOf } from './elements.ts';
 import { commonLog, finishLog } from './log.ts';
+
+const LOOPBACK = 1;
 
 /** `bpf_obj_name_cpy`: letters, digits, `_`, `.`, ended by a NUL inside the field; `undefined` otherwise. */
 export function objectName(bytes: Uint8Array): string | undefined {
@@ -106,7 +108,6 @@ function allocateMap(call: Call, log: VerifierLog | undefined): BPFMap | number 
   };
   const bad = kind.check?.(attr, kernel) ?? 0;
   if (bad !== 0) return bad;
-  const isOffloaded = call.u32(A.map_ifindex) !== 0;
   if (hasToken) {
     const token = tokenByFD(kernel, call.fd(A.map_token_fd));
     if (token < 0) {
@@ -116,7 +117,8 @@ function allocateMap(call: Call, log: VerifierLog | undefined): BPFMap | number 
   }
   if (kernel.unprivilegedBPFDisabled !== 0 && !kernel.capable(CAP_BPF)) return -EPERM;
   if (kind.capability !== undefined && !kernel.capable(kind.capability)) return -EPERM;
-  if (isOffloaded) return kernel.hasCapability(21) ? -EINVAL : -EPERM;
+  const ifindex = call.u32(A.map_ifindex);
+  if (ifindex !== 0) return offloadError(kernel, type, ifindex);
   const map = kind.create(kernel, attr);
   if (typeof map === 'number') return map;
   kernel.registerMap(map);
@@ -136,6 +138,13 @@ function allocateMap(call: Call, log: VerifierLog | undefined): BPFMap | number 
   }
   const error = makeExclusive(call, map, log);
   return error !== 0 ? discard(error) : map;
+}
+
+/** `bpf_map_offload_map_alloc`: the instance's only device is loopback, which offloads nothing. */
+function offloadError(kernel: KernelState, type: number, ifindex: number): number {
+  if (!kernel.hasCapability(CAP_SYS_ADMIN)) return -EPERM;
+  if (type !== U.BPF_MAP_TYPE_ARRAY && type !== U.BPF_MAP_TYPE_HASH) return -EINVAL;
+  return ifindex === LOOPBACK ? -EOPNOTSUPP : -EINVAL;
 }
 
 /** `bpf_token_get_from_fd`: the instance mounts no bpffs, so no descriptor is a token. */

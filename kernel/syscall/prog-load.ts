@@ -5,7 +5,7 @@
  * helpers of kernel/bpf/syscall.c.
  */
 import { PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
-import { E2BIG, EBADF, EFAULT, EINVAL, ENOTSUPP, EPERM } from '../../isa/errno.ts';
+import { E2BIG, EBADF, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import type {
@@ -30,6 +30,7 @@ const PROGRAM_FLAGS = F.BPF_F_STRICT_ALIGNMENT | F.BPF_F_ANY_ALIGNMENT | F.BPF_F
   | F.BPF_F_TEST_RND_HI32 | F.BPF_F_XDP_HAS_FRAGS | F.BPF_F_XDP_DEV_BOUND_ONLY | F.BPF_F_TEST_REG_INVARIANTS | U.BPF_F_TOKEN_FD;
 const COMPLEXITY_LIMIT = 1_000_000;
 const LICENSE_SIZE = 128;
+const LOOPBACK = 1;
 
 /** Fields of the attribute block after the rules that need no object. */
 interface Target {
@@ -119,10 +120,10 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
   const license = String.fromCharCode(...licenseBytes);
   const ifindex = call.u32(A.prog_ifindex);
   if (ifindex !== 0) {
-    const error = checkDevice(kernel, call, type);
+    const error = checkDevice(call, type);
     if (error !== 0) return error;
   }
-  if (type === 0 || type >= U.__MAX_BPF_PROG_TYPE || type === U.BPF_PROG_TYPE_LIRC_MODE2) return -EINVAL;
+  if (type === 0 || type >= U.__MAX_BPF_PROG_TYPE) return -EINVAL;
   const loadTime = BigInt(kernel.sources.now());
   const name = objectName(readBytes(call.attr, 0, A.prog_name));
   if (name === undefined) return -EINVAL;
@@ -136,13 +137,14 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
 }
 
 /** `bpf_prog_dev_bound_init`: the instance has only a loopback device, which offloads nothing. */
-function checkDevice(kernel: KernelState, call: Call, type: number): number {
+function checkDevice(call: Call, type: number): number {
   if (type !== U.BPF_PROG_TYPE_SCHED_CLS && type !== U.BPF_PROG_TYPE_XDP) return -EINVAL;
   const flags = call.u32(A.prog_flags);
   if ((flags & ~(F.BPF_F_XDP_DEV_BOUND_ONLY | F.BPF_F_XDP_HAS_FRAGS)) !== 0) return -EINVAL;
-  // Frags with offload, and offload without a name, are refused by the kernel the same way as an unknown device.
-  void kernel;
-  return -EINVAL;
+  const isBoundOnly = (flags & F.BPF_F_XDP_DEV_BOUND_ONLY) !== 0;
+  if ((flags & F.BPF_F_XDP_HAS_FRAGS) !== 0 && !isBoundOnly) return -EINVAL;
+  if (type === U.BPF_PROG_TYPE_SCHED_CLS && isBoundOnly) return -EINVAL;
+  return call.u32(A.prog_ifindex) === LOOPBACK ? -EOPNOTSUPP : -EINVAL;
 }
 
 function verifyAndPublish(call: Call, program: BPFProgram, log: LogTarget): number {

@@ -158,11 +158,11 @@ for (const type of Object.keys(VALID).map(Number)) {
     call('MAP_DELETE_ELEM', {}, { ...fd, in: withKey() });
     update(0n);
     const batchFD = { fd: { 36: 0 } };
-    const keys = k === 0 ? {} : { 16: (keyHex + zeros(k)).repeat(2) };
+    const keys = k === 0 ? {} : { 16: (keyHex + zeros(k)).repeat(8) };
     for (const [elem, flags, count] of [[0n, 0n, 0], [0n, 0n, 1], [0n, 0n, 8], [4n, 0n, 1], [1n, 0n, 1], [8n, 0n, 1], [0n, 1n, 1]]) {
       const fields = { 32: [4, count], 40: [8, elem], 48: [8, flags] };
       call('MAP_LOOKUP_BATCH', fields, { ...batchFD, out: { 8: 16, 16: 256, 24: 512 } });
-      call('MAP_UPDATE_BATCH', fields, { ...batchFD, in: { ...keys, 24: '02'.repeat(256) } });
+      call('MAP_UPDATE_BATCH', fields, { ...batchFD, in: { ...keys, 24: '02'.repeat(1024) } });
       call('MAP_LOOKUP_AND_DELETE_BATCH', fields, { ...batchFD, out: { 8: 16, 16: 256, 24: 512 } });
       call('MAP_DELETE_BATCH', fields, { ...batchFD, in: keys });
     }
@@ -244,6 +244,7 @@ for (let value = 0; value < 40; value++) call('MAP_LOOKUP_ELEM', {}, { fd: { 0: 
 
 // ---- programs
 const RETURN = 'b7000000000000009500000000000000';
+const LONG = RETURN.repeat(2600);
 const GPL = Buffer.from('GPL\0').toString('hex');
 const load = (type, more = {}, extra = {}) => call('PROG_LOAD', { 0: [4, type], 4: [4, 2], ...more }, { in: { 8: RETURN, 16: GPL, ...extra.in }, ...Object.fromEntries(Object.entries(extra).filter(([name]) => name !== 'in')) });
 start('program types');
@@ -259,7 +260,8 @@ start('attach ids');
 for (const type of [1, 26, 27, 28, 29, 31]) for (const attach of [0, 24, 27]) for (const id of [1, 2, 0xfffff, 0x100000, 0x7fffffff]) load(type, { 68: [4, attach], 108: [4, id] });
 for (const type of [1, 26, 28]) for (const fd of [0, 1, 999]) load(type, { 108: [4, 1], 112: [4, fd] });
 start('sizes of programs');
-for (const count of [0, 1, 3, 4097, 1000001, 0xffffffff]) load(1, { 4: [4, count] });
+for (const count of [0, 1, 1000001, 0xffffffff]) load(1, { 4: [4, count] });
+for (const count of [3, 4097]) load(1, { 4: [4, count] }, { in: { 8: LONG } });
 call('PROG_LOAD', { 0: [4, 1], 4: [4, 2], 8: [8, 1] }, { in: { 16: GPL } });
 call('PROG_LOAD', { 0: [4, 1], 4: [4, 2], 16: [8, 1] }, { in: { 8: RETURN } });
 call('PROG_LOAD', { 0: [4, 1], 4: [4, 2] }, { in: { 8: RETURN } });
@@ -295,7 +297,7 @@ for (const caps of ['0', '8000000000', '4000000000', '1000', '8000001000', '4000
   for (let type = 1; type < 33; type++) load(type);
   load(1, { 44: [4, 1] });
   load(1, { 44: [4, 2] });
-  load(1, { 4: [4, 5000] });
+  load(1, { 4: [4, 5000] }, { in: { 8: LONG } });
 }
 start('program objects');
 load(31, { 44: [4, 16] }, { save: 0 });
@@ -347,10 +349,6 @@ call('LINK_UPDATE', { 8: [4, 4] }, { fd: { 0: 1, 4: 0, 12: 0 } });
 call('LINK_UPDATE', { 8: [4, 1] }, { fd: { 0: 1, 4: 0 } });
 call('LINK_UPDATE', {}, { fd: { 0: 1, 4: 0, 12: 0 } });
 call('ITER_CREATE', {}, { fd: { 0: 1 } });
-call('TASK_FD_QUERY', { 0: [4, 1], 12: [4, 64] }, { fd: { 4: 1 }, out: { 16: 64 } });
-call('TASK_FD_QUERY', { 0: [4, 1], 12: [4, 4] }, { fd: { 4: 1 }, out: { 16: 64 } });
-call('TASK_FD_QUERY', { 0: [4, 1] }, { fd: { 4: 0 } });
-call('TASK_FD_QUERY', { 0: [4, 1] }, { fd: { 4: -1 } });
 call('TASK_FD_QUERY', { 0: [4, 1], 8: [4, 1] }, { fd: { 4: 1 } });
 call('TASK_FD_QUERY', { 0: [4, 123456] }, { fd: { 4: 1 } });
 for (const length of [0, 12, 40, 64, 72]) call('OBJ_GET_INFO_BY_FD', { 4: [4, length] }, { fd: { 0: 1 }, out: { 8: 80 } });
