@@ -4,7 +4,7 @@
  * compared and checkpointed; what calls do to their callers; successors and post-order. Reproduces kernel/bpf/cfg.c; loops are
  * in scc.ts.
  */
-import { E2BIG, EFAULT, EINVAL, ENOTSUPP } from '../isa/errno.ts';
+import { E2BIG, EFAULT, EINVAL } from '../isa/errno.ts';
 import {
   BPF_ABS, BPF_CALL, BPF_DW, BPF_EXIT, BPF_FUNC_tail_call, BPF_IMM, BPF_IND, BPF_JA, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_KFUNC_CALL,
 } from '../isa/uapi.ts';
@@ -13,11 +13,11 @@ import {
   type VerifierEnv,
 } from './env.ts';
 import { callsAsyncCallback, callsSyncCallback, callsThrow, helperChangesPktData } from './helper_effects.ts';
+import { instructionArrayTargets } from './insn_array.ts';
 import { fetchKfuncMeta, isSpecialKfunc, KF_ITER_NEXT, KF_SLEEPABLE } from './kfuncs.ts';
 import { getHelperProto } from './progtypes/index.ts';
 import { verboseLine } from './source_line.ts';
 import { isGotox, isHelperCall, isMayGoto, isPseudoCall, isPseudoFunc, jumpOffset } from './subprogs.ts';
-import type { MapDescriptor } from './types.ts';
 
 const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
 // States of an instruction; DISCOVERED holds the edge that was followed last.
@@ -33,16 +33,6 @@ interface Walk {
   readonly state: Int32Array;
   readonly stack: Int32Array;
   top: number;
-}
-
-/** A map of instruction addresses: a jump table, once it is loaded. */
-interface InstructionArray extends MapDescriptor {
-  /** Instruction by entry, as the program was passed. */
-  instructionOffsets(): readonly number[];
-}
-
-function isInstructionArray(map: MapDescriptor): map is InstructionArray {
-  return 'instructionOffsets' in map && typeof map.instructionOffsets === 'function';
 }
 
 function subprogOf(env: VerifierEnv, at: number): Subprog {
@@ -192,14 +182,6 @@ function visitGotox(env: VerifierEnv, walk: Walk, at: number): number {
     result = KEEP;
   }
   return result;
-}
-
-/** Targets of a jump table between two entries, sorted, each once (`bpf_copy_insn_array_uniq`); `-errno`. */
-export function instructionArrayTargets(map: MapDescriptor, start: number, end: number): Int32Array | number {
-  if (!isInstructionArray(map)) return -ENOTSUPP;
-  const offsets = map.instructionOffsets().slice(start, end + 1);
-  if (offsets.length < end - start + 1) return -EINVAL;
-  return Int32Array.from([...new Set(offsets)].sort((a, b) => a - b));
 }
 
 function createJumpTable(env: VerifierEnv, at: number): Int32Array | number {

@@ -8,13 +8,14 @@ import { EFAULT } from '../isa/errno.ts';
 import {
   BPF_ABS, BPF_ADD, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DW, BPF_EXIT, BPF_FETCH, BPF_H, BPF_IMM, BPF_IND, BPF_JA,
   BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLE, BPF_JLT, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_JSET, BPF_JSGE, BPF_JSGT, BPF_JSLE, BPF_JSLT, BPF_K, BPF_LD,
-  BPF_LDX, BPF_LOAD_ACQ, BPF_MEM, BPF_MEMSX, BPF_MOV, BPF_PSEUDO_FUNC, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE,
+  BPF_LDX, BPF_LOAD_ACQ, BPF_MAP_TYPE_INSN_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MEM, BPF_MEMSX, BPF_MOV, BPF_PSEUDO_FUNC, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE,
   BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BPF_SUB, BPF_W, BPF_X,
 } from '../isa/uapi.ts';
 import { computePostorder, insnSuccessors } from './cfg.ts';
 import { findSubprog, type VerifierEnv } from './env.ts';
 import { isMapReadOnly } from './mem_access.ts';
 import { isMayGoto } from './subprogs.ts';
+import type { MapDescriptor } from './types.ts';
 
 /** R0 to R10. */
 const REGISTERS = 11;
@@ -318,7 +319,7 @@ function transferLoad64(env: VerifierEnv, c: Constants, insn: number, code: numb
 
 /** Loads from frozen read-only values give constants. */
 function transferLoad(env: VerifierEnv, c: Constants, code: number, dst: number, src: number, off: number): void {
-  const map = src < REGISTERS && c.outState[src] === MAP_VALUE ? env.usedMaps[c.outMap[src]!] : undefined;
+  const map = src < REGISTERS && c.outState[src] === MAP_VALUE ? constantMap(env, c.outMap[src]!) : undefined;
   const size = bytesOf(code);
   const at = src < REGISTERS ? (c.outLo[src]! + off) | 0 : -1;
   const value = map === undefined || !isMapReadOnly(map) || at < 0 || at + size > map.valueSize ? undefined : map.readDirectValue(at, size);
@@ -328,6 +329,12 @@ function transferLoad(env: VerifierEnv, c: Constants, code: number, dst: number,
   }
   c.setConst(dst, value[0] | 0, value[1] | 0);
   if ((code & 0xe0) === BPF_MEMSX && size < 8) signExtend(c, dst, size * 8);
+}
+
+/** A used map whose values may be constants: not those whose direct values are something else than what programs read. */
+function constantMap(env: VerifierEnv, index: number): MapDescriptor | undefined {
+  const map = env.usedMaps[index];
+  return map === undefined || map.type === BPF_MAP_TYPE_INSN_ARRAY || map.type === BPF_MAP_TYPE_PERCPU_ARRAY ? undefined : map;
 }
 
 function bytesOf(code: number): number {

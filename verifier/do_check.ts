@@ -4,230 +4,53 @@
  * Reproduces `do_check`, `do_check_insn`, `do_check_common` and the exits of kernel/bpf/verifier.c; what single instructions do is in
  * alu.ts, branches.ts, mem_access.ts, calls.ts.
  */
-import { E2BIG, EACCES, EFAULT, EINVAL, EPERM } from '../isa/errno.ts';
+import { E2BIG, EACCES, EFAULT, EINVAL, EPERM, ERANGE } from '../isa/errno.ts';
 import {
-  BPF_ABS, BPF_ADD, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DW, BPF_EXIT, BPF_FETCH, BPF_FUNC_kptr_xchg,
-  BPF_FUNC_spin_unlock, BPF_IMM, BPF_IND, BPF_JA, BPF_JCOND, BPF_JMP, BPF_JMP32, BPF_LDX, BPF_LOAD_ACQ, BPF_MAP_TYPE_ARENA, BPF_MEMSX,
-  BPF_OR, BPF_PROG_TYPE_EXT, BPF_PROG_TYPE_STRUCT_OPS, BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL,
-  BPF_PSEUDO_MAP_IDX_VALUE, BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STORE_REL, BPF_STX, BPF_W, BPF_XCHG, BPF_XOR, BTF_FUNC_STATIC,
+  BPF_ABS, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_DW, BPF_EXIT, BPF_FUNC_kptr_xchg, BPF_FUNC_spin_unlock, BPF_IMM, BPF_IND, BPF_JA,
+  BPF_JCOND, BPF_JMP, BPF_JMP32, BPF_LDX, BPF_MAP_TYPE_ARENA, BPF_MEMSX, BPF_PROG_TYPE_EXT, BPF_PROG_TYPE_STRUCT_OPS, BPF_PSEUDO_BTF_ID,
+  BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX_VALUE, BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BTF_FUNC_STATIC,
 } from '../isa/uapi.ts';
 import { checkALU } from './alu.ts';
 import { pushJmpHistory } from './backtrack.ts';
 import { checkCondJump } from './branches.ts';
-import { prepareFuncArgs } from './func_args.ts';
-import { checkFuncCall, prepareFuncExit } from './calls.ts';
+import { clearCallerSaved } from './caller_saved.ts';
+import { checkFuncCall } from './calls.ts';
 import { DIAG_CONTEXT_LOCK, DIAG_MOD_CALLER_SAVED, DIAG_MOD_WRITE } from './diagnostics_port.ts';
+import { markDynptrReg } from './dynptr.ts';
+import { BPF_DYNPTR_TYPE_LOCAL } from './dynptr_types.ts';
 import { AUX_INDIRECT_TARGET, AUX_JMP_POINT, AUX_NOSPEC, AUX_NOSPEC_RESULT, AUX_PRUNE_POINT, findSubprog, type VerifierEnv } from './env.ts';
+import { INDEX_SET, PATH_ENDS, processExit } from './exits.ts';
+import { prepareFuncArgs } from './func_args.ts';
+import { prepareFuncExit } from './func_exit.ts';
 import { checkHelperCall } from './helper_calls.ts';
-import { isStackArgLoad, isStackArgStore } from './insns.ts';
 import { checkKfuncCall, isKfuncAllowedUnderLock } from './kfunc_calls.ts';
+import { checkAtomic, checkLoad, checkStore, checkStoreImmediate } from './load_store.ts';
 import { BPF_LOG_LEVEL2 } from './log_levels.ts';
-import { checkMemAccess, sizeBytes } from './mem_access.ts';
 import { contextArguments, mayAccessSkb } from './ops.ts';
-import { BPF_MAIN_FUNC, accountInsn, accountPath, dropPending, initFrame, popStack, pushStack } from './paths.ts';
+import { accountInsn, accountPath, BPF_MAIN_FUNC, dropPending, initFrame, popStack, pushStack } from './paths.ts';
 import { insnText, markStateScratched, printInsnState, printVerifierState } from './print.ts';
 import { checkPtrOff } from './ptr_off.ts';
 import { acquireReference, checkResourceLeak } from './refs.ts';
+import { checkDestination, checkSource, curReg, markKnown, markKnownZero, markUnknown, umax, umin } from './regs.ts';
 import {
-  boundsSanity, checkDestination, checkSource, curReg, isPointerValue, markKnown, markKnownZero, markNotInit, markUnknown, umax, umin,
-} from './regs.ts';
-import {
-  ARG_ANYTHING, ARG_PTR_TO_ARENA, ARG_PTR_TO_BTF_ID, ARG_PTR_TO_CTX, ARG_PTR_TO_DYNPTR, ARG_PTR_TO_MEM, baseType, BPF_READ, BPF_WRITE,
-  CALLER_SAVED_REGS, CONST_PTR_TO_MAP, MAX_BPF_FUNC_REG_ARGS, MEM_RDONLY, mayFaultOnDeref, NOT_INIT, PTR_MAYBE_NULL, PTR_TO_ARENA,
-  PTR_TO_BTF_ID, PTR_TO_CTX, PTR_TO_FLOW_KEYS, PTR_TO_FUNC, PTR_TO_INSN, PTR_TO_MAP_VALUE, PTR_TO_MEM, PTR_TO_SOCKET, PTR_TO_SOCK_COMMON,
-  PTR_TO_TCP_SOCK, PTR_TO_XDP_SOCK, PTR_TRUSTED, PTR_UNTRUSTED, regTypeName, SCALAR_VALUE, typeIsPktPointer, typeIsPtrToMemOrBTFID,
-  typeIsSkPointer,
+  ARG_ANYTHING, ARG_PTR_TO_ARENA, ARG_PTR_TO_BTF_ID, ARG_PTR_TO_CTX, ARG_PTR_TO_DYNPTR, ARG_PTR_TO_MEM, baseType, CALLER_SAVED_REGS,
+  CONST_PTR_TO_MAP, MAX_BPF_FUNC_REG_ARGS, MEM_RDONLY, PTR_MAYBE_NULL, PTR_TO_BTF_ID, PTR_TO_CTX, PTR_TO_FUNC, PTR_TO_INSN, PTR_TO_MAP_VALUE,
+  PTR_TO_MEM, PTR_TRUSTED, PTR_UNTRUSTED, regTypeName, SCALAR_VALUE,
 } from './regtypes.ts';
-import { checkGlobalReturn, checkReturnCode } from './return_code.ts';
 import { verboseLine } from './source_line.ts';
-import { checkStackArgRead, checkStackArgWrite, incomingStackArgs } from './stack.ts';
+import { incomingStackArgs } from './stack.ts';
 import {
-  curFrame, F_FLAGS, F_SUBPROG, FF_IN_ASYNC_CALLBACK, FF_IN_CALLBACK, FF_IN_EXCEPTION_CALLBACK, FF_NO_STACK_ARG_LOAD, REG_A, REG_B, REG_ID,
-  REG_TYPE, regAt,
+  curFrame, F_FLAGS, F_SUBPROG, FF_IN_CALLBACK, FF_IN_EXCEPTION_CALLBACK, FF_NO_STACK_ARG_LOAD, REG_A, REG_B, REG_ID, REG_TYPE, regAt,
 } from './state.ts';
 import { freeStates, isStateVisited, updateBranchCounts } from './states.ts';
-import { isGlobalSubprog, jumpOffset, subprogName } from './subprogs.ts';
-import { markDynptrReg } from './dynptr.ts';
-import { BPF_DYNPTR_TYPE_LOCAL } from './dynptr_types.ts';
+import { isGlobalSubprog, jumpOffset, subprogName, subprogReturnsVoid } from './subprogs.ts';
 
 /** Most instructions that one load may process. */
 export const COMPLEXITY_LIMIT_INSNS = 1_000_000;
 
-/** What an instruction leads to besides 0 (go on behind it) and `-errno`. */
-const PATH_ENDS = 1;
-const INDEX_SET = 2;
-
 function refuse(env: VerifierEnv, message: string, error: number = -EACCES): number {
   env.log.write(`${message}\n`);
   return error;
-}
-
-// ---- loads, stores, atomics
-
-function mismatchOK(type: number): boolean {
-  switch (baseType(type)) {
-    case PTR_TO_CTX: case PTR_TO_SOCKET: case PTR_TO_SOCK_COMMON: case PTR_TO_TCP_SOCK: case PTR_TO_XDP_SOCK: case PTR_TO_BTF_ID:
-    case PTR_TO_ARENA:
-      return false;
-    case PTR_TO_MEM:
-      return !mayFaultOnDeref(type);
-    default:
-      return true;
-  }
-}
-
-function mergeTypes(a: number, b: number): number {
-  const toMem = baseType(a) === PTR_TO_MEM || baseType(b) === PTR_TO_MEM;
-  if (mayFaultOnDeref(a) || mayFaultOnDeref(b)) return toMem ? PTR_TO_MEM | MEM_RDONLY | PTR_UNTRUSTED : PTR_TO_BTF_ID | PTR_UNTRUSTED;
-  return (toMem ? PTR_TO_MEM : PTR_TO_BTF_ID) | ((a | b) & MEM_RDONLY);
-}
-
-/** An instruction is compiled once: all paths must use the same kind of pointer where kinds differ in code. */
-function savePtrType(env: VerifierEnv, type: number, trustMismatchOK: boolean): number {
-  const { ptrType } = env.aux;
-  const i = env.insnIdx;
-  const previous = ptrType[i]!;
-  if (previous === NOT_INIT) {
-    ptrType[i] = type;
-    return 0;
-  }
-  if (type === previous || (mismatchOK(type) && mismatchOK(previous))) return 0;
-  if (trustMismatchOK && typeIsPtrToMemOrBTFID(type) && typeIsPtrToMemOrBTFID(previous)) {
-    ptrType[i] = mergeTypes(type, previous);
-    return 0;
-  }
-  return refuse(env, 'same insn cannot be used with different pointers', -EINVAL);
-}
-
-function checkLoad(env: VerifierEnv, strictOnce: boolean, isLdsx: boolean, trustMismatchOK: boolean, context: string): number {
-  const { insns, w } = env;
-  const i = env.insnIdx;
-  const dst = insns.dst[i]!;
-  const src = insns.src[i]!;
-  if (isStackArgLoad(env, i)) {
-    const error = checkDestination(env, dst, false);
-    return error !== 0 ? error : checkStackArgRead(env, insns.off[i]!, dst);
-  }
-  let error = checkSource(env, src);
-  if (error === 0) error = checkDestination(env, dst, false);
-  if (error !== 0) return error;
-  const srcReg = curReg(env, src);
-  const dstReg = curReg(env, dst);
-  const type = w[srcReg + REG_TYPE]!;
-  env.diag?.modBegin(dstReg, -1, DIAG_MOD_WRITE);
-  error = checkMemAccess(env, i, srcReg, src, insns.off[i]!, sizeBytes(insns.code[i]!), BPF_READ, dst, strictOnce, isLdsx);
-  if (error === 0) error = savePtrType(env, type, trustMismatchOK);
-  if (error === 0) error = boundsSanity(env, w, dstReg, context);
-  if (error === 0) env.diag?.modEnd();
-  return error;
-}
-
-function checkStore(env: VerifierEnv, strictOnce: boolean): number {
-  const { insns, w } = env;
-  const i = env.insnIdx;
-  const src = insns.src[i]!;
-  const dst = insns.dst[i]!;
-  let error = checkSource(env, src);
-  if (error !== 0) return error;
-  if (isStackArgStore(env, i)) return checkStackArgWrite(env, insns.off[i]!, src);
-  error = checkSource(env, dst);
-  if (error !== 0) return error;
-  const reg = curReg(env, dst);
-  const type = w[reg + REG_TYPE]!;
-  error = checkMemAccess(env, i, reg, dst, insns.off[i]!, sizeBytes(insns.code[i]!), BPF_WRITE, src, strictOnce, false);
-  return error !== 0 ? error : savePtrType(env, type, false);
-}
-
-function checkStoreImmediate(env: VerifierEnv): number {
-  const { insns, w } = env;
-  const i = env.insnIdx;
-  if (isStackArgStore(env, i)) return checkStackArgWrite(env, insns.off[i]!, -1);
-  const dst = insns.dst[i]!;
-  let error = checkSource(env, dst);
-  if (error !== 0) return error;
-  const reg = curReg(env, dst);
-  const type = w[reg + REG_TYPE]!;
-  error = checkMemAccess(env, i, reg, dst, insns.off[i]!, sizeBytes(insns.code[i]!), BPF_WRITE, -1, false, false);
-  return error !== 0 ? error : savePtrType(env, type, false);
-}
-
-function atomicPointerOK(env: VerifierEnv, regno: number): boolean {
-  const type = env.w[curReg(env, regno) + REG_TYPE]!;
-  if (type === PTR_TO_CTX || typeIsPktPointer(type) || type === PTR_TO_FLOW_KEYS || typeIsSkPointer(type)) return false;
-  if (type === PTR_TO_ARENA) {
-    // The x86-64 compiler has no form of these that survives a fault.
-    const op = env.insns.imm[env.insnIdx]!;
-    return op !== (BPF_AND | BPF_FETCH) && op !== (BPF_OR | BPF_FETCH) && op !== (BPF_XOR | BPF_FETCH);
-  }
-  return !(env.insns.imm[env.insnIdx] === BPF_LOAD_ACQ && mayFaultOnDeref(type));
-}
-
-function checkAtomicUpdate(env: VerifierEnv): number {
-  const { insns, w } = env;
-  const i = env.insnIdx;
-  const size = insns.code[i]! & 0x18;
-  const dst = insns.dst[i]!;
-  const src = insns.src[i]!;
-  const op = insns.imm[i]!;
-  if (size !== BPF_W && size !== BPF_DW) return refuse(env, 'invalid atomic operand size', -EINVAL);
-  let error = checkSource(env, src);
-  if (error === 0) error = checkSource(env, dst);
-  if (error !== 0) return error;
-  if (op === BPF_CMPXCHG) {
-    error = checkSource(env, 0);
-    if (error !== 0) return error;
-    if (isPointerValue(env, 0)) return refuse(env, 'R0 leaks addr into mem');
-  }
-  if (isPointerValue(env, src)) return refuse(env, `R${src} leaks addr into mem`);
-  const reg = curReg(env, dst);
-  if (!atomicPointerOK(env, dst)) {
-    return refuse(env, `BPF_ATOMIC stores into R${dst} ${regTypeName(w[reg + REG_TYPE]!)} is not allowed`);
-  }
-  const loadReg = (op & BPF_FETCH) === 0 ? -1 : op === BPF_CMPXCHG ? 0 : src;
-  if (loadReg >= 0) {
-    error = checkDestination(env, loadReg, true);
-    if (error !== 0) return error;
-  }
-  const bytes = sizeBytes(size);
-  const off = insns.off[i]!;
-  error = checkMemAccess(env, i, reg, dst, off, bytes, BPF_READ, -1, true, false);
-  if (error === 0 && loadReg >= 0) {
-    env.diag?.modBegin(curReg(env, loadReg), -1, DIAG_MOD_WRITE);
-    error = checkMemAccess(env, i, reg, dst, off, bytes, BPF_READ, loadReg, true, false);
-    if (error === 0) env.diag?.modEnd();
-  }
-  if (error !== 0) return error;
-  error = savePtrType(env, w[reg + REG_TYPE]!, false);
-  if (error !== 0) return error;
-  return checkMemAccess(env, i, reg, dst, off, bytes, BPF_WRITE, -1, true, false);
-}
-
-function checkAtomic(env: VerifierEnv): number {
-  const i = env.insnIdx;
-  const op = env.insns.imm[i]!;
-  switch (op) {
-    case BPF_ADD: case BPF_ADD | BPF_FETCH: case BPF_AND: case BPF_AND | BPF_FETCH: case BPF_OR: case BPF_OR | BPF_FETCH: case BPF_XOR:
-    case BPF_XOR | BPF_FETCH: case BPF_XCHG: case BPF_CMPXCHG:
-      return checkAtomicUpdate(env);
-    case BPF_LOAD_ACQ: {
-      const src = env.insns.src[i]!;
-      const error = checkSource(env, src);
-      if (error !== 0) return error;
-      if (!atomicPointerOK(env, src)) {
-        return refuse(env, `BPF_ATOMIC loads from R${src} ${regTypeName(env.w[curReg(env, src) + REG_TYPE]!)} is not allowed`);
-      }
-      return checkLoad(env, true, false, false, 'atomic_load');
-    }
-    case BPF_STORE_REL: {
-      const error = checkStore(env, true);
-      if (error !== 0) return error;
-      const dst = env.insns.dst[i]!;
-      if (atomicPointerOK(env, dst)) return 0;
-      return refuse(env, `BPF_ATOMIC stores into R${dst} ${regTypeName(env.w[curReg(env, dst) + REG_TYPE]!)} is not allowed`);
-    }
-    default:
-      return refuse(env, `BPF_ATOMIC uses invalid atomic opcode ${(op >>> 0).toString(16).padStart(2, '0')}`, -EINVAL);
-  }
 }
 
 // ---- 16-byte loads and packet loads
@@ -288,14 +111,6 @@ function checkLoadImmediate(env: VerifierEnv): number {
   return 0;
 }
 
-/** Registers 0 to 5 are lost over a call. */
-export function clearCallerSaved(env: VerifierEnv, frame: number): void {
-  for (let i = 0; i < CALLER_SAVED_REGS; i++) {
-    markNotInit(env, env.w, regAt(frame, i));
-    env.scratchedRegs |= 1 << i;
-  }
-}
-
 function checkLoadPacket(env: VerifierEnv): number {
   const { insns, w } = env;
   const i = env.insnIdx;
@@ -335,28 +150,6 @@ function checkLoadPacket(env: VerifierEnv): number {
 
 // ---- jumps
 
-/** An exit of a function, of the program, or an exception. */
-export function processExit(env: VerifierEnv, isException: boolean): number {
-  const st = env.cur;
-  const { w } = env;
-  const error = checkResourceLeak(
-    env, isException, isException || st.curframe === 0, isException ? 'bpf_throw' : 'BPF_EXIT instruction in main prog',
-  );
-  if (error !== 0) return error;
-  if (isException) return PATH_ENDS;
-  if (st.curframe > 0) {
-    const left = prepareFuncExit(env);
-    if (left !== 0) return left;
-    env.printNextState = true;
-    return INDEX_SET;
-  }
-  const frame = curFrame(st);
-  const flags = w[frame + F_FLAGS]!;
-  const isGlobal = w[frame + F_SUBPROG] !== 0 && (flags & (FF_IN_ASYNC_CALLBACK | FF_IN_EXCEPTION_CALLBACK)) === 0;
-  const refused = isGlobal ? checkGlobalReturn(env) : checkReturnCode(env, 0, 'R0');
-  return refused !== 0 ? refused : PATH_ENDS;
-}
-
 function checkIndirectJump(env: VerifierEnv): number {
   const { w } = env;
   const regno = env.insns.dst[env.insnIdx]!;
@@ -365,16 +158,15 @@ function checkIndirectJump(env: VerifierEnv): number {
   const map = env.mapTable[w[reg + REG_A]!]!;
   const low = umin(w, reg);
   const high = umax(w, reg);
-  if (low > 0xffffffff * 8) return refuse(env, `the sum of R${regno} umin_value ${low} is too big`, -34);
-  if (high > 0xffffffff * 8) return refuse(env, `the sum of R${regno} umax_value ${high} is too big`, -34);
+  if (low > 0xffffffff * 8) return refuse(env, `the sum of R${regno} umin_value ${low} is too big`, -ERANGE);
+  if (high > 0xffffffff * 8) return refuse(env, `the sum of R${regno} umax_value ${high} is too big`, -ERANGE);
   const first = Math.floor(low / 8);
   const last = Math.floor(high / 8);
   if (last >= map.maxEntries) {
     return refuse(env, `R${regno} points to outside of jump table: [${first},${last}] max_entries ${map.maxEntries}`, -EINVAL);
   }
-  const targets = map.insnTargets?.(first, last);
-  if (targets === undefined || typeof targets === 'number') return targets ?? -EINVAL;
-  const unique = [...new Set(targets)].toSorted((a, b) => a - b);
+  const unique = instructionArrayTargets(map, first, last);
+  if (typeof unique === 'number') return unique;
   if (unique.length === 0) return refuse(env, `register R${regno} doesn't point to any offset in map id=${map.id}`, -EINVAL);
   for (let k = 0; k < unique.length - 1; k++) {
     env.aux.flags[unique[k]!]! |= AUX_INDIRECT_TARGET;
@@ -604,11 +396,6 @@ function setFunctionArgs(env: VerifierEnv, subprog: number, frame: number): numb
   return 0;
 }
 
-function returnsVoid(env: VerifierEnv, subprog: number): boolean {
-  const btf = env.btf!.btf;
-  return btf.skipModifiers(btf.type(btf.type(env.subprogs[subprog]!.typeID))) === 0;
-}
-
 function prepareFunction(env: VerifierEnv, subprog: number, frame: number): number {
   const { w } = env;
   const sub = env.subprogs[subprog]!;
@@ -617,7 +404,7 @@ function prepareFunction(env: VerifierEnv, subprog: number, frame: number): numb
   if (error !== 0) return error;
   if (sub.isExceptionCallback) {
     w[frame + F_FLAGS]! |= FF_IN_EXCEPTION_CALLBACK;
-    if (returnsVoid(env, subprog)) return refuse(env, 'exception cb cannot return void', -EINVAL);
+    if (subprogReturnsVoid(env, subprog)) return refuse(env, 'exception cb cannot return void', -EINVAL);
     if (sub.argCount !== 1 || sub.args[0]!.type !== ARG_ANYTHING) {
       return refuse(env, 'exception cb only supports single integer argument', -EINVAL);
     }

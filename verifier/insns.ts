@@ -22,6 +22,7 @@ import {
 } from '../isa/uapi.ts';
 import { MAX_USED_BTFS, MAX_USED_MAPS, type VerifierEnv } from './env.ts';
 import { BPF_LIST_HEAD, BPF_RB_ROOT, BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK } from '../btf/record.ts';
+import { initInstructionArray } from './insn_array.ts';
 import { mapRecord, recordHas } from './map_record.ts';
 import { MAX_BPF_REG, MEM_PERCPU, MEM_RDONLY, PTR_TO_BTF_ID, PTR_TO_FUNC, PTR_TO_MEM } from './regtypes.ts';
 import type { BTFDescriptor, MapDescriptor } from './types.ts';
@@ -229,6 +230,8 @@ export function addUsedMap(env: VerifierEnv, map: MapDescriptor, isSignatureVeri
   env.usedMaps.push(map);
   env.mapTable.push(map);
   if (map.type === BPF_MAP_TYPE_INSN_ARRAY) {
+    const invalid = initInstructionArray(env, map);
+    if (invalid !== 0) return refuse(env, 'Failed to properly initialize insn array', invalid);
     env.insnArrayMaps.push(map);
     env.jitRequired = true;
   }

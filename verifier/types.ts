@@ -42,9 +42,10 @@ export interface MapDescriptor {
   directValueAddress(offset: number): number;
   /** The bytes a signature folds in: the whole value of a plain one-element array; `-errno` otherwise. */
   signedContents(): Uint8Array | number;
-  /** Targets of entries `first` to `last` of an instruction array, or `-errno`; absent for other maps. */
-  insnTargets?(first: number, last: number): readonly number[] | number;
-  /** Reads `size` (1, 2, 4, 8) bytes of a frozen read-only value as lo/hi words, for constant propagation; undefined if not allowed. */
+  /**
+   * Reads `size` (1, 2, 4, 8) bytes of a frozen read-only value as lo/hi words, for constant propagation; undefined if not allowed.
+   * Of an instruction array: of `struct bpf_insn_array_value`s (16 bytes each), as user space stored them.
+   */
   readDirectValue(offset: number, size: number): readonly [lo: number, hi: number] | undefined;
 }
 
