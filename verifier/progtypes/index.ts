@@ -4,6 +4,7 @@
  * front of the tables in this folder; the shapes are in `../ops_types.ts`.
  */
 import * as U from '../../isa/uapi.ts';
+import type { Instruction } from '../../isa/decode.ts';
 import type { VerifierEnv } from '../env.ts';
 import type { AccessInfo, HelperProto } from '../ops_types.ts';
 import { BPF_WRITE, PTR_TO_BTF_ID, PTR_TO_SOCK_COMMON, PTR_TO_SOCKET, PTR_TO_TCP_SOCK, PTR_TO_XDP_SOCK, PTR_TRUSTED } from '../regtypes.ts';
@@ -11,9 +12,12 @@ import { btfContextAccess, hookContextAccess, structOpsContextAccess } from './b
 import {
   CONTEXT_RULES, NETFILTER_STRUCTS, sockAccess, sockCommonAccess, tcpSockAccess, xdpSockAccess, type ContextRule,
 } from './ctx_access.ts';
-import { fieldAt, NF_CTX } from './ctx_layouts.ts';
+import { convertAccess } from './ctx_convert.ts';
+import { fieldAt, NF_CTX, offsetOf, SK_BUFF } from './ctx_layouts.ts';
 import { factsOf } from './facts.ts';
 import { findProto, isForbidden } from './funcs.ts';
+import { kernelLayout, type KernelLayout } from './kernel_layout.ts';
+import { packetLoad, prologueOf } from './prologue.ts';
 
 export { contextArguments } from './ctx_args.ts';
 export { attachReturnType, funcRetvalRange, programReturnRange, structOpsReturnType, type ValueRange } from './retvals.ts';
@@ -41,6 +45,7 @@ export function isValidAccess(env: VerifierEnv, off: number, size: number, type:
       const rule = CONTEXT_RULES.get(env.resolvedProgType);
       const facts = factsOf(env);
       if (rule === undefined || !rule({ off, size, isWrite: type === BPF_WRITE, info, facts })) return false;
+      if (isTimestampType(env, off)) timestampTypeReaders.add(env);
       return env.resolvedProgType !== U.BPF_PROG_TYPE_NETFILTER || pointsToKernelStruct(env, off, info);
     }
   }
@@ -82,4 +87,40 @@ export function convertsCtxAccess(env: VerifierEnv): boolean {
 /** True for programs that may use the classic packet loads (`may_access_skb`). */
 export function mayAccessSkb(progType: number): boolean {
   return progType === U.BPF_PROG_TYPE_SOCKET_FILTER || progType === U.BPF_PROG_TYPE_SCHED_CLS || progType === U.BPF_PROG_TYPE_SCHED_ACT;
+}
+
+/** Loads of programs that look at `__sk_buff.tstamp_type`, and therefore get `tstamp` as it is. */
+const timestampTypeReaders = new WeakSet<VerifierEnv>();
+
+function isTimestampType(env: VerifierEnv, off: number): boolean {
+  const type = env.resolvedProgType;
+  return off === offsetOf(SK_BUFF, 'tstamp_type') && (type === U.BPF_PROG_TYPE_SCHED_CLS || type === U.BPF_PROG_TYPE_SCHED_ACT);
+}
+
+function layoutOf(env: VerifierEnv): KernelLayout | undefined {
+  const kernel = env.ext.kernelBTF();
+  return kernel === undefined ? undefined : kernelLayout(kernel.btf);
+}
+
+/**
+ * The instructions that replace an accepted access to the context or to a socket, narrowing and sign extension included;
+ * `undefined` where it stays as it is (no conversion for this pointer, or a kernel without BTF).
+ * @param ptrType kind of the pointer (`env.aux.ptrType`)
+ * @param ctxFieldSize as noted when the access was checked (`env.aux.ctxFieldSize`)
+ */
+export function convertCtxAccess(env: VerifierEnv, ptrType: number, insn: Instruction, ctxFieldSize: number): readonly Instruction[] | undefined {
+  const kernel = layoutOf(env);
+  if (kernel === undefined) return undefined;
+  return convertAccess({ kernel, progType: env.resolvedProgType, knowsTimestampType: timestampTypeReaders.has(env) }, ptrType, insn, ctxFieldSize);
+}
+
+/** What replaces the program's first instruction where the program writes into its packet; empty for nothing (`gen_prologue`). */
+export function genPrologue(env: VerifierEnv, directWrite: boolean, first: Instruction): readonly Instruction[] {
+  const kernel = layoutOf(env);
+  return kernel === undefined ? [] : prologueOf(kernel, env.resolvedProgType, directWrite, first);
+}
+
+/** What replaces a classic packet load (`gen_ld_abs`); `callImmediate` gives `imm` of a call of the kernel function of that name. */
+export function genLdAbs(insn: Instruction, callImmediate: (name: string) => number): readonly Instruction[] {
+  return packetLoad(insn, callImmediate);
 }
