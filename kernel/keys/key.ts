@@ -157,3 +157,30 @@ export function procLine(key: Key, now: number): string {
   return `${hex8(key.serial)} ${flags} ${String(key.holders + key.linkedFrom).padStart(5)} ${remaining(key, now).padStart(4)} `
     + `${hex8(key.permissions)} ${owner} ${key.type.slice(0, 9).padEnd(9)} ${summary(key)}`;
 }
+
+/** A key as plain data. */
+export interface KeySnapshot {
+  readonly serial: number;
+  readonly type: KeyType;
+  readonly description: string;
+  readonly permissions: number;
+  readonly uid: number;
+  readonly revoked: boolean;
+  readonly invalidated: boolean;
+  /** Whole seconds since 1970; `undefined` for never. */
+  readonly expiry: number | undefined;
+  /** Serial numbers of a keyring's keys. */
+  readonly links: readonly number[] | undefined;
+  readonly certificate: Certificate | undefined;
+  readonly payload: Uint8Array | undefined;
+}
+
+/** The facts of a key. */
+export function snapshot(key: Key): KeySnapshot {
+  const { serial, type, description, uid, revoked, invalidated, certificate } = key;
+  return {
+    serial, type, description, permissions: key.permissions, uid, revoked, invalidated, expiry: key.expiry === Infinity ? undefined : key.expiry,
+    links: type === 'keyring' ? key.links.map((linked) => linked.serial) : undefined, certificate,
+    payload: type === 'user' ? key.payload.slice() : undefined,
+  };
+}

@@ -19,7 +19,7 @@ import { verifyDetached, type TrustedKey, type TrustKeyring, type Verification }
 import { parseCertificate, type Certificate } from '../../crypto/x509.ts';
 import type { ResolvedKeyring } from '../../verifier/types.ts';
 import {
-  checkPermission, COLLECTION_DELAY, describe, Key, permissions, PERMISSION, procLine, validate, type KeyType, type LinkCandidate, type Right,
+  checkPermission, COLLECTION_DELAY, describe, Key, permissions, PERMISSION, procLine, snapshot, validate, type KeySnapshot, type KeyType, type LinkCandidate, type Right,
 } from './key.ts';
 import {
   KEY_SPEC_THREAD_KEYRING, KEY_SPEC_PROCESS_KEYRING, KEY_SPEC_SESSION_KEYRING, KEY_SPEC_USER_KEYRING,
@@ -301,6 +301,12 @@ export class Keyrings {
     return [...this.keys.values()].toSorted((a, b) => a.serial - b.serial)
       .filter((key) => checkPermission(key, this.uid, this.possesses(key), 'view') === 0)
       .map((key) => `${procLine(key, now)}\n`).join('');
+  }
+
+  /** Every key as plain data, by serial number. */
+  snapshot(): KeySnapshot[] {
+    this.collect();
+    return [...this.keys.values()].toSorted((a, b) => a.serial - b.serial).map((key) => snapshot(key));
   }
 
   // Calls of BPF_PROG_LOAD.
