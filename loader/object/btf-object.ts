@@ -1,0 +1,307 @@
+/**
+ * @module loader/object/btf-object
+ * The BTF of an object file as libbpf holds it: types that can be changed in place and added to, strings that can be added, and the
+ * bytes that come out again in the object's byte order. Owns editing and libbpf's size and alignment rules; reading for any other
+ * purpose is `btf/btf.ts`. Reproduces the part of `tools/lib/bpf/btf.c` that opening an object uses.
+ */
+import { InputError } from '../../isa/errors.ts';
+import * as U from '../../isa/uapi.ts';
+
+const HEADER_SIZE_V0 = 24;
+const HEADER_SIZE = 32;
+const MAX_TYPES = 1 << 20;
+/** Modifiers and arrays inside one another (`MAX_RESOLVE_DEPTH`). */
+const MAX_RESOLVE_DEPTH = 32;
+/** Structures inside one another when aligning; C compilers stop earlier. */
+const MAX_ALIGN_DEPTH = 256;
+const POINTER_SIZE = 8;
+
+/** Words that follow the three of every type, by kind: fixed, and per element. */
+const TRAILING: Readonly<Record<number, readonly [fixed: number, each: number]>> = {
+  [U.BTF_KIND_INT]: [1, 0], [U.BTF_KIND_ARRAY]: [3, 0], [U.BTF_KIND_STRUCT]: [0, 3], [U.BTF_KIND_UNION]: [0, 3], [U.BTF_KIND_ENUM]: [0, 2],
+  [U.BTF_KIND_FUNC_PROTO]: [0, 2], [U.BTF_KIND_VAR]: [1, 0], [U.BTF_KIND_DATASEC]: [0, 3], [U.BTF_KIND_DECL_TAG]: [1, 0], [U.BTF_KIND_ENUM64]: [0, 3],
+};
+
+const VOID_TYPE: Uint32Array = new Uint32Array(3);
+
+/** Bit fields of `btf_type.info`. */
+export function typeInfo(kind: number, vlen: number, kflag = false): number {
+  return ((kflag ? 0x80000000 : 0) | (kind << 24) | vlen) >>> 0;
+}
+
+/** True for const, volatile, restrict, typedef and type tags, which sizes look through. */
+export function isModifier(kind: number): boolean {
+  return kind === U.BTF_KIND_CONST || kind === U.BTF_KIND_VOLATILE || kind === U.BTF_KIND_RESTRICT || kind === U.BTF_KIND_TYPE_TAG;
+}
+
+/** Types of an object file. Ids begin at 1; 0 is void. */
+export class ObjectBTF {
+  readonly #file: string;
+  readonly #original: Uint8Array;
+  readonly #little: boolean;
+  readonly #headerLength: number;
+  readonly #typeOffset: number;
+  /** Words of each type in native order, void first. */
+  readonly #types: Uint32Array[] = [VOID_TYPE];
+  #strings: Uint8Array;
+  readonly #layout: Uint8Array;
+  #stringIndex: Map<string, number> | undefined;
+  #isGrown = false;
+  readonly #decoder = new TextDecoder('utf-8');
+
+  constructor(bytes: Uint8Array, file: string) {
+    this.#file = file;
+    this.#original = bytes.slice();
+    const view = viewOf(bytes);
+    if (bytes.length < HEADER_SIZE_V0) this.fail(`byte ${bytes.length}`, 'the section ends inside the BTF header');
+    this.#little = view.getUint16(0, true) === 0xeb9f;
+    if (!this.#little && view.getUint16(0, false) !== 0xeb9f) this.fail('byte 0', `Invalid BTF magic: ${view.getUint16(0, true).toString(16)}`);
+    const word = (at: number): number => view.getUint32(at, this.#little);
+    this.#headerLength = word(4);
+    if (this.#headerLength < HEADER_SIZE_V0 || this.#headerLength > bytes.length) this.fail('byte 4', `BTF header length ${this.#headerLength} larger than data size ${bytes.length}`);
+    const [typeOffset, typeLength, stringOffset, stringLength] = [word(8), word(12), word(16), word(20)];
+    this.#typeOffset = this.#headerLength + typeOffset;
+    const rest = bytes.length - this.#headerLength;
+    if (typeOffset + typeLength > rest || stringOffset + stringLength > rest || typeLength % 4 !== 0 || typeOffset % 4 !== 0) {
+      this.fail('byte 8', `BTF type or string section does not fit into ${bytes.length} bytes`);
+    }
+    this.#strings = bytes.slice(this.#headerLength + stringOffset, this.#headerLength + stringOffset + stringLength);
+    if (stringLength === 0 || this.#strings[0] !== 0 || this.#strings[stringLength - 1] !== 0) this.fail('byte 16', 'Malformed BTF string section');
+    const hasLayout = this.#headerLength >= HEADER_SIZE && word(28) > 0;
+    this.#layout = hasLayout ? bytes.slice(this.#headerLength + word(24), this.#headerLength + word(24) + word(28)) : new Uint8Array(0);
+    this.#readTypes(view, typeLength);
+  }
+
+  fail(place: string, reason: string): never {
+    throw new InputError(this.#file, place === '' ? 'section .BTF' : `section .BTF, ${place}`, reason);
+  }
+
+  #readTypes(view: DataView, length: number): void {
+    const end = this.#typeOffset + length;
+    for (let at = this.#typeOffset; at < end;) {
+      if (at + 12 > end) this.fail(`type ${this.#types.length}`, 'BTF type data is malformed');
+      const info = view.getUint32(at + 4, this.#little);
+      const kind = (info >>> 24) & 0x7f;
+      if (kind === 0 || kind > U.BTF_KIND_ENUM64) this.fail(`type ${this.#types.length}`, `Unsupported BTF_KIND:${kind}`);
+      const [fixed, each] = TRAILING[kind] ?? [0, 0];
+      const count = 3 + fixed + each * (info & 0xffffff);
+      if (at + 4 * count > end) this.fail(`type ${this.#types.length}`, 'BTF type data is malformed');
+      if (this.#types.length > MAX_TYPES) this.fail('', `more than ${MAX_TYPES} types`);
+      this.#types.push(Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + 4 * i, this.#little)));
+      at += 4 * count;
+    }
+  }
+
+  /** One more than the highest id. */
+  get count(): number {
+    return this.#types.length;
+  }
+
+  has(id: number): boolean {
+    return id >= 0 && id < this.#types.length;
+  }
+
+  /** The words of a type: name, info, size or type, then what its kind has. They may be changed. */
+  type(id: number): Uint32Array {
+    return this.#types[id] ?? this.fail(`type ${id}`, 'there is no such type');
+  }
+
+  word(id: number, at: number): number {
+    return this.type(id)[at] ?? this.fail(`type ${id}`, 'the type is too short');
+  }
+
+  kind(id: number): number {
+    return (this.word(id, 1) >>> 24) & 0x7f;
+  }
+
+  vlen(id: number): number {
+    return this.word(id, 1) & 0xffffff;
+  }
+
+  kflag(id: number): boolean {
+    return this.word(id, 1) >>> 31 === 1;
+  }
+
+  /** The third word: a size or a type id. */
+  target(id: number): number {
+    return this.word(id, 2);
+  }
+
+  nameOffset(id: number): number {
+    return this.word(id, 0);
+  }
+
+  name(id: number): string {
+    return this.string(this.word(id, 0));
+  }
+
+  string(offset: number): string {
+    const end = offset < this.#strings.length ? this.#strings.indexOf(0, offset) : -1;
+    if (end < 0) return this.fail(`string ${offset}`, 'the offset lies beyond the strings');
+    return this.#decoder.decode(this.#strings.subarray(offset, end));
+  }
+
+  /** Offset of a string, which is added where it is not there yet as a whole. */
+  addString(text: string): number {
+    const index = this.#index();
+    const known = index.get(text);
+    if (known !== undefined) return known;
+    const bytes = new TextEncoder().encode(text);
+    const offset = this.#strings.length;
+    const strings = new Uint8Array(offset + bytes.length + 1);
+    strings.set(this.#strings);
+    strings.set(bytes, offset);
+    this.#strings = strings;
+    this.#isGrown = true;
+    index.set(text, offset);
+    return offset;
+  }
+
+  #index(): Map<string, number> {
+    if (this.#stringIndex !== undefined) return this.#stringIndex;
+    this.#stringIndex = new Map();
+    for (let at = 0; at < this.#strings.length;) {
+      const end = this.#strings.indexOf(0, at);
+      const text = this.#decoder.decode(this.#strings.subarray(at, end));
+      if (!this.#stringIndex.has(text)) this.#stringIndex.set(text, at);
+      at = end + 1;
+    }
+    return this.#stringIndex;
+  }
+
+  /** Appends a type; its id. */
+  addType(...words: readonly number[]): number {
+    this.#isGrown = true;
+    this.#types.push(Uint32Array.from(words, (word) => word >>> 0));
+    return this.#types.length - 1;
+  }
+
+  /** The first type of that name, of that kind where one is given; 0 for none. */
+  find(name: string, kind?: number): number {
+    for (let id = 1; id < this.count; id++) {
+      if (kind !== undefined ? this.kind(id) === kind && this.name(id) === name : this.name(id) === name) return id;
+    }
+    return 0;
+  }
+
+  /** The type behind modifiers and typedefs (`skip_mods_and_typedefs`). */
+  skipModifiers(id: number): number {
+    let at = id;
+    for (let depth = 0; isModifier(this.kind(at)) || this.kind(at) === U.BTF_KIND_TYPEDEF; depth++) {
+      if (depth > MAX_TYPES) return this.fail(`type ${id}`, 'a cycle of modifiers');
+      at = this.target(at);
+    }
+    return at;
+  }
+
+  /** Bytes of a value (`btf__resolve_size`); -1 where it has none. */
+  resolveSize(id: number): number {
+    let at = id;
+    let elements = 1;
+    for (let depth = 0; depth < MAX_RESOLVE_DEPTH && at !== 0; depth++) {
+      const kind = this.kind(at);
+      if (kind === U.BTF_KIND_PTR) return POINTER_SIZE * elements;
+      if (hasSize(kind)) return this.#bounded(this.target(at) * elements);
+      if (kind === U.BTF_KIND_ARRAY) {
+        elements *= this.word(at, 5);
+        at = this.word(at, 3);
+      } else if (isModifier(kind) || kind === U.BTF_KIND_TYPEDEF || kind === U.BTF_KIND_VAR || kind === U.BTF_KIND_DECL_TAG) {
+        at = this.target(at);
+      } else {
+        return -1;
+      }
+      if (elements > 0xffffffff) return -1;
+    }
+    return -1;
+  }
+
+  #bounded(size: number): number {
+    return size > 0xffffffff ? -1 : size;
+  }
+
+  /** Alignment in bytes (`btf__align_of`); 1 for what must be packed, 0 where the type has none. */
+  alignOf(id: number, depth = 0): number {
+    if (depth > MAX_ALIGN_DEPTH) return 0;
+    const kind = this.kind(id);
+    switch (kind) {
+      case U.BTF_KIND_INT: case U.BTF_KIND_ENUM: case U.BTF_KIND_ENUM64: case U.BTF_KIND_FLOAT: return Math.min(POINTER_SIZE, this.target(id));
+      case U.BTF_KIND_PTR: return POINTER_SIZE;
+      case U.BTF_KIND_ARRAY: return this.alignOf(this.word(id, 3), depth + 1);
+      case U.BTF_KIND_STRUCT: case U.BTF_KIND_UNION: return this.#alignOfMembers(id, depth);
+      default: return isModifier(kind) || kind === U.BTF_KIND_TYPEDEF ? this.alignOf(this.target(id), depth + 1) : 0;
+    }
+  }
+
+  #alignOfMembers(id: number, depth: number): number {
+    let largest = 1;
+    for (let i = 0; i < this.vlen(id); i++) {
+      const align = this.alignOf(this.memberType(id, i), depth + 1);
+      if (align <= 0) return align;
+      largest = Math.max(largest, align);
+      if (this.memberBitfieldSize(id, i) === 0 && this.word(id, 5 + 3 * i) % (8 * align) !== 0) return 1;
+    }
+    return this.target(id) % largest !== 0 ? 1 : largest;
+  }
+
+  memberName(id: number, index: number): string {
+    return this.string(this.word(id, 3 + 3 * index));
+  }
+
+  memberType(id: number, index: number): number {
+    return this.word(id, 4 + 3 * index);
+  }
+
+  memberBitOffset(id: number, index: number): number {
+    const word = this.word(id, 5 + 3 * index);
+    return this.kflag(id) ? word & 0xffffff : word;
+  }
+
+  memberBitfieldSize(id: number, index: number): number {
+    return this.kflag(id) ? this.word(id, 5 + 3 * index) >>> 24 : 0;
+  }
+
+  /** The bytes to load, in the object's byte order (`btf__raw_data`). */
+  encode(): Uint8Array {
+    if (!this.#isGrown) return this.#encodeInPlace();
+    const typeLength = 4 * this.#types.slice(1).reduce((sum, type) => sum + type.length, 0);
+    const bytes = new Uint8Array(this.#headerLength + typeLength + this.#layout.length + this.#strings.length);
+    bytes.set(this.#original.subarray(0, this.#headerLength));
+    const view = viewOf(bytes);
+    const { length: layoutLength } = this.#layout;
+    view.setUint32(8, 0, this.#little);
+    view.setUint32(12, typeLength, this.#little);
+    view.setUint32(16, typeLength + layoutLength, this.#little);
+    view.setUint32(20, this.#strings.length, this.#little);
+    if (layoutLength > 0) view.setUint32(24, typeLength, this.#little);
+    this.#writeTypes(view, this.#headerLength);
+    bytes.set(this.#layout, this.#headerLength + typeLength);
+    bytes.set(this.#strings, this.#headerLength + typeLength + layoutLength);
+    return bytes;
+  }
+
+  /** Nothing was added: the original with its types written over. */
+  #encodeInPlace(): Uint8Array {
+    const bytes = this.#original.slice();
+    this.#writeTypes(viewOf(bytes), this.#typeOffset);
+    return bytes;
+  }
+
+  #writeTypes(view: DataView, start: number): void {
+    let at = start;
+    for (const type of this.#types.slice(1)) {
+      for (const word of type) {
+        view.setUint32(at, word, this.#little);
+        at += 4;
+      }
+    }
+  }
+}
+
+function hasSize(kind: number): boolean {
+  return kind === U.BTF_KIND_INT || kind === U.BTF_KIND_STRUCT || kind === U.BTF_KIND_UNION || kind === U.BTF_KIND_ENUM
+    || kind === U.BTF_KIND_ENUM64 || kind === U.BTF_KIND_DATASEC || kind === U.BTF_KIND_FLOAT;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,263 @@
+/**
+ * @module loader/object/relocate
+ * Turns the functions of an opened object into programs that can be loaded: subprograms appended and called, function and line
+ * information moved along, references to maps, data and externs filled in. Reproduces `bpf_object__relocate` of
+ * `tools/lib/bpf/libbpf.c`; who the references are filled in for (a generated loader, a kernel) is the {@link ReferenceWriter}'s.
+ */
+import { InputError } from '../../isa/errors.ts';
+import { LD_IMM64 } from '../../isa/instructions.ts';
+import * as U from '../../isa/uapi.ts';
+import type { ExtInfo } from './btf-ext.ts';
+import { typeInfo } from './btf-object.ts';
+import type { BPFObject, Extern, ObjectProgram, ProgramRelocation, RelocationKind } from './model.ts';
+import { readImmediate, writeImmediate, writeSource } from './open.ts';
+
+/** The kernel's limit for a program, in instructions. */
+const MAX_INSTRUCTIONS = 1_000_000;
+/** Subprograms calling one another in a chain; the kernel stops at 8 frames. */
+const MAX_CHAIN = 1000;
+const BTF_FUNC_STATIC = 0;
+const BTF_FUNC_GLOBAL = 1;
+const EXCEPTION_CALLBACK = 'exception_callback:';
+
+/** Fills references into instructions. */
+export interface ReferenceWriter {
+  /** `ldimm64` of a map. */
+  map(instructions: Uint8Array, slot: number, mapIndex: number): void;
+  /** `ldimm64` of a byte in a map's value; the offset is in place already. */
+  mapValue(instructions: Uint8Array, slot: number, mapIndex: number): void;
+  /** `ldimm64` of a kernel symbol. */
+  symbol(instructions: Uint8Array, slot: number, extern: Extern): void;
+  /** Call of a kernel function. */
+  kernelCall(instructions: Uint8Array, slot: number, extern: Extern): void;
+}
+
+/** The order in which relocations of one instruction are kept (`enum reloc_type`). */
+const KIND_ORDER: readonly RelocationKind[] = ['map', 'call', 'data', 'extern', 'extern-call', 'subprog', 'core', 'jump-table'];
+
+function byInstruction(a: ProgramRelocation, b: ProgramRelocation): number {
+  return a.instruction - b.instruction || KIND_ORDER.indexOf(a.kind) - KIND_ORDER.indexOf(b.kind);
+}
+
+/** True for the programs that are loaded. */
+export function isLoadable(program: ObjectProgram): boolean {
+  return !program.isSubprogram && program.autoload;
+}
+
+/**
+ * Relocates every program of an object, in place.
+ * @throws InputError naming the program and libbpf's reason
+ */
+export function relocateObject(object: BPFObject, writer: ReferenceWriter): void {
+  recordCoreRelocations(object);
+  for (const program of object.programs) {
+    for (const { kind, instruction } of program.relocations) if (kind === 'subprog') writeSource(program.instructions, instruction, U.BPF_PSEUDO_FUNC);
+  }
+  const linker = new ProgramLinker(object);
+  for (const program of object.programs) if (isLoadable(program)) linker.link(program);
+  for (const program of object.programs) if (isLoadable(program)) relocateData(object, program, writer);
+  markStaticFunctions(object);
+}
+
+/** CO-RE records become relocations of the functions that they are in. */
+function recordCoreRelocations(object: BPFObject): void {
+  const { btf, ext, elf } = object;
+  if (btf === undefined || ext === undefined) return;
+  for (const { nameOffset, records } of ext.relocations.sections) {
+    const name = btf.string(nameOffset);
+    const section = elf.sections.find((candidate) => candidate.index > 0 && candidate.name === name)?.index ?? 0;
+    for (const [i, record] of records.entries()) {
+      const [offset = 0, typeID = 0, access = 0, kind = 0] = record;
+      if (offset % 8 !== 0) throw new InputError(object.file, 'section .BTF.ext', `CO-RE relocation #${i} of section ${name} at offset ${offset}`);
+      const slot = offset / 8;
+      const program = object.programs.find(({ sectionIndex, sectionOffset, ownLength }) =>
+        sectionIndex === section && slot >= sectionOffset && slot < sectionOffset + ownLength);
+      if (program === undefined || !program.autoload) continue;
+      program.relocations.push({ kind: 'core', instruction: slot - program.sectionOffset, target: -1, symbolOffset: 0, core: { typeID, access, kind } });
+    }
+  }
+  for (const program of object.programs) program.relocations.sort(byInstruction);
+}
+
+/** Appends subprograms to main programs and fills in the calls. */
+class ProgramLinker {
+  readonly #object: BPFObject;
+
+  constructor(object: BPFObject) {
+    this.#object = object;
+  }
+
+  link(program: ObjectProgram): void {
+    for (const candidate of this.#object.programs) if (candidate.isSubprogram) candidate.subOffset = 0;
+    this.#process(program, program, 0);
+    const callback = this.#exceptionCallback(program);
+    if (callback !== undefined && callback.subOffset === 0) {
+      this.#append(program, callback);
+      this.#process(program, callback, 1);
+    }
+  }
+
+  #fail(program: ObjectProgram, reason: string): never {
+    throw new InputError(this.#object.file, `section ${program.sectionName}`, `prog '${program.name}': ${reason}`);
+  }
+
+  #process(main: ObjectProgram, part: ObjectProgram, depth: number): void {
+    if (depth > MAX_CHAIN) this.#fail(main, `more than ${MAX_CHAIN} subprograms calling one another`);
+    this.#moveInfo(main, part);
+    const own = new Map(part.relocations.filter(({ kind }) => kind !== 'core').map((relocation) => [relocation.instruction, relocation]));
+    for (let i = 0; i < part.ownLength; i++) {
+      const slot = part.subOffset + i;
+      const isFunctionAddress = isPseudo(main.instructions, slot, LD_IMM64, U.BPF_PSEUDO_FUNC);
+      if (!isFunctionAddress && !isPseudo(main.instructions, slot, U.BPF_JMP | U.BPF_CALL, U.BPF_PSEUDO_CALL)) continue;
+      const relocation = own.get(i);
+      if (relocation?.kind === 'extern-call') continue;
+      const callee = this.#callee(part, i, relocation, readImmediate(main.instructions, slot), isFunctionAddress);
+      if (callee.subOffset === 0) {
+        this.#append(main, callee);
+        this.#process(main, callee, depth + 1);
+      }
+      writeImmediate(main.instructions, slot, callee.subOffset - slot - 1);
+    }
+  }
+
+  #callee(part: ObjectProgram, index: number, relocation: ProgramRelocation | undefined, immediate: number, isFunctionAddress: boolean): ObjectProgram {
+    if (relocation !== undefined && relocation.kind !== 'call' && relocation.kind !== 'subprog') {
+      this.#fail(part, `unexpected relo for insn #${index}, type ${KIND_ORDER.indexOf(relocation.kind)}`);
+    }
+    if (relocation === undefined && isFunctionAddress) this.#fail(part, `missing subprog addr relo for insn #${index}`);
+    let slot = part.sectionOffset + index + immediate + 1;
+    if (relocation?.kind === 'call') slot = relocation.symbolOffset / 8 + immediate + 1;
+    if (relocation?.kind === 'subprog') slot = (relocation.symbolOffset + immediate) / 8;
+    const callee = this.#object.programs.find(({ isSubprogram, sectionOffset, ownLength }) => isSubprogram && slot >= sectionOffset && slot < sectionOffset + ownLength);
+    return callee ?? this.#fail(part, 'no .text section found yet sub-program call exists');
+  }
+
+  #append(main: ObjectProgram, part: ObjectProgram): void {
+    part.subOffset = main.instructions.length / 8;
+    const joined = new Uint8Array(main.instructions.length + 8 * part.ownLength);
+    if (joined.length > 8 * MAX_INSTRUCTIONS) this.#fail(main, `more than ${MAX_INSTRUCTIONS} instructions`);
+    joined.set(main.instructions);
+    joined.set(part.instructions.subarray(0, 8 * part.ownLength), main.instructions.length);
+    main.instructions = joined;
+    main.relocations = [...main.relocations, ...part.relocations.map((relocation) => ({ ...relocation, instruction: relocation.instruction + part.subOffset }))];
+  }
+
+  /** Function and line records of one part, with offsets in the whole program (`reloc_prog_func_and_line_info`). */
+  #moveInfo(main: ObjectProgram, part: ObjectProgram): void {
+    const { ext } = this.#object;
+    if (ext === undefined) return;
+    if (main === part || main.functionInfo.length > 0) {
+      const records = this.#infoOf(ext.functions, part);
+      if (records === undefined && main.functionInfo.length > 0) this.#fail(part, 'missing .BTF.ext function info.');
+      main.functionInfo.push(...(records ?? []));
+      if (records !== undefined) main.functionInfoSize = ext.functions.recordSize;
+    }
+    if (main === part || main.lineInfo.length > 0) {
+      const records = this.#infoOf(ext.lines, part);
+      if (records === undefined && main.lineInfo.length > 0) this.#fail(part, 'missing .BTF.ext line info.');
+      main.lineInfo.push(...(records ?? []));
+      if (records !== undefined) main.lineInfoSize = ext.lines.recordSize;
+    }
+  }
+
+  #infoOf(info: ExtInfo, part: ObjectProgram): Uint32Array[] | undefined {
+    const { btf, elf } = this.#object;
+    const section = info.sections.find(({ nameOffset }) => {
+      const name = btf?.string(nameOffset) ?? '';
+      return elf.sections.find((candidate) => candidate.index > 0 && candidate.name === name)?.index === part.sectionIndex;
+    });
+    if (section === undefined) return undefined;
+    const start = 8 * part.sectionOffset;
+    const records: Uint32Array[] = [];
+    for (const record of section.records) {
+      const offset = record[0] ?? 0;
+      if (offset < start) continue;
+      if (offset >= start + 8 * part.ownLength) break;
+      const moved = record.slice();
+      moved[0] = Math.floor(offset / 8) + part.subOffset - part.sectionOffset;
+      records.push(moved);
+    }
+    return records.length === 0 ? undefined : records;
+  }
+
+  /** The subprogram that a declaration tag names as the program's exception callback (`bpf_prog_assign_exc_cb`). */
+  #exceptionCallback(program: ObjectProgram): ObjectProgram | undefined {
+    const { btf } = this.#object;
+    if (btf === undefined) return undefined;
+    let found: ObjectProgram | undefined;
+    for (let id = 1; id < btf.count; id++) {
+      if (btf.kind(id) !== U.BTF_KIND_DECL_TAG || (btf.word(id, 3) | 0) !== -1 || !btf.name(id).startsWith(EXCEPTION_CALLBACK)) continue;
+      const target = btf.target(id);
+      if (btf.kind(target) !== U.BTF_KIND_FUNC || btf.vlen(target) !== BTF_FUNC_GLOBAL) {
+        this.#fail(program, 'exception_callback:<value> decl tag not applied to the main program');
+      }
+      if (btf.name(target) !== program.name) continue;
+      // The verifier refuses several callbacks with a better message.
+      if (found !== undefined) return undefined;
+      found = this.#namedCallback(program, btf.name(id).slice(EXCEPTION_CALLBACK.length));
+    }
+    return found;
+  }
+
+  #namedCallback(program: ObjectProgram, name: string): ObjectProgram {
+    if (name === '') this.#fail(program, 'exception_callback:<value> decl tag contains empty value');
+    const [callback, ...others] = this.#object.programs.filter((candidate) => candidate.isSubprogram && candidate.name === name);
+    if (callback === undefined) return this.#fail(program, `cannot find exception callback '${name}'`);
+    if (!callback.isGlobal || callback.markStatic) this.#fail(program, `exception callback ${callback.name} must be a global non-hidden function`);
+    if (others.length > 0) this.#fail(program, `multiple subprogs with same name as exception callback '${callback.name}'`);
+    return callback;
+  }
+}
+
+function isPseudo(instructions: Uint8Array, slot: number, code: number, source: number): boolean {
+  return instructions[8 * slot] === code && (instructions[8 * slot + 1] ?? 0) >> 4 === source;
+}
+
+function relocateData(object: BPFObject, program: ObjectProgram, writer: ReferenceWriter): void {
+  const { instructions } = program;
+  for (const { kind, instruction, target, symbolOffset } of program.relocations) {
+    const extern = object.externs[target];
+    switch (kind) {
+      case 'map': writer.map(instructions, instruction, target); break;
+      case 'data':
+        writeImmediate(instructions, instruction + 1, readImmediate(instructions, instruction) + symbolOffset + (target === object.arenaIndex ? arenaDataOffset(object) : 0));
+        writer.mapValue(instructions, instruction, target);
+        break;
+      case 'extern':
+        if (extern?.kind === 'kconfig') {
+          writeImmediate(instructions, instruction + 1, extern.dataOffset);
+          writer.mapValue(instructions, instruction, object.kconfigIndex);
+        } else if (extern !== undefined) {
+          writer.symbol(instructions, instruction, extern);
+        }
+        break;
+      case 'extern-call':
+        writeSource(instructions, instruction, U.BPF_PSEUDO_KFUNC_CALL);
+        if (extern !== undefined) writer.kernelCall(instructions, instruction, extern);
+        break;
+      case 'jump-table':
+        throw new InputError(object.file, `section ${program.sectionName}`, `prog '${program.name}': jump tables are not supported yet`);
+      default:
+    }
+  }
+}
+
+/** Globals of an arena lie at its end. */
+function arenaDataOffset(object: BPFObject): number {
+  const map = object.maps[object.arenaIndex];
+  if (map === undefined) return 0;
+  return 4096 * map.definition.maxEntries - Math.ceil((map.data?.length ?? 0) / 4096) * 4096;
+}
+
+/** Hidden subprograms become static, so that the verifier looks at them with their callers. */
+function markStaticFunctions({ btf, programs }: BPFObject): void {
+  if (btf === undefined) return;
+  for (const program of programs) {
+    if (!program.markStatic || !program.isSubprogram) continue;
+    for (let id = 1; id < btf.count; id++) {
+      if (btf.kind(id) !== U.BTF_KIND_FUNC || btf.vlen(id) !== BTF_FUNC_GLOBAL || btf.name(id) !== program.name) continue;
+      btf.type(id)[1] = typeInfo(U.BTF_KIND_FUNC, BTF_FUNC_STATIC);
+      break;
+    }
+  }
+}
