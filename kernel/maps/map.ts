@@ -425,10 +425,10 @@ export interface MapTemplate extends MapDescriptor {
   readonly record: FieldRecord | undefined;
 }
 
-/** Batch commands of a kind: `generic` element by element, `buckets` as hash tables do, none. */
+/** Batch commands of a kind: `generic` element by element, `buckets` as hash tables do, `cursor` by the key to go on with, none. */
 export interface BatchOperations {
-  readonly lookup: 'generic' | 'buckets' | undefined;
-  readonly lookupAndDelete: 'buckets' | undefined;
+  readonly lookup: 'generic' | 'buckets' | 'cursor' | undefined;
+  readonly lookupAndDelete: 'buckets' | 'cursor' | undefined;
   readonly update: boolean;
   readonly delete: boolean;
 }

@@ -16,7 +16,7 @@ import { checkQueueStack, QueueStackMap } from './queue-stack.ts';
 import { RingBufferMap } from './ringbuf.ts';
 import { checkDevMap, checkReuseport, CPUMap, DevMap, SocketMap } from './sockets.ts';
 import {
-  ArenaMap, checkInsnArray, checkResizableHash, checkStructOps, createResizableHash, InsnArrayMap, StackTraceMap, StructOpsMap,
+  ArenaMap, checkInsnArray, checkResizableHash, checkStructOps, InsnArrayMap, ResizableHashMap, StackTraceMap, StructOpsMap,
 } from './special.ts';
 import { CgroupStorageMap, checkLocalStorage, LocalStorageMap } from './storage.ts';
 
@@ -64,7 +64,7 @@ const KINDS: ReadonlyMap<number, MapKind> = new Map<number, MapKind>([
   [U.BPF_MAP_TYPE_STRUCT_OPS, { check: checkStructOps, create: StructOpsMap.create, capability: CAP_BPF }],
   [U.BPF_MAP_TYPE_ARENA, { create: ArenaMap.create, capability: CAP_BPF }],
   [U.BPF_MAP_TYPE_INSN_ARRAY, { check: checkInsnArray, create: InsnArrayMap.create, capability: CAP_BPF }],
-  [U.BPF_MAP_TYPE_RHASH, { check: checkResizableHash, create: createResizableHash }],
+  [U.BPF_MAP_TYPE_RHASH, { check: checkResizableHash, create: ResizableHashMap.create }],
 ]);
 
 /** The kind of a map type, `undefined` where the kernel has none. */

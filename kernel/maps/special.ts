@@ -9,7 +9,7 @@ import * as U from '../../isa/uapi.ts';
 import { PAGE_SIZE, USER_BASE } from '../../vm/address-space.ts';
 import { isPlain32BitInt, nextArrayKey } from './array.ts';
 import { checkHash, HashBase, HashMap } from './hashtab.ts';
-import { BPFMap, type ElementFlags, type MapAttributes, type MapHost, roundUp8 } from './map.ts';
+import { type BatchOperations, BPFMap, type ElementFlags, type MapAttributes, type MapHost, roundUp8 } from './map.ts';
 
 const STACK_MAP_SIZE = 528;
 const STRUCT_OPS_SIZE = 832;
@@ -319,9 +319,17 @@ export function checkResizableHash(attr: MapAttributes, host: MapHost): number {
   return checkHash(attr, host);
 }
 
-/** A hash that grows; what user space can see of it is that of a hash without preallocation. */
-export function createResizableHash(host: MapHost, attr: MapAttributes): HashMap | number {
-  if (attr.maxEntries > 2 ** 31) return -E2BIG;
-  const bad = HashBase.checkSize(host, { ...attr, flags: attr.flags | U.BPF_F_NO_PREALLOC }, roundUp8(attr.valueSize));
-  return bad !== 0 ? bad : new HashMap(host, attr, roundUp8(attr.valueSize));
+const CURSOR_BATCH: BatchOperations = { lookup: 'cursor', lookupAndDelete: 'cursor', update: true, delete: true };
+
+/** A hash that grows; what user space can see of it is that of a hash without preallocation, but for batches. */
+export class ResizableHashMap extends HashMap {
+  static override create(host: MapHost, attr: MapAttributes): ResizableHashMap | number {
+    if (attr.maxEntries > 2 ** 31) return -E2BIG;
+    const bad = HashBase.checkSize(host, { ...attr, flags: attr.flags | U.BPF_F_NO_PREALLOC }, roundUp8(attr.valueSize));
+    return bad !== 0 ? bad : new ResizableHashMap(host, attr, roundUp8(attr.valueSize));
+  }
+
+  override get batchOperations(): BatchOperations {
+    return CURSOR_BATCH;
+  }
 }

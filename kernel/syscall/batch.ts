@@ -5,7 +5,7 @@
  * `__htab_map_lookup_and_delete_batch` (kernel/bpf/hashtab.c).
  */
 import { MAP_BATCH_ATTR } from '../../isa/attr.ts';
-import { EFAULT, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTSUPP, EPERM } from '../../isa/errno.ts';
+import { EAGAIN, EFAULT, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import { FMODE_READ, FMODE_WRITE } from '../files.ts';
 import { HashBase } from '../maps/hashtab.ts';
@@ -35,9 +35,11 @@ function dispatch(call: Call, map: BPFMap, file: unknown): number {
   switch (call.cmd) {
     case U.BPF_MAP_LOOKUP_BATCH:
       if (operations.lookup === 'buckets' && map instanceof HashBase) return bucketBatch(call, map, false);
+      if (operations.lookup === 'cursor' && map instanceof HashBase) return cursorBatch(call, map, false);
       return operations.lookup === 'generic' ? genericLookup(call, map) : -ENOTSUPP;
     case U.BPF_MAP_LOOKUP_AND_DELETE_BATCH:
-      return operations.lookupAndDelete === 'buckets' && map instanceof HashBase ? bucketBatch(call, map, true) : -ENOTSUPP;
+      if (operations.lookupAndDelete === undefined || !(map instanceof HashBase)) return -ENOTSUPP;
+      return operations.lookupAndDelete === 'buckets' ? bucketBatch(call, map, true) : cursorBatch(call, map, true);
     case U.BPF_MAP_UPDATE_BATCH:
       return operations.update ? genericUpdate(call, map, file) : -ENOTSUPP;
     default:
@@ -193,4 +195,48 @@ function bucketBatch(call: Call, map: HashBase, deletes: boolean): number {
   new DataView(word.buffer).setUint32(0, bucket, true);
   const isCopied = memory.copyTo(call.userPointer(MAP_BATCH_ATTR.out_batch), word) && call.put(MAP_BATCH_ATTR.count, total);
   return isCopied ? error : -EFAULT;
+}
+
+/** Elements from a key on; the key to go on with comes back. A cursor that was deleted meanwhile is `-EAGAIN`. */
+function cursorBatch(call: Call, map: HashBase, deletes: boolean): number {
+  const flags = call.flags(MAP_BATCH_ATTR.elem_flags);
+  const bad = checkOpFlags(map, flags, U.BPF_F_LOCK);
+  if (bad !== 0) return bad;
+  if (call.u64(MAP_BATCH_ATTR.flags) !== 0n) return -EINVAL;
+  const count = call.u32(MAP_BATCH_ATTR.count);
+  if (count === 0) return 0;
+  if (!call.put(MAP_BATCH_ATTR.count, 0)) return -EFAULT;
+  const { memory } = call.kernel;
+  const start = call.userPointer(MAP_BATCH_ATTR.in_batch);
+  return withBuffer(call, map.keySize + map.valueSize, (buffer) => {
+    const chosen: number[] = [];
+    let next = isNull(start) ? firstElement(map) : 0;
+    if (!isNull(start)) {
+      if (!memory.copyInto(buffer, start, map.keySize)) return -EFAULT;
+      next = map.find(buffer);
+      if (next === 0) return -EAGAIN;
+    }
+    while (next !== 0 && chosen.length < count) {
+      chosen.push(next);
+      next = map.nextKey(map.keyOf(next), buffer) === 0 ? map.find(buffer) : 0;
+    }
+    if (chosen.length === 0) return -ENOENT;
+    const cursor = next === 0 ? undefined : memory.space.getBytes(map.keyOf(next), map.keySize);
+    const keys = call.userPointer(MAP_BATCH_ATTR.keys);
+    const values = call.userPointer(MAP_BATCH_ATTR.values);
+    let isCopied = true;
+    for (const [i, element] of chosen.entries()) {
+      map.copyElement(element, buffer + map.keySize, flags);
+      isCopied &&= memory.copyOut(advance(keys, i * map.keySize), map.keyOf(element), map.keySize)
+        && memory.copyOut(advance(values, i * map.valueSize), buffer + map.keySize, map.valueSize);
+    }
+    if (deletes) for (const element of chosen) map.drop(element);
+    if (!isCopied || !call.put(MAP_BATCH_ATTR.count, chosen.length)) return -EFAULT;
+    if (cursor !== undefined && !memory.copyTo(call.userPointer(MAP_BATCH_ATTR.out_batch), cursor)) return -EFAULT;
+    return cursor === undefined ? -ENOENT : 0;
+  });
+}
+
+function firstElement(map: HashBase): number {
+  return map.bucket(map.nextBucket(0))[0] ?? 0;
 }

@@ -129,11 +129,17 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
   if (name === undefined) return -EINVAL;
   const program = new BPFProgram(memory, {
     name, type, expectedAttachType: attachType, flags, license, gplCompatible: isGPLCompatible(license),
-    sleepable: (flags & F.BPF_F_SLEEPABLE) !== 0, attachBTFID: call.u32(A.attach_btf_id), instructions, loadTime, userID: 0,
+    sleepable: (flags & F.BPF_F_SLEEPABLE) !== 0, attachBTFID: attachTypeID(call, attachType), instructions, loadTime, userID: 0,
     xdpHasFrags: (flags & F.BPF_F_XDP_HAS_FRAGS) !== 0, isDeviceBound: ifindex !== 0,
   }, target.attachBTF, target.attachProgram, (freed) => kernel.freeProgram(freed));
   kernel.registerProgram(program);
   return program;
+}
+
+/** A program for many functions stands for a placeholder of the kernel's. */
+function attachTypeID(call: Call, attachType: number): number {
+  if (!isTracingMulti(attachType)) return call.u32(A.attach_btf_id);
+  return call.kernel.kernelBTF()?.findByNameKind('bpf_multi_func', U.BTF_KIND_FUNC) ?? 0;
 }
 
 /** `bpf_prog_dev_bound_init`: the instance has only a loopback device, which offloads nothing. */
