@@ -5,34 +5,31 @@
  * `prepare_func_exit` and `check_max_stack_depth` of kernel/bpf/verifier.c.
  */
 import { BPF_RB_ROOT } from '../btf/record.ts';
-import { E2BIG, EACCES, EFAULT, EINVAL, ENOTSUPP } from '../isa/errno.ts';
+import { E2BIG, EFAULT, EINVAL, ENOTSUPP } from '../isa/errno.ts';
 import {
   BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_RHASH, BTF_KIND_STRUCT,
 } from '../isa/uapi.ts';
-import { markChainPrecision } from './backtrack.ts';
 import { DIAG_CONTEXT_LOCK, DIAG_MOD_CALLER_SAVED, DIAG_MOD_WRITE } from './diagnostics_port.ts';
-import { clearCallerSaved, processExit } from './do_check.ts';
+import { invalidateOutgoingStackArgs, scrubCallerSaved } from './caller_saved.ts';
+import { processExit } from './exits.ts';
 import { markDynptrReg } from './dynptr.ts';
 import { BPF_DYNPTR_TYPE_LOCAL } from './dynptr_types.ts';
-import { AUX_CALLS_CALLBACK, findSubprog, type VerifierEnv } from './env.ts';
+import { findSubprog, type VerifierEnv } from './env.ts';
 import { checkFuncArgMatch } from './subprog_args.ts';
 import { markGraphNode, setNonOwning } from './graph.ts';
 import { recordFind, regRecord } from './map_record.ts';
-import { accountFrame, BPF_MAIN_FUNC, COMPLEXITY_LIMIT_JMP_SEQ, initFrame, pushStack } from './paths.ts';
+import { BPF_MAIN_FUNC, COMPLEXITY_LIMIT_JMP_SEQ, initFrame, pushStack } from './paths.ts';
 import { printVerifierState } from './print.ts';
 import { clearAllPktPointers, inSleepableContext, nonSleepableDescription } from './refs.ts';
-import { markKnownZero, markNotInit, markUnknown, s32max, s32min, smax, smin } from './regs.ts';
+import { markKnownZero, markNotInit, markUnknown } from './regs.ts';
+import { CONST_PTR_TO_MAP, MAX_CALL_FRAMES, PTR_TO_BTF_ID, PTR_TO_MAP_KEY, PTR_TO_MAP_VALUE, SCALAR_VALUE } from './regtypes.ts';
+import { incomingStackArgs } from './stack.ts';
 import {
-  CONST_PTR_TO_MAP, MAX_CALL_FRAMES, PTR_TO_BTF_ID, PTR_TO_MAP_KEY, PTR_TO_MAP_VALUE, PTR_TO_STACK, SCALAR_VALUE,
-} from './regtypes.ts';
-import { incomingStackArgs, smaxText, sminText } from './stack.ts';
-import {
-  copyReg, curFrame, F_ASYNC_ENTRY_CNT, F_CALLBACK_DEPTH, F_CALLSITE, F_FLAGS, F_FRAMENO, F_OUT_STACK_ARGS, F_RET_32BIT, F_RET_MAX, F_RET_MIN,
-  F_SUBPROG, FF_IN_ASYNC_CALLBACK, FF_IN_CALLBACK, REG_A, REG_B, REG_ID, REG_MAP_UID, REG_TYPE, REG_VAR_LO, regAt, stackArgAt,
+  copyReg, curFrame, F_ASYNC_ENTRY_CNT, F_CALLBACK_DEPTH, F_FLAGS, F_FRAMENO, F_RET_MAX, F_RET_MIN, F_SUBPROG, FF_IN_ASYNC_CALLBACK,
+  FF_IN_CALLBACK, REG_A, REG_B, REG_ID, REG_MAP_UID, REG_TYPE, REG_VAR_LO, regAt,
 } from './state.ts';
-import { isGlobalSubprog, subprogName } from './subprogs.ts';
-import { findPreviousEntry, widenImpreciseScalars } from './widen.ts';
+import { isGlobalSubprog, subprogName, subprogReturnsVoid } from './subprogs.ts';
 
 const S32_MIN = -0x80000000;
 const S32_MAX = 0x7fffffff;
@@ -178,16 +175,6 @@ function enterFunction(env: VerifierEnv, subprog: number, callsite: number, setS
   return 0;
 }
 
-/** Arguments on the stack are lost over a call. */
-export function invalidateOutgoingStackArgs(env: VerifierEnv, frame: number): void {
-  const n = env.w[frame + F_OUT_STACK_ARGS]!;
-  for (let i = 0; i < n; i++) {
-    const reg = stackArgAt(env.cur, frame, i);
-    env.diag?.recordScrub(reg, DIAG_MOD_CALLER_SAVED);
-    markNotInit(env, env.w, reg);
-  }
-}
-
 /** The caller's arguments fit the BTF of the function; 0, or `-EINVAL` where BTF does not tell (not fatal for static ones). */
 function checkSubprogCall(env: VerifierEnv, subprog: number): number {
   if (env.funcInfoCount === 0) return -EINVAL;
@@ -197,12 +184,6 @@ function checkSubprogCall(env: VerifierEnv, subprog: number): number {
   const error = checkFuncArgMatch(env, subprog);
   if (error !== 0) sub.unreliable = true;
   return error;
-}
-
-/** True for a function whose BTF result is void. */
-export function subprogReturnsVoid(env: VerifierEnv, subprog: number): boolean {
-  const btf = env.btf!.btf;
-  return btf.skipModifiers(btf.type(btf.type(env.subprogs[subprog]!.typeID))) === 0;
 }
 
 /** A call that will run callback `subprog`: now and then (synchronous), or some time (asynchronous). 0 or `-errno`. */
@@ -307,12 +288,6 @@ function callGlobal(env: VerifierEnv, subprog: number, matched: number): number 
   return processExit(env, true);
 }
 
-/** Registers 1 to 5 end, as the diagnostics see it, and 0 to 5 are lost. */
-export function scrubCallerSaved(env: VerifierEnv, frame: number): void {
-  if (env.diag !== undefined) for (let i = 1; i <= 5; i++) env.diag.recordScrub(regAt(frame, i), DIAG_MOD_CALLER_SAVED);
-  clearCallerSaved(env, frame);
-}
-
 /** A call of a function of the program; 0, the code of a path's end, or `-errno`. */
 export function checkFuncCall(env: VerifierEnv): number {
   const { w } = env;
@@ -344,75 +319,3 @@ export function checkFuncCall(env: VerifierEnv): number {
   }
   return 0;
 }
-
-/** What a value must be in, and that it is a 32-bit one. */
-export interface ValueRange {
-  readonly min: number;
-  readonly max: number;
-  readonly is32: boolean;
-}
-
-/** The scalar in `reg` lies inside `range` (`retval_range_within`). */
-export function isWithin(w: Int32Array, reg: number, range: ValueRange): boolean {
-  if (range.is32) return range.min <= s32min(w, reg) && s32max(w, reg) <= range.max;
-  return range.min <= smin(w, reg) && smax(w, reg) <= range.max;
-}
-
-/** Says that a value is outside its range (`verbose_invalid_scalar`). */
-export function refuseScalar(env: VerifierEnv, reg: number, range: ValueRange, context: string, name: string): number {
-  const { w } = env;
-  const low = smin(w, reg) > -(2 ** 63) ? ` smin=${sminText(w, reg, 0)}` : '';
-  const highText = smaxText(w, reg, 0);
-  const high = highText === '9223372036854775807' ? '' : ` smax=${highText}`;
-  const what = low === '' && high === '' ? ' unknown scalar value' : '';
-  env.log.write(`${context} the register ${name} has`);
-  env.log.write(`${low}${high}${what} should have been in [${range.min}, ${range.max}]\n`);
-  return -EINVAL;
-}
-
-/** A return from a called function or callback into the frame below; sets `env.insnIdx`. 0 or `-errno`. */
-export function prepareFuncExit(env: VerifierEnv): number {
-  const { w } = env;
-  const st = env.cur;
-  const callee = curFrame(st);
-  const caller = st.frameAt[st.curframe - 1]!;
-  const r0 = regAt(callee, 0);
-  if (w[r0 + REG_TYPE] === PTR_TO_STACK) {
-    env.log.write('cannot return stack pointer to the caller\n');
-    return -EINVAL;
-  }
-  const isCallback = (w[callee + F_FLAGS]! & FF_IN_CALLBACK) !== 0;
-  const callsite = w[callee + F_CALLSITE]!;
-  if (isCallback) {
-    if (w[r0 + REG_TYPE] !== SCALAR_VALUE) {
-      env.log.write('R0 not a scalar value\n');
-      return -EACCES;
-    }
-    const error = markChainPrecision(env, 0);
-    if (error !== 0) return error;
-    const range = { min: w[callee + F_RET_MIN]!, max: w[callee + F_RET_MAX]!, is32: w[callee + F_RET_32BIT] !== 0 };
-    if (!isWithin(w, r0, range)) return refuseScalar(env, r0, range, 'At callback return', 'R0');
-    if ((env.aux.flags[callsite]! & AUX_CALLS_CALLBACK) === 0) {
-      env.log.write(`verifier bug: in callback at ${env.insnIdx}, callsite ${callsite} !calls_callback\n`);
-      return -EFAULT;
-    }
-  } else {
-    env.diag?.modBegin(regAt(caller, 0), r0, DIAG_MOD_WRITE);
-    copyReg(w, regAt(caller, 0), w, r0);
-    env.diag?.modEnd();
-  }
-  env.insnIdx = isCallback ? callsite : callsite + 1;
-  if (env.log.verbose) {
-    env.log.write('returning from callee:\n');
-    printVerifierState(env, st, w[callee + F_FRAMENO]!, true);
-    env.log.write(`to caller at ${env.insnIdx}:\n`);
-    printVerifierState(env, st, w[caller + F_FRAMENO]!, true);
-  }
-  accountFrame(env, callee, caller);
-  st.curframe--;
-  invalidateOutgoingStackArgs(env, caller);
-  const previous = isCallback ? findPreviousEntry(env, st, env.insnIdx) : undefined;
-  if (previous !== undefined) widenImpreciseScalars(env, previous, st);
-  return 0;
-}
-

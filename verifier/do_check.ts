@@ -27,6 +27,7 @@ import { checkKfuncCall, isKfuncAllowedUnderLock } from './kfunc_calls.ts';
 import { checkAtomic, checkLoad, checkStore, checkStoreImmediate } from './load_store.ts';
 import { BPF_LOG_LEVEL2 } from './log_levels.ts';
 import { contextArguments, mayAccessSkb } from './ops.ts';
+import { instructionArrayTargets } from './insn_array.ts';
 import { accountInsn, accountPath, BPF_MAIN_FUNC, dropPending, initFrame, popStack, pushStack } from './paths.ts';
 import { insnText, markStateScratched, printInsnState, printVerifierState } from './print.ts';
 import { checkPtrOff } from './ptr_off.ts';

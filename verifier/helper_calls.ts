@@ -8,12 +8,13 @@ import { EACCES, EFAULT, EINVAL, ENOTSUPP } from '../isa/errno.ts';
 import * as U from '../isa/uapi.ts';
 import { markChainPrecision } from './backtrack.ts';
 import { CallMeta } from './call_meta.ts';
+import { clearCallerSaved, invalidateOutgoingStackArgs } from './caller_saved.ts';
 import {
-  invalidateOutgoingStackArgs, isWithin, prepareFuncExit, pushCallbackCall, refuseScalar, setFindVMACallback, setLoopCallback,
-  setMapElemCallback, setTimerCallback, setUserRingbufCallback, type ValueRange,
+  pushCallbackCall, setFindVMACallback, setLoopCallback, setMapElemCallback, setTimerCallback, setUserRingbufCallback,
 } from './calls.ts';
+import { prepareFuncExit } from './func_exit.ts';
+import { isWithin, refuseScalar, type ValueRange } from './value_range.ts';
 import { DIAG_MOD_CALLER_SAVED, DIAG_MOD_WRITE } from './diagnostics_port.ts';
-import { clearCallerSaved } from './do_check.ts';
 import { unmarkDynptr } from './dynptr.ts';
 import { BPF_DYNPTR_TYPE_INVALID, BPF_DYNPTR_TYPE_SKB, BPF_DYNPTR_TYPE_SKB_META } from './dynptr_types.ts';
 import {

@@ -12,9 +12,8 @@ import {
   BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_INT, BTF_KIND_PTR, BTF_KIND_STRUCT, BTF_KIND_UNION,
 } from '../isa/uapi.ts';
 import { CallMeta } from './call_meta.ts';
-import {
-  invalidateOutgoingStackArgs, pushCallbackCall, scrubCallerSaved, setRBTreeAddCallback, setTaskWorkCallback, setTimerCallback, type SetCalleeState,
-} from './calls.ts';
+import { invalidateOutgoingStackArgs, scrubCallerSaved } from './caller_saved.ts';
+import { pushCallbackCall, setRBTreeAddCallback, setTaskWorkCallback, setTimerCallback, type SetCalleeState } from './calls.ts';
 import { DIAG_CONTEXT_PREEMPT, DIAG_CONTEXT_RCU, DIAG_MOD_WRITE } from './diagnostics_port.ts';
 import { unmarkDynptr } from './dynptr.ts';
 import { dynptrTypeFlag } from './dynptr_types.ts';

@@ -8,12 +8,13 @@ import {
   BPF_LSM_CGROUP, BPF_PROG_TYPE_EXT, BPF_PROG_TYPE_LSM, BPF_PROG_TYPE_STRUCT_OPS,
 } from '../isa/uapi.ts';
 import { markChainPrecision } from './backtrack.ts';
-import { isWithin, refuseScalar, subprogReturnsVoid, type ValueRange } from './calls.ts';
 import type { VerifierEnv } from './env.ts';
 import { attachReturnType, programReturnRange, structOpsReturnType } from './ops.ts';
 import { checkPtrOff } from './ptr_off.ts';
 import { isReferenced } from './refs.ts';
 import { checkSource, curReg, isPointerValue } from './regs.ts';
+import { subprogReturnsVoid } from './subprogs.ts';
+import { isWithin, refuseScalar, type ValueRange } from './value_range.ts';
 import { baseType, PTR_TO_ARENA, PTR_TO_BTF_ID, regTypeName, SCALAR_VALUE } from './regtypes.ts';
 import { F_FLAGS, F_RET_32BIT, F_RET_MAX, F_RET_MIN, F_SUBPROG, FF_IN_ASYNC_CALLBACK, curFrame, REG_A, REG_B, REG_TYPE } from './state.ts';
 

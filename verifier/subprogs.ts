@@ -6,7 +6,7 @@
  */
 import { E2BIG, EFAULT, EINVAL, ENOENT, EPERM } from '../isa/errno.ts';
 import {
-  BPF_ABS, BPF_CALL, BPF_DW, BPF_EXIT, BPF_FUNC_tail_call, BPF_IMM, BPF_IND, BPF_JA, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_CALL,
+  BPF_ABS, BPF_CALL, BPF_DW, BPF_EXIT, BPF_FUNC_tail_call, BPF_IMM, BPF_IND, BPF_JA, BPF_JCOND, BPF_JMP, BPF_JMP32, BPF_LD, BPF_MAY_GOTO, BPF_PSEUDO_CALL,
   BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_X, BTF_FUNC_GLOBAL, BTF_KIND_DECL_TAG, BTF_KIND_FUNC,
 } from '../isa/uapi.ts';
 import { BPF_MAX_SUBPROGS, findContainingSubprog, findSubprog, Subprog, type VerifierEnv } from './env.ts';
@@ -29,6 +29,11 @@ export function isPseudoKfuncCall(env: VerifierEnv, i: number): boolean {
 
 export function isHelperCall(env: VerifierEnv, i: number): boolean {
   return env.insns.code[i] === CALL && env.insns.src[i] === 0;
+}
+
+/** `may_goto`: a jump that is taken once the program has looped for too long. */
+export function isMayGoto(env: VerifierEnv, i: number): boolean {
+  return env.insns.code[i] === (BPF_JMP | BPF_JCOND) && env.insns.src[i] === BPF_MAY_GOTO;
 }
 
 export function isGotox(env: VerifierEnv, i: number): boolean {
@@ -271,4 +276,10 @@ function firstUnvisitedCallee(env: VerifierEnv, cur: number, color: Uint8Array):
 /** The subprogram an instruction belongs to. */
 export function subprogAt(env: VerifierEnv, insn: number): Subprog {
   return env.subprogs[Math.max(0, findContainingSubprog(env, insn))]!;
+}
+
+/** True for a function whose BTF result is void. */
+export function subprogReturnsVoid(env: VerifierEnv, subprog: number): boolean {
+  const btf = env.btf!.btf;
+  return btf.skipModifiers(btf.type(btf.type(env.subprogs[subprog]!.typeID))) === 0;
 }
