@@ -45,10 +45,13 @@ export interface CompiledFunction {
   readonly traps: Int32Array;
 }
 
+const NO_LOOPS: LoopFacts = { quietLoop: new Int32Array(0), steady: new Uint16Array(0), entering: new Uint16Array(0) };
 const PARAM_SP = 5;
 const PARAM_BASE = 6;
 const PARAMS = 7;
 const FP = 10;
+/** Index, behind those of the registers, of the window of the region that was looked up last. */
+const LAST_FOUND = 13;
 const MAY_GOTO = 0x800000;
 /** Bytes from `base` to the `sp` of the eighth frame: a call from there is one too many. */
 const DEEPEST = 8 * FRAME_STRIDE + FRAME_TOP;
@@ -105,10 +108,10 @@ export class FunctionCompiler implements BlockEmitter {
   /** Instructions of the block that are charged but not executed yet. */
   #ahead: number = 0;
   // Checked accesses: by base register the locals of the window, and by size those of its limits.
-  readonly #windowBase: Int32Array = new Int32Array(13).fill(-1);
-  readonly #windowLimit: Int32Array = new Int32Array(13 * 4).fill(-1);
+  readonly #windowBase: Int32Array = new Int32Array(14).fill(-1);
+  readonly #windowLimit: Int32Array = new Int32Array(14 * 4).fill(-1);
   /** Sizes (bit 0: one byte … bit 3: eight) that the function accesses through each register. */
-  readonly #sizes: Uint8Array = new Uint8Array(13);
+  readonly #sizes: Uint8Array = new Uint8Array(14);
   /** Byte range relative to each register that was found accessible in this block. */
   readonly #knownFrom: Int32Array = new Int32Array(13);
   readonly #knownTo: Int32Array = new Int32Array(13);
@@ -123,7 +126,7 @@ export class FunctionCompiler implements BlockEmitter {
     this.graph = buildFlowGraph(this.code, leaders, root, true);
     this.#facts = analyse(this.code, this.graph, this.#atomics, variant.checked);
     this.#fixedFrame = !this.#scan();
-    this.#loops = variant.checked ? findLoops(this.code, this.graph) : { quietLoop: new Int32Array(0), steady: new Uint16Array(0) };
+    this.#loops = variant.checked ? findLoops(this.code, this.graph) : NO_LOOPS;
   }
 
   /** Instructions in the function, for limits on the whole module. */
@@ -206,6 +209,7 @@ export class FunctionCompiler implements BlockEmitter {
         this.#sizes[copy >> 4] = sizes;
       }
     }
+    for (let base = 0; base < LAST_FOUND; base++) this.#sizes[LAST_FOUND]! |= this.#sizes[base]!;
     return writesFrame;
   }
 
@@ -441,7 +445,7 @@ export class FunctionCompiler implements BlockEmitter {
     for (let register = 0; register < 13; register++) {
       const bit = 1 << register;
       if (register === FP && this.#fixedFrame) continue;
-      if (this.#sizes[register] === 0 || (this.#facts.live[block]! & bit) === 0 || (this.#loops.steady[block]! & bit) === 0) continue;
+      if (this.#sizes[register] === 0 || (this.#facts.live[block]! & bit) === 0 || (this.#loops.entering[block]! & bit) === 0) continue;
       this.#pushWide(register);
       this.#get(this.#window(register));
       out.byte(W.i64_sub);
@@ -455,7 +459,8 @@ export class FunctionCompiler implements BlockEmitter {
       this.#call(IMPORT.region);
       out.byte(W.if);
       out.byte(TYPE_VOID);
-      this.#loadWindow(register);
+      this.#loadWindow(LAST_FOUND);
+      this.#copyWindow(register, LAST_FOUND);
       out.byte(W.end);
       out.byte(W.end);
     }
@@ -1194,6 +1199,16 @@ export class FunctionCompiler implements BlockEmitter {
       this.#remember(base, off, bytes);
       return;
     }
+    // A register that serves several regions in turn often comes back to the one looked up last.
+    this.#get(this.#address);
+    this.#get(this.#window(LAST_FOUND));
+    out.byte(W.i64_sub);
+    this.#get(this.#limit(LAST_FOUND, bytes));
+    out.byte(W.i64_lt_u);
+    out.byte(W.if);
+    out.byte(TYPE_VOID);
+    this.#copyWindow(base, LAST_FOUND);
+    out.byte(W.else);
     this.#storeLeft(this.#ahead);
     this.#i32(at);
     this.#get(PARAM_SP);
@@ -1205,7 +1220,9 @@ export class FunctionCompiler implements BlockEmitter {
     out.byte(W.i32_wrap_i64);
     this.#i32(bytes | (write ? 256 : 0));
     this.#call(IMPORT.slow);
-    this.#loadWindow(base);
+    this.#loadWindow(LAST_FOUND);
+    this.#copyWindow(base, LAST_FOUND);
+    out.byte(W.end);
     out.byte(W.end);
     this.#remember(base, off, bytes);
   }
@@ -1255,7 +1272,7 @@ export class FunctionCompiler implements BlockEmitter {
     if (!this.#variant.checked) return;
     this.#knownFrom.fill(0);
     this.#knownTo.fill(0);
-    for (let base = 0; base < 13; base++) {
+    for (let base = 0; base <= LAST_FOUND; base++) {
       if (base === FP && this.#fixedFrame) continue;
       for (let log = 0; log < 4; log++) {
         if ((this.#sizes[base]! & (1 << log)) === 0) continue;

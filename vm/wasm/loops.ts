@@ -11,35 +11,41 @@ import type { FlowGraph } from './cfg.ts';
 import { FACTS, KIND } from './flow.ts';
 
 export interface LoopFacts {
-  /** By block: the header of the outermost loop around it that contains no calls, -1 where there is none. */
+  /** By block: the header of the innermost loop around it, if that contains no calls; -1 otherwise. */
   readonly quietLoop: Int32Array;
-  /** By header of such a loop: registers that only move within a region there (1 bit each). */
+  /** By header of a loop without calls: registers that only move within a region there (1 bit each). */
   readonly steady: Uint16Array;
+  /** By header: registers that are steady in it, but not in the loop around it. */
+  readonly entering: Uint16Array;
 }
 
 const CALLS: ReadonlySet<number> = new Set([KIND.call, KIND.helper, KIND.callx, KIND.tailcall, KIND.packet, KIND.percpu]);
+const REGISTERS = 13;
 
 /** Finds them. Irreducible graphs have none. */
 export function findLoops(code: Int32Array, graph: FlowGraph): LoopFacts {
   const { count } = graph;
   const quietLoop = new Int32Array(count).fill(-1);
   const steady = new Uint16Array(count);
-  if (!graph.reducible) return { quietLoop, steady };
+  const entering = new Uint16Array(count);
+  if (!graph.reducible) return { quietLoop, steady, entering };
   const parent = loopParents(graph);
   const noisy = new Uint8Array(count);
   for (let block = 0; block < count; block++) {
     if (!hasCall(code, graph, block)) continue;
     for (let header = graph.isHeader[block] === 1 ? block : parent[block]!; header >= 0 && noisy[header] === 0; header = parent[header]!) noisy[header] = 1;
   }
-  // Blocks are in reverse postorder: a loop's parent comes before it.
   for (let block = 0; block < count; block++) {
     const inner = graph.isHeader[block] === 1 ? block : parent[block]!;
-    if (inner < 0 || noisy[inner] === 1) continue;
-    const around = inner === block ? parent[inner]! : inner;
-    quietLoop[block] = inner !== block ? quietLoop[inner]! : around >= 0 && noisy[around] === 0 ? quietLoop[around]! : inner;
+    if (inner >= 0 && noisy[inner] === 0) quietLoop[block] = inner;
   }
-  findSteady(code, graph, quietLoop, steady);
-  return { quietLoop, steady };
+  findSteady(code, graph, quietLoop, parent, steady);
+  for (let header = 0; header < count; header++) {
+    if (quietLoop[header] !== header) continue;
+    const around = parent[header]!;
+    entering[header] = steady[header]! & ~(around >= 0 && noisy[around] === 0 ? steady[around]! : 0);
+  }
+  return { quietLoop, steady, entering };
 }
 
 /** By block the header of the innermost loop around it; for headers that of the loop outside. -1 for none. */
@@ -82,43 +88,61 @@ function hasCall(code: Int32Array, graph: FlowGraph, block: number): boolean {
 }
 
 /** A register is steady in a loop where every write to it there is a step from a pointer: `+=`, `-=`, or a copy of a steady register. */
-function findSteady(code: Int32Array, graph: FlowGraph, quietLoop: Int32Array, steady: Uint16Array): void {
-  const copies: { readonly loop: number; readonly dst: number; readonly src: number }[] = [];
-  for (let block = 0; block < graph.count; block++) if (quietLoop[block]! >= 0) steady[quietLoop[block]!] = 0x1fff;
-  for (let block = 0; block < graph.count; block++) {
+function findSteady(code: Int32Array, graph: FlowGraph, quietLoop: Int32Array, parent: Int32Array, steady: Uint16Array): void {
+  const { count } = graph;
+  const killed = new Uint16Array(count);
+  // By loop and register: the registers that it is copied from.
+  const sources = new Map<number, Uint16Array>();
+  for (let block = 0; block < count; block++) {
     const loop = quietLoop[block]!;
     if (loop < 0) continue;
-    const visit = (dense: number): void => {
-      const at = dense * STRIDE;
-      const facts = FACTS[code[at]!]!;
-      const d = code[at + 1]! >> 1;
-      switch (facts.kind) {
-        case KIND.add64:
-          if (facts.stem === 'mul') steady[loop]! &= ~(1 << d);
-          return;
-        case KIND.mov64:
-          if (facts.register) copies.push({ loop, dst: d, src: code[at + 2]! >> 1 });
-          else steady[loop]! &= ~(1 << d);
-          return;
-        case KIND.store: case KIND.starg: case KIND.jump32: case KIND.jump64: case KIND.ja: case KIND.nop: case KIND.maygoto: case KIND.exit: case KIND.end:
-          return;
-        case KIND.atomic:
-          // Any register may be its target; few loops with atomics step pointers of unknown regions.
-          steady[loop] = 0;
-          return;
-        default:
-          steady[loop]! &= ~(1 << d);
-      }
-    };
-    for (let dense = graph.start[block]!; dense < graph.end[block]!; dense++) visit(dense);
-    for (let dense = graph.selectStart[block]!; dense >= 0 && dense < graph.selectEnd[block]!; dense++) visit(dense);
-  }
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const { loop, dst, src } of copies) {
-      if ((steady[loop]! & (1 << dst)) === 0 || (steady[loop]! & (1 << src)) !== 0) continue;
-      steady[loop]! &= ~(1 << dst);
-      changed = true;
+    let copies = sources.get(loop);
+    if (copies === undefined) sources.set(loop, (copies = new Uint16Array(REGISTERS)));
+    for (let dense = graph.start[block]!; dense < graph.end[block]!; dense++) killed[loop]! |= effectOf(code, dense * STRIDE, copies);
+    for (let dense = graph.selectStart[block]!; dense >= 0 && dense < graph.selectEnd[block]!; dense++) {
+      killed[loop]! |= effectOf(code, dense * STRIDE, copies);
     }
+  }
+  // An inner loop has a higher number than the one around it.
+  for (let header = count - 1; header >= 0; header--) {
+    if (quietLoop[header] !== header) continue;
+    const copies = sources.get(header)!;
+    let bad = killed[header]!;
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let register = 0; register < REGISTERS; register++) {
+        if ((bad & (1 << register)) !== 0 || (copies[register]! & bad) === 0) continue;
+        bad |= 1 << register;
+        changed = true;
+      }
+    }
+    steady[header] = ~bad & 0x1fff;
+    const around = parent[header]!;
+    if (around < 0 || quietLoop[around] !== around) continue;
+    killed[around]! |= killed[header]!;
+    const above = sources.get(around);
+    if (above === undefined) sources.set(around, copies.slice());
+    else for (let register = 0; register < REGISTERS; register++) above[register]! |= copies[register]!;
+  }
+}
+
+/** Registers that an instruction makes unsteady; copies are noted in `copies`. */
+function effectOf(code: Int32Array, at: number, copies: Uint16Array): number {
+  const facts = FACTS[code[at]!]!;
+  const d = code[at + 1]! >> 1;
+  switch (facts.kind) {
+    case KIND.add64:
+      return facts.stem === 'mul' ? 1 << d : 0;
+    case KIND.mov64:
+      if (!facts.register) return 1 << d;
+      copies[d]! |= 1 << (code[at + 2]! >> 1);
+      return 0;
+    case KIND.store: case KIND.starg: case KIND.jump32: case KIND.jump64: case KIND.ja: case KIND.nop: case KIND.maygoto: case KIND.exit: case KIND.end:
+      return 0;
+    case KIND.atomic:
+      // Any register may be its target; few loops with atomics step pointers of unknown regions.
+      return 0x1fff;
+    default:
+      return 1 << d;
   }
 }
