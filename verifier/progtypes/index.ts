@@ -104,7 +104,8 @@ function layoutOf(env: VerifierEnv): KernelLayout | undefined {
 
 /**
  * The instructions that replace an accepted access to the context or to a socket, narrowing and sign extension included;
- * `undefined` where it stays as it is (no conversion for this pointer, or a kernel without BTF).
+ * `undefined` where it stays as it is (no conversion for this pointer, or a kernel without BTF); empty where none is known, which
+ * Linux answers with "verifier bug: error during ctx access conversion (0)" and EFAULT.
  * @param ptrType kind of the pointer (`env.aux.ptrType`)
  * @param ctxFieldSize as noted when the access was checked (`env.aux.ctxFieldSize`)
  */
