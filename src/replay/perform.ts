@@ -67,6 +67,12 @@ export class Performer {
     this.#target.resetProcess();
   }
 
+  /** Gives back the memory of calls; another performer may use the target from here on. */
+  release(): void {
+    if (this.#arena.size > 0) this.#target.freeUser(this.#arena.address);
+    this.#arena = { address: 0, size: 0 };
+  }
+
   /** Performs one operation and gives the answer. What the target throws comes through. */
   perform(operation: Operation): Got {
     switch (operation.op) {

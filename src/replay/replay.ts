@@ -113,6 +113,8 @@ export class Replay {
   /** Ends the last case and gives the counts. */
   finish(): ReplaySummary {
     this.#endCase();
+    if (this.#target !== undefined) this.#performer?.release();
+    this.#target = undefined;
     return this.#summary;
   }
 

@@ -29,12 +29,16 @@ export function recordedCases(file: string): readonly RecordedCase[] {
   return cases;
 }
 
+/** One kernel serves many cases, as in `bpftwin replay`; after a bug or a leak a fresh one does. */
+let shared: KernelTarget | undefined;
+
 /** Differences between the recording and our kernel, empty where they agree. */
 export function replayCase({ lines }: RecordedCase): readonly Mismatch[] {
-  const replay = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => loadKernelBTF() }) });
+  const replay = new Replay({ createTarget: () => (shared ??= new KernelTarget({ kernelBTF: () => loadKernelBTF() })) });
   replay.open('recorded');
   for (const line of lines) replay.line(line);
-  const { mismatches, leaking } = replay.finish();
+  const { mismatches, leaking, exceptions } = replay.finish();
+  if (exceptions > 0 || leaking.length > 0) shared = undefined;
   if (leaking.length > 0) throw new Error(`left alive: ${leaking.join('; ')}`);
   return mismatches;
 }
