@@ -290,7 +290,10 @@ function checkContext(a: Arg): number {
   if (a.meta.funcName !== 'bpf_cast_to_kern_ctx') return 0;
   const kernel = a.env.ext.kernelBTF()?.btf;
   const id = kernel === undefined ? 0 : kernCtxTypeID(kernel, a.env.resolvedProgType);
-  if (kernel === undefined || id === 0) return -EINVAL;
+  if (kernel === undefined || !kernel.isStructOrUnion(id)) {
+    a.env.log.write(`kern ctx type id ${id} is not a struct\n`);
+    return -EINVAL;
+  }
   a.meta.retBTFID = id;
   return 0;
 }

@@ -487,4 +487,19 @@ export const KFUNC_SETS: readonly KfuncSet[] = [
       ['bpf_xdp_xfrm_state_release', KF_RELEASE],
     ],
   },
+  { // drivers/base/power/wakeup.c: wakeup_source_kfunc_ids
+    hooks: ['syscall'], filter: undefined,
+    kfuncs: [
+      ['bpf_wakeup_sources_read_lock', KF_ACQUIRE],
+      ['bpf_wakeup_sources_read_unlock', KF_RELEASE],
+      ['bpf_wakeup_sources_get_head', 0],
+    ],
+  },
+  { // io_uring/bpf-ops.c: io_uring_kfunc_set
+    hooks: ['structOps'], filter: undefined,
+    kfuncs: [
+      ['bpf_io_uring_submit_sqes', KF_SLEEPABLE],
+      ['bpf_io_uring_get_region', KF_RET_NULL],
+    ],
+  },
 ];
