@@ -131,11 +131,14 @@ export class KernelMemory {
 
   /** A copy of `length` bytes from `pointer`, `undefined` on a fault (`copy_from_bpfptr`). */
   copyFrom(pointer: BPFPtr, length: number): Uint8Array | undefined {
-    if (length === 0) return new Uint8Array(0);
     if (pointer.kernel) {
+      // copy_from_kernel_nofault_allowed refuses addresses of user space before it looks at the length.
+      if (pointer.hi >= 0) return undefined;
+      if (length === 0) return new Uint8Array(0);
       const at = this.space.kernelToOffset(pointer.lo, pointer.hi, length);
       return at < 0 ? undefined : this.space.getBytes(at, length);
     }
+    if (length === 0) return new Uint8Array(0);
     // A hostile length must not cost an allocation before the range is known to be there.
     if (this.walkUser(pointer, length, false, () => undefined) !== length) return undefined;
     const bytes = new Uint8Array(length);

@@ -17,6 +17,7 @@ import { KernelSymbols } from './kallsyms.ts';
 import { Keyrings } from './keys/keyrings.ts';
 import type { BPFLink } from './link.ts';
 import type { BPFMap, MapHost } from './maps/map.ts';
+import { InsnArrayMap } from './maps/special.ts';
 import { KernelMemory } from './memory.ts';
 import { BTFObject, type KernelObject } from './objects.ts';
 import { Process } from './process.ts';
@@ -264,7 +265,10 @@ export class KernelState implements MapHost {
     program.attachBTF?.put();
     for (const hook of this.hooks.bpf_prog_free) hook(program.view());
     this.unload?.(program);
-    for (const map of program.usedMaps) this.releaseUsedMap(program, map);
+    for (const map of program.usedMaps) {
+      if (map instanceof InsnArrayMap && program.verified !== undefined) map.isUsed = false;
+      this.releaseUsedMap(program, map);
+    }
     for (const btf of program.usedBTFs) btf.put();
     if (program.associated !== undefined) this.putMap(program.associated);
     program.attachProgram?.put();

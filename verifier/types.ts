@@ -181,6 +181,8 @@ export interface VerifiedProgram {
   readonly usedBTFs: readonly BTFDescriptor[];
   /** First instruction of each subprogram, main program first. */
   readonly subprograms: readonly number[];
+  /** Final index of each instruction as passed, -1 where it was removed; absent where nothing moved. For jump tables. */
+  readonly xlatedIndex?: Int32Array;
   /** Stack bytes by subprogram. */
   readonly stackDepths: readonly number[];
   readonly btf: BTFDescriptor | undefined;

@@ -7,6 +7,7 @@ import type { BTF } from '../../btf/btf.ts';
 import { E2BIG, EACCES, EBADF, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP, ERANGE } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import { PAGE_SIZE, USER_BASE } from '../../vm/address-space.ts';
+import { CODE_HI, codeAddress } from '../../vm/types.ts';
 import { isPlain32BitInt, nextArrayKey } from './array.ts';
 import { checkHash, HashBase, HashMap } from './hashtab.ts';
 import { type BatchOperations, BPFMap, type ElementFlags, type MapAttributes, type MapHost, roundUp8 } from './map.ts';
@@ -81,6 +82,8 @@ export class InsnArrayMap extends BPFMap {
   readonly values: number;
   /** Offset of the jump table: one 8-byte address an entry. */
   readonly addresses: number;
+  /** A program uses the table: no second one may. */
+  isUsed = false;
 
   static create(host: MapHost, attr: MapAttributes): InsnArrayMap | number {
     if (attr.maxEntries * (INSN_ARRAY.entry + 8) > host.memoryLimit) return -ENOMEM;
@@ -134,6 +137,18 @@ export class InsnArrayMap extends BPFMap {
 
   override directValueAddress(offset: number): number {
     return offset % 8 !== 0 || offset / 8 >= this.maxEntries ? -EACCES : this.addresses + offset;
+  }
+
+  /** Fills the table for a loaded program; `xlated` gives the final place of an instruction, -1 where it was removed. */
+  link(xlated: (original: number) => number): void {
+    const view = this.host.memory.view;
+    for (let i = 0; i < this.maxEntries; i++) {
+      const entry = this.values + i * INSN_ARRAY.entry;
+      const place = xlated(view.getUint32(entry, true));
+      view.setInt32(entry + 4, place, true);
+      view.setInt32(this.addresses + i * 8, place < 0 ? 0 : codeAddress(place), true);
+      view.setInt32(this.addresses + i * 8 + 4, place < 0 ? 0 : CODE_HI, true);
+    }
   }
 
   /** Offsets as user space stored them: what the verifier starts from. */

@@ -5,7 +5,7 @@
  * helpers of kernel/bpf/syscall.c.
  */
 import { PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
-import { E2BIG, EBADF, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
+import { E2BIG, EBADF, EBUSY, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import type {
@@ -15,6 +15,7 @@ import { verify } from '../../verifier/verify.ts';
 import { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN } from '../api.ts';
 import { isProgramCompatible, ProgArrayMap } from '../maps/fd-array.ts';
 import { BPFMap } from '../maps/map.ts';
+import { InsnArrayMap } from '../maps/special.ts';
 import { advance, type BPFPtr, isNull } from '../memory.ts';
 import { BTFObject } from '../objects.ts';
 import { BPFProgram } from '../program.ts';
@@ -193,7 +194,13 @@ function holdReferences(
   }
   for (const used of btfs) if (used instanceof BTFObject) program.usedBTFs.push(used.get());
   if (btf instanceof BTFObject) program.btfObject = btf.get();
-  for (const map of program.usedMaps) if (map instanceof ProgArrayMap && !isProgramCompatible(map, program, true)) return -EINVAL;
+  for (const map of program.usedMaps) {
+    if (map instanceof ProgArrayMap && !isProgramCompatible(map, program, true)) return -EINVAL;
+    if (!(map instanceof InsnArrayMap)) continue;
+    if (map.isUsed) return -EBUSY;
+    map.isUsed = true;
+    map.link((original) => program.verified?.xlatedIndex?.[original] ?? original);
+  }
   return 0;
 }
 
