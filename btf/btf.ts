@@ -350,6 +350,12 @@ export class BTF {
     return offset === 0 ? '' : (this.stringAt(offset) ?? '');
   }
 
+  /** The type's name as the kernel logs it: `(anon)` without one (`__btf_name_by_offset`). */
+  logName(id: number): string {
+    const offset = this.#word(id, 0);
+    return offset === 0 ? '(anon)' : (this.stringAt(offset) ?? '(invalid-name-offset)');
+  }
+
   isStructOrUnion(id: number): boolean {
     const kind = this.kind(id);
     return kind === BTF_KIND_STRUCT || kind === BTF_KIND_UNION;

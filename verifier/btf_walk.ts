@@ -52,7 +52,7 @@ export function walkStruct(btf: BTF, start: number, offset: number, size: number
   let id = btf.skipModifiers(start);
   let off = offset;
   for (let step = 0; step < MAX_STEPS; step++) {
-    const name = btf.typeName(id);
+    const name = btf.logName(id);
     if (!isStruct(btf, id)) {
       say(`Type '${name}' is not a struct\n`);
       return -EINVAL;
@@ -76,7 +76,7 @@ export function walkStruct(btf: BTF, start: number, offset: number, size: number
     id = INNER_AT[0]!;
     off = INNER_AT[1]!;
   }
-  say(`Type '${btf.typeName(id)}' is not a struct\n`);
+  say(`Type '${btf.logName(id)}' is not a struct\n`);
   return -EINVAL;
 }
 
@@ -98,7 +98,7 @@ const INNER = 4;
 const INNER_AT: Int32Array = new Int32Array(2);
 
 function walkMembers(btf: BTF, id: number, off: number, size: number, out: Walk, say: Say): number {
-  const name = btf.typeName(id);
+  const name = btf.logName(id);
   for (let i = 0, n = btf.vlen(id); i < n; i++) {
     const bits = btf.memberBitOffset(id, i);
     let start = bits >>> 3;

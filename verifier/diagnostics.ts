@@ -4,8 +4,8 @@
  * events that make up the causal path; the checks say what happened through {@link Diagnostics}. Reproduces
  * kernel/bpf/diagnostics.c.
  */
-import { shownTypeName } from '../btf/type_name.ts';
 import { BPF_ALU, BPF_ALU64, BPF_MOV, BPF_STX, BPF_X } from '../isa/uapi.ts';
+import { btfTypeText } from './btf_name.ts';
 import {
   DiagEvents, E_ARG, E_IN_LINEAGE, E_INSN, E_KIND, E_NEW, E_OLD, E_ORIGIN, E_REASON, E_TARGET, EVENT_BRANCH, EVENT_CONTEXT, EVENT_MOD,
   EVENT_REF_ACQUIRE, EVENT_REF_RELEASE, S_BTF, S_BTF_ID, S_MAP, S_R64, S_TYPE, S_VAR, SNAPSHOT_WORDS, T_A, T_B, T_FRAME_ID, T_FRAMENO,
@@ -502,10 +502,7 @@ class DiagnosticsWriter implements Diagnostics {
 
   #btfTypeText(btfIndex: number, typeID: number): string {
     const btf = btfIndex === 0 ? undefined : this.#env.btfAt(btfIndex);
-    if (btf === undefined || typeID === 0) return '';
-    const name = shownTypeName(btf, typeID);
-    if (name === '') return `BTF type ID ${typeID}`;
-    return name.endsWith('{') ? name.slice(0, -1) : name;
+    return btf === undefined || typeID === 0 ? '' : btfTypeText(btf, typeID);
   }
 
   #contextDepth(kind: number): number {
