@@ -618,13 +618,14 @@ function printTracks(a: Analysis, subprog: number, before: Int32Array): void {
     verboseInsn(env, insn);
     const cls = code[insn]! & 7, at = (insn - start) * TRACKED;
     if (cls === BPF_LDX || cls === BPF_STX || code[insn] === CALL) {
-      let text = '';
+      // One message a pointer, as in the kernel: a message is cut at 1023 bytes.
+      let isFirst = true;
       const isVisited = before[at] !== UNVISITED;
       for (let i = 0; i < TRACKED; i++) {
         if (i === FRAME_POINTER || (i < TRACKED_REGS && !isVisited) || !tracks.isPointer(before[at + i]!)) continue;
-        text += ` ${trackName(i)}=${tracks.text(before[at + i]!)}`;
+        env.log.write(`${isFirst ? ' //' : ''} ${trackName(i)}=${tracks.text(before[at + i]!)}`);
+        isFirst = false;
       }
-      if (text !== '') env.log.write(` //${text}`);
     }
     env.log.write('\n');
     if (code[insn] === LD_IMM64) insn++;
