@@ -4,6 +4,7 @@
  * asked of the kernel and in which order; the code sequences are `loader-code.ts`, opening and relocating `loader/object`.
  * Reproduces `bpf_object_load` with `gen_loader`, and `bpf_gen__*` of `tools/lib/bpf/gen_loader.c`, of Linux 7.3.
  */
+import { sha256 } from '../../crypto/digest.ts';
 import {
   BTF_LOAD_ATTR, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, type Field,
 } from '../../isa/attr.ts';
@@ -41,6 +42,8 @@ const INSN_IMM = 4;
 export interface GenLoaderOptions {
   /** The loader will be signed: it takes nothing from its context that the signature should cover. */
   readonly signed?: boolean;
+  /** For kernels before 7.3 (as libbpf of 7.2 has it): a signed loader compares its metadata with a hash of its own. */
+  readonly inLoaderCheck?: boolean;
   /** Possible processors, for perf event arrays without a size; libbpf asks the machine it runs on. */
   readonly possibleCPUs?: number;
 }
@@ -115,15 +118,17 @@ class LoaderGenerator {
   readonly #object: BPFObject;
   readonly #code: LoaderCode;
   readonly #signed: boolean;
+  readonly #inLoaderCheck: boolean;
   readonly #possibleCPUs: number | undefined;
   #maps = 0;
   #programs = 0;
   #kernelBTFs = 0;
 
-  constructor(object: BPFObject, { signed = false, possibleCPUs }: GenLoaderOptions) {
+  constructor(object: BPFObject, { signed = false, inLoaderCheck = false, possibleCPUs }: GenLoaderOptions) {
     this.#object = object;
     this.#code = new LoaderCode(object.littleEndian);
     this.#signed = signed;
+    this.#inLoaderCheck = signed && inLoaderCheck;
     this.#possibleCPUs = possibleCPUs;
   }
 
@@ -131,6 +136,7 @@ class LoaderGenerator {
     const { btf, maps, programs, kconfigIndex } = this.#object;
     if (kconfigIndex >= 0) this.#setConfiguration();
     this.#code.prologue(programs.length, maps.length);
+    const constants = this.#inLoaderCheck ? this.#code.checkMetadata() : [];
     if (btf !== undefined) this.#loadBTF(btf.encode());
     for (const [index, map] of maps.entries()) this.#createMapWithContents(map, index);
     for (const program of programs) if (isLoadable(program)) this.#loadProgram(program);
@@ -140,7 +146,9 @@ class LoaderGenerator {
       }
     }
     this.#epilogue();
-    return { instructions: this.#code.takeInstructions(), metadata: this.#code.takeData() };
+    const metadata = this.#code.takeData();
+    this.#code.setMetadataHash(constants, sha256(metadata));
+    return { instructions: this.#code.takeInstructions(), metadata };
   }
 
   /** Values that libbpf knows without a configuration; `CONFIG_…` stays zero where it is weak. */

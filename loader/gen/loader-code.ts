@@ -6,7 +6,7 @@
  *
  * R6 holds the context, R7 the result of the last command, R8 the instruction being relocated, R9 the result of a lookup.
  */
-import { ERANGE } from '../../isa/errno.ts';
+import { EINVAL, ERANGE } from '../../isa/errno.ts';
 import { LD_IMM64 } from '../../isa/instructions.ts';
 import * as U from '../../isa/uapi.ts';
 import { swapInstructions } from '../object/open.ts';
@@ -25,6 +25,9 @@ export function stackProgramFD(index: number): number {
   return -STACK_SIZE + 8 + 4 * index;
 }
 
+/** Words of 8 bytes in a SHA-256 digest, and where `struct bpf_map` says that it is exclusive, before Linux 7.3. */
+const DIGEST_WORDS = 4;
+const MAP_EXCLUSIVE_OFFSET = 32;
 /** Sizes of memory accesses by bytes. */
 const ACCESS: Readonly<Record<number, number>> = { 1: U.BPF_B, 2: U.BPF_H, 4: U.BPF_W, 8: U.BPF_DW };
 const MOV64_REG = U.BPF_ALU64 | U.BPF_MOV | U.BPF_X;
@@ -54,6 +57,10 @@ class Buffer {
 
   take(): Uint8Array {
     return this.#bytes.slice(0, this.length);
+  }
+
+  view(): DataView {
+    return new DataView(this.#bytes.buffer);
   }
 }
 
@@ -209,6 +216,50 @@ export class LoaderCode {
     const off = -(this.#instructions.length - this.#cleanupLabel) / 8 - 1;
     if (off < -32768) throw new GeneratorError(ERANGE, 'the loader is too long for the jump to its cleanup code');
     this.jump(U.BPF_JSLT, 7, 0, off);
+  }
+
+  /** Jumps to the cleanup code where `dst` is not what it is compared with; `src` 0 compares with `value`. */
+  #unlessEqual(dst: number, src: number, value: number): void {
+    const off = -(this.#instructions.length - this.#cleanupLabel) / 8 - 1;
+    this.emit(U.BPF_JMP | U.BPF_JNE | (src === 0 ? U.BPF_K : U.BPF_X), dst, src, off, value);
+  }
+
+  /** `dst = address of struct bpf_map` of the loader's map */
+  #mapAddress(dst: number): void {
+    this.emit(LD_IMM64, dst, U.BPF_PSEUDO_MAP_IDX, 0, 0);
+    this.emit(0, 0, 0, 0, 0);
+  }
+
+  /**
+   * The check of loaders before Linux 7.3: the map is exclusive and its hash is one that is filled in later.
+   * @returns offsets of the four constants
+   */
+  checkMetadata(): readonly number[] {
+    this.#mapAddress(1);
+    this.load(4, 2, 1, MAP_EXCLUSIVE_OFFSET);
+    this.moveImmediate(7, -EINVAL);
+    this.#unlessEqual(2, 0, 1);
+    return Array.from({ length: DIGEST_WORDS }, (_, i) => {
+      this.#mapAddress(1);
+      this.load(8, 2, 1, 8 * i);
+      const constant = this.#instructions.length;
+      this.emit(LD_IMM64, 3, 0, 0, 0);
+      this.emit(0, 0, 0, 0, 0);
+      this.moveImmediate(7, -EINVAL);
+      this.#unlessEqual(2, 3, 0);
+      return constant;
+    });
+  }
+
+  /** Fills in the hash that `checkMetadata` left open. */
+  setMetadataHash(constants: readonly number[], hash: Uint8Array): void {
+    const view = this.#instructions.view();
+    const words = new DataView(hash.buffer, hash.byteOffset, hash.byteLength);
+    const [low, high] = this.littleEndian ? [0, 4] : [4, 0];
+    for (const [i, at] of constants.entries()) {
+      view.setUint32(at + 4, words.getUint32(8 * i + low, this.littleEndian), true);
+      view.setUint32(at + 12, words.getUint32(8 * i + high, this.littleEndian), true);
+    }
   }
 
   /** Closes what r1 holds, where it is a descriptor. */

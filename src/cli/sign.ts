@@ -49,7 +49,7 @@ function signOptions(options: SignCommandOptions): SignFileOptions {
 }
 
 /** Reads the key, lends it to `use`, and overwrites file contents and key whatever happens. */
-function withKey<T>(options: SignCommandOptions, use: (key: PrivateKey) => T): T {
+export function withKey<T>(options: Pick<SignCommandOptions, 'key' | 'passphraseFile'>, use: (key: PrivateKey) => T): T {
   const bytes = readInput(options.key, MAX_KEY_FILE);
   try {
     const key = readPrivateKey(bytes, options.key, () => passphrase(options));
@@ -63,7 +63,7 @@ function withKey<T>(options: SignCommandOptions, use: (key: PrivateKey) => T): T
   }
 }
 
-function passphrase({ key, passphraseFile }: SignCommandOptions): Uint8Array | undefined {
+function passphrase({ key, passphraseFile }: Pick<SignCommandOptions, 'key' | 'passphraseFile'>): Uint8Array | undefined {
   if (passphraseFile !== undefined) return firstLine(readInput(passphraseFile, MAX_PASSPHRASE));
   return askTerminal(`passphrase of ${key}: `);
 }

@@ -1,0 +1,69 @@
+/**
+ * @module src/gen
+ * Light skeletons from objects: `gen skeleton -L [-S]` as a function, and the comparison of a skeleton with the object it claims to
+ * be made from. The work is in `loader/object` and `loader/gen`.
+ */
+import { equalBytes } from '../crypto/bytes.ts';
+import { sha256 } from '../crypto/digest.ts';
+import type { LightSkeleton } from '../loader/skeleton.ts';
+import { generateLoader, type GeneratedLoader } from '../loader/gen/gen-loader.ts';
+import { draftSkeleton, formatSkeleton } from '../loader/gen/skeleton-text.ts';
+import { openObject } from '../loader/object/open.ts';
+
+/** How a skeleton is generated. */
+export interface GenerateOptions {
+  /** Name in the skeleton and of internal maps. */
+  readonly name: string;
+  /** Signs instructions and metadata; gives a detached PKCS#7. */
+  readonly sign?: (parts: readonly Uint8Array[]) => Uint8Array;
+  /** Possible processors, for perf event arrays without a size. */
+  readonly possibleCPUs?: number;
+}
+
+/**
+ * The header that `bpftool gen skeleton -L [-S]` of Linux 7.3 prints for an object.
+ *
+ * @throws InputError with file, section and libbpf's reason
+ *
+ * @example
+ * generateLightSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', { name: 'a' });
+ */
+export function generateLightSkeleton(bytes: Uint8Array, file: string, { name, sign, possibleCPUs }: GenerateOptions): string {
+  const object = openObject(bytes, file, name);
+  const draft = draftSkeleton(object, name);
+  const loader = generateLoader(object, { signed: sign !== undefined, ...(possibleCPUs === undefined ? {} : { possibleCPUs }) });
+  if (sign === undefined) return formatSkeleton(draft, loader);
+  const signature = sign([loader.instructions, loader.metadata]);
+  return formatSkeleton(draft, loader, { signature, exclusiveHash: sha256(loader.instructions) });
+}
+
+/** Where two byte strings part; `undefined` where they are equal. */
+function firstDifference(a: Uint8Array, b: Uint8Array): number | undefined {
+  if (equalBytes(a, b)) return undefined;
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return i;
+  return length;
+}
+
+/** Whether a skeleton is what an object generates. */
+export interface ObjectComparison {
+  readonly file: string;
+  readonly matches: boolean;
+  /** Byte at which the loader's instructions part, `null` where they do not. */
+  readonly instructions_differ_at: number | null;
+  readonly metadata_differ_at: number | null;
+}
+
+/**
+ * Generates the loader of an object anew and compares it with a skeleton's.
+ * @throws InputError where the object cannot be opened or generates no loader
+ */
+export function compareWithObject(skeleton: LightSkeleton, bytes: Uint8Array, file: string, options: { readonly inLoaderCheck: boolean; readonly possibleCPUs?: number }): ObjectComparison {
+  const { possibleCPUs, inLoaderCheck } = options;
+  const loader: GeneratedLoader = generateLoader(openObject(bytes, file, skeleton.name), {
+    signed: skeleton.signature !== undefined, inLoaderCheck, ...(possibleCPUs === undefined ? {} : { possibleCPUs }),
+  });
+  const instructions = firstDifference(loader.instructions, skeleton.instructions);
+  const metadata = firstDifference(loader.metadata, skeleton.metadata);
+  return { file, matches: instructions === undefined && metadata === undefined, instructions_differ_at: instructions ?? null, metadata_differ_at: metadata ?? null };
+}
