@@ -157,6 +157,11 @@ export class Kernel {
     return this.state.lastFault;
   }
 
+  /** What the last run needed and the instance does not have. */
+  get lastNotes(): readonly string[] {
+    return this.state.lastNotes;
+  }
+
   get memory(): AddressSpace {
     return this.state.memory.space;
   }

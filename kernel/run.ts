@@ -97,6 +97,7 @@ export class Runner {
         program.runTime += this.kernel.sources.now() - start;
       }
       this.kernel.lastFault = result.fault;
+      this.kernel.lastNotes = notes;
       return { retval: result.r0Lo, fault: result.fault, instructions: result.instructions };
     } finally {
       program.put();

@@ -61,6 +61,8 @@ export class KernelState implements MapHost {
   systemCalls = 0;
   /** Why the last run of a program ended early, `undefined` where it did not. */
   lastFault: Fault | undefined = undefined;
+  /** What the instance could not do for that run: kernel functions that it does not have. */
+  lastNotes: readonly string[] = [];
   /** Lines of `bpf_trace_printk`, oldest first. */
   readonly trace: string[] = [];
   private readonly hooks: { [Name in LSMHookName]: LSMHooks[Name][] } = {

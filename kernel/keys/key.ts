@@ -85,6 +85,7 @@ export class Key {
   /** Content of a user or logon key. */
   payload: Uint8Array = new Uint8Array(0);
   certificate: Certificate | undefined;
+  private vouching: TrustedKey | undefined;
 
   constructor(facts: KeyFacts) {
     this.serial = facts.serial;
@@ -102,7 +103,8 @@ export class Key {
 
   /** What this key can vouch for, if it is asymmetric. */
   get trusted(): TrustedKey | undefined {
-    return this.certificate === undefined ? undefined : trustedKey(this.certificate);
+    if (this.vouching === undefined && this.certificate !== undefined) this.vouching = trustedKey(this.certificate);
+    return this.vouching;
   }
 }
 

@@ -14,6 +14,7 @@ import { InputError } from '../../isa/errors.ts';
 import { DISTRIBUTION_ALGORITHMS, type KernelAlgorithms } from '../../crypto/algorithms.ts';
 import { toHex } from '../../crypto/bytes.ts';
 import { isRefusal } from '../../crypto/rejection.ts';
+import { sameID } from '../../crypto/signature.ts';
 import { checkStrictly } from '../../crypto/strict.ts';
 import { verifyDetached, type TrustedKey, type TrustKeyring, type Verification } from '../../crypto/verify.ts';
 import { parseCertificate, type Certificate } from '../../crypto/x509.ts';
@@ -26,7 +27,7 @@ import {
   KEY_SPEC_USER_SESSION_KEYRING, KEY_SPEC_GROUP_KEYRING, KEY_SPEC_REQKEY_AUTH_KEY, KEY_SPEC_REQUESTOR_KEYRING, type KeyringsOptions,
 } from './options.ts';
 import { asymmetricRestriction, BLACKLISTED, rejectAll, signedBy, type RestrictionContext } from './restrict.ts';
-import { queryFor, searchTree, type SearchOptions } from './search.ts';
+import { queryByID, queryFor, searchTree, type Query, type SearchOptions } from './search.ts';
 
 /** Group of keyrings that belong to no group. */
 const NO_GROUP = 65534;
@@ -86,7 +87,9 @@ export class Keyrings {
     this.restrictions = {
       algorithms: this.algorithms,
       trust: (keyring) => this.trust(keyring),
-      findByName: (keyring, subject) => this.findAsymmetric(keyring, `dn:${toHex(subject)}`),
+      findByName: (keyring, subject) => this.findAsymmetric(keyring, {
+        type: 'asymmetric', iterate: true, matches: ({ trusted }) => sameID(trusted?.ids[2], subject),
+      }),
       lookup: (serial) => this.lookup(serial),
       now: options.now,
     };
@@ -368,17 +371,15 @@ export class Keyrings {
     return id === PLATFORM ? this.platform : this.builtin;
   }
 
-  private findAsymmetric(keyring: Key, description: string): TrustedKey | number {
+  private findAsymmetric(keyring: Key, query: Query): TrustedKey | number {
     this.collect();
-    const query = queryFor('asymmetric', description);
-    if (isError(query)) return query;
     const found = searchTree(keyring, query, { uid: this.uid, now: this.now(), possessed: true, recurse: true, checkState: true });
     if (isError(found)) return found === -EACCES || found === -ENOTDIR || found === -EAGAIN ? -ENOKEY : found;
     return found.trusted ?? -ENOKEY;
   }
 
   private trust(keyring: Key): TrustKeyring {
-    return { find: (id) => this.findAsymmetric(keyring, `ex:${toHex(id)}`) };
+    return { find: (id) => this.findAsymmetric(keyring, queryByID(id)) };
   }
 
   private newSerial(): number {

@@ -5,6 +5,7 @@
  */
 import { EACCES, EAGAIN, EINVAL, EKEYEXPIRED, EKEYREVOKED, ELOOP, ENOTDIR } from '../../isa/errno.ts';
 import { toHex } from '../../crypto/bytes.ts';
+import { sameID } from '../../crypto/signature.ts';
 import { checkPermission, type Key, type KeyType } from './key.ts';
 
 /** Keyrings inside keyrings that are searched. */
@@ -99,6 +100,11 @@ export function searchTree(keyring: Key, query: Query, options: SearchOptions): 
   }
   const search = new Search(query, options);
   return search.root(keyring) ?? search.error;
+}
+
+/** Asymmetric keys by one of their first two identifiers. */
+export function queryByID(id: Uint8Array): Query {
+  return { type: 'asymmetric', iterate: true, matches: ({ trusted }) => sameID(trusted?.ids[0], id) || sameID(trusted?.ids[1], id) };
 }
 
 const HEX = /^(?:[0-9a-fA-F]{2})+$/;
