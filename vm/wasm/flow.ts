@@ -263,7 +263,9 @@ export function zeroAfter(code: Int32Array, at: number, atomics: readonly Atomic
     case KIND.lddw: return put(k === 0);
     case KIND.load: return put(!FACTS[operation]!.signed && FACTS[operation]!.bytes < 8);
     case KIND.atomic: {
-      const { dst, src, size, operation: what } = atomics[k]!;
+      const { dst, src, size, arena, operation: what } = atomics[k]!;
+      // An arena's access to a missing page is dropped: what it would fetch into stays as it is.
+      if (arena && what !== 0x100 && size < 8) return zero;
       const target = what === 0x100 ? 1 << dst : what === 0xf1 ? R0 : (what & 1) === 1 ? 1 << src : 0;
       return size < 8 ? zero | target : zero & ~target;
     }

@@ -4,7 +4,7 @@
  * the batch entry. Source: WebAssembly Core Specification, chapter 5.
  */
 import { KERNEL_HI } from '../address-space.ts';
-import { PreparedProgram, STRIDE } from '../program.ts';
+import { STRIDE, type PreparedProgram } from '../program.ts';
 import { op } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';

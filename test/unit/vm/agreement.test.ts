@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest';
+import type { RunOptions } from '../../../vm/types.ts';
+import { Arena, generateProgram } from './generator.ts';
+
+const ENGINES: readonly RunOptions[] = [
+  { tier: 'interpreter', mode: 'checked' },
+  { tier: 'baseline', mode: 'checked' },
+];
+
+test('interpreter and compiled code agree on generated programs: result, memory, stack, fault and budget', () => {
+  const arena = new Arena();
+  for (let seed = 1; seed <= 500; seed++) {
+    const [interpreted, compiled] = arena.run(generateProgram(seed), seed % 3 === 0 ? 1 + (seed % 97) : 3000, ENGINES);
+    expect(compiled, `seed ${seed}`).toBe(interpreted);
+  }
+  expect(arena.refusals).toBe(0);
+});
