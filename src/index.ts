@@ -24,5 +24,6 @@ export {
 export type { Port } from '../loader/port.ts';
 export type { LightSkeleton, SkeletonAttach, SkeletonData, SkeletonMap, SkeletonProgram, SkeletonSignature } from '../loader/skeleton.ts';
 export { readCertificates } from './certificates.ts';
+export { compareWithObject, generateLightSkeleton, type GenerateOptions, type ObjectComparison } from './gen.ts';
 export { inspectSkeleton, type Inspection, type InspectOptions } from './inspect.ts';
 export { runSkeleton, type KeyringName, type RunOptions, type RunReport } from './run.ts';

@@ -22,6 +22,7 @@ import type { LoaderRequest } from '../loader/dry-run.ts';
 import { decodeMetadata, type DecodedMap, type DecodedProgram, type Metadata } from '../loader/metadata.ts';
 import type { LightSkeleton } from '../loader/skeleton.ts';
 import { digestAndTag } from '../verifier/tag.ts';
+import { compareWithObject, type ObjectComparison } from './gen.ts';
 import { attachTypeName, coreKindName, mapTypeName, programTypeName } from './names.ts';
 
 /** A stretch of bytes that a signature covers. */
@@ -130,12 +131,16 @@ export interface Inspection {
   /** Every request of the loader, in order, as text. */
   readonly calls: readonly string[];
   readonly extra_functions: readonly string[];
+  /** Whether the object generates these bytes; `null` where none was given. */
+  readonly object: ObjectComparison | null;
 }
 
 /** What an audit is made with. */
 export interface InspectOptions {
   /** Certificates to verify the signature against. Without any, it is only read. */
   readonly certificates?: readonly Certificate[];
+  /** The object that the skeleton claims to be made from. */
+  readonly object?: { readonly bytes: Uint8Array; readonly file: string; readonly possibleCPUs?: number };
 }
 
 /**
@@ -178,7 +183,14 @@ export function inspectSkeleton(skeleton: LightSkeleton, options: InspectOptions
     strings: metadata.strings,
     calls: metadata.requests.map(describeRequest),
     extra_functions: skeleton.extraFunctions,
+    object: compareObject(skeleton, contract === 'in-loader', options),
   };
+}
+
+function compareObject(skeleton: LightSkeleton, inLoaderCheck: boolean, { object }: InspectOptions): ObjectComparison | null {
+  if (object === undefined) return null;
+  const { possibleCPUs } = object;
+  return compareWithObject(skeleton, object.bytes, object.file, { inLoaderCheck, ...(possibleCPUs === undefined ? {} : { possibleCPUs }) });
 }
 
 function programName(metadata: Metadata, index: number): string {

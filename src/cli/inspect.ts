@@ -1,26 +1,31 @@
 /**
  * @module src/cli/inspect
- * `bpftwin inspect FILE.lskel.h [--cert FILE]…`: one page about a light skeleton, or JSON. The facts are `src/inspect.ts`.
+ * `bpftwin inspect FILE.lskel.h [--cert FILE]… [--object OBJ.o]`: one page about a light skeleton, or JSON. The facts are `src/inspect.ts`.
  */
 import { parseLightSkeleton } from '../../loader/lskel.ts';
 import { readCertificates } from '../certificates.ts';
 import { inspectSkeleton, type Inspection } from '../inspect.ts';
 import { installNodeCrypto } from '../node/native-crypto.ts';
+import { possibleCPUs } from './gen.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
 import { createRenderer, type Renderer } from './render.ts';
 
 export interface InspectCommandOptions {
   readonly cert?: readonly string[];
+  readonly object?: string;
 }
 
-/** Runs the command; 0, or 1 where certificates were given and the signature does not verify against them. */
+/** Runs the command; 1 where the signature does not verify against the given certificates, or the object generates something else. */
 export async function inspectCommand(file: string, options: InspectCommandOptions, context: Context): Promise<number> {
   installNodeCrypto();
   const certificates = (options.cert ?? []).flatMap((path) => readCertificates(readInput(path), path));
-  const inspection = inspectSkeleton(parseLightSkeleton(readInput(file), file), { certificates });
+  const skeleton = parseLightSkeleton(readInput(file), file);
+  const object = options.object === undefined ? {} : { object: { bytes: readInput(options.object), file: options.object, possibleCPUs: possibleCPUs() } };
+  const inspection = inspectSkeleton(skeleton, { certificates, ...object });
   if (context.json) writeJSON(context, inspection);
   else context.stdout.write(page(inspection, await createRenderer(context), context.debug));
   const refused = inspection.signature.check.verdict === 'refused' || (certificates.length > 0 && inspection.signature.check.verdict !== 'verified');
+  if (inspection.object?.matches === false) return EXIT_REJECTED;
   return refused ? EXIT_REJECTED : EXIT_OK;
 }
 
@@ -34,6 +39,7 @@ function page(inspection: Inspection, render: Renderer, debug: boolean): string 
     ['explained', explained(inspection, render)],
     ['loader', `${loader.insns_run} instructions ran in the dry run, ${loader.insns_cleanup} are for cleaning up`],
     ...signatureFacts(inspection, render),
+    ...objectFacts(inspection, render),
   ];
   if (loader.stopped !== null) facts.push(['stopped', render.tone('bad', `the dry run ended early: ${loader.stopped}; what follows is incomplete`)]);
   if (inspection.extra_functions.length > 0) facts.push(['note', render.tone('warning', `functions that no generator writes: ${inspection.extra_functions.join(', ')}`)]);
@@ -68,6 +74,13 @@ function signatureFacts({ signature }: Inspection, render: Renderer): [string, s
   const verdict = { verified: render.tone('good', `verified${by}`), refused: render.tone('bad', `refused: ${check.name}, ${check.reason}`), 'not checked': render.tone('warning', `not checked: ${check.reason}`) };
   facts.push(['verdict', verdict[check.verdict]]);
   return facts;
+}
+
+function objectFacts({ object }: Inspection, render: Renderer): [string, string][] {
+  if (object === null) return [];
+  if (object.matches) return [['object', render.tone('good', `${object.file} generates these very bytes`)]];
+  const parts = [['instructions', object.instructions_differ_at], ['metadata', object.metadata_differ_at]].flatMap(([what, at]) => (at === null ? [] : [`${what} from byte ${at}`]));
+  return [['object', render.tone('bad', `${object.file} generates something else: ${parts.join(', ')}`)]];
 }
 
 function maps(inspection: Inspection, render: Renderer): string {

@@ -69,6 +69,9 @@ function createProgram(surroundings: Surroundings, finish: Finish): Command {
   const context = (): Context => createContext(surroundings, program.opts<GlobalOptions>());
   addRun(program, context, finish);
   addInspect(program, context, finish);
+  addGen(program, context, finish);
+  addSign(program, context, finish);
+  addKeys(program, context, finish);
   addReplay(program, context, finish);
   return program;
 }
@@ -110,9 +113,57 @@ function addInspect(program: Command, context: () => Context, finish: Finish): v
     .description('take a light skeleton apart without running it')
     .argument('<file>', 'the .lskel.h')
     .option('--cert <file>', 'certificate (PEM or DER) to verify the signature against; may be repeated', collect)
+    .option('--object <file>', 'the object that it claims to be made from: generate it anew and compare')
     .action(async (file: string, options: object) => {
       const { inspectCommand } = await import('./inspect.ts');
       finish(await inspectCommand(file, options, context()));
+    });
+}
+
+function addGen(program: Command, context: () => Context, finish: Finish): void {
+  program.command('gen').description('generate code from an object').command('skeleton')
+    .description('print a light skeleton as bpftool does: gen skeleton -L OBJ.o [name NAME]')
+    .argument('<object>', 'the BPF object')
+    .argument('[words...]', 'name NAME')
+    .option('-L, --use-loader', 'a light skeleton, with a loader program')
+    .option('-S, --sign', 'sign it')
+    .option('-k, --key <file>', 'private key to sign with')
+    .option('-i, --cert <file>', "the signer's certificate")
+    .option('--passphrase-file <file>', 'passphrase of the private key')
+    .action(async (file: string, words: string[], options: object) => {
+      const { genSkeletonCommand } = await import('./gen.ts');
+      finish(genSkeletonCommand(file, words, options, context()));
+    });
+}
+
+function addSign(program: Command, context: () => Context, finish: Finish): void {
+  program.command('sign')
+    .description('make the detached signature of a light skeleton, or of any file')
+    .argument('<file>', 'the .lskel.h, or any file')
+    .requiredOption('-k, --key <file>', 'private key')
+    .requiredOption('-i, --cert <file>', "the signer's certificate")
+    .option('-o, --out <file>', 'where the signature goes; default FILE.p7s')
+    .option('--hash <name>', 'digest; default sha256')
+    .option('--by-serial', 'name the signer by issuer and serial number')
+    .addOption(new Option('--kernel <version>', 'the kernel that is to take it').choices(['7.3', '6.18']).default('7.3'))
+    .option('--passphrase-file <file>', 'passphrase of the private key')
+    .action(async (file: string, options: { key: string; cert: string }) => {
+      const { signCommand } = await import('./sign.ts');
+      finish(signCommand(file, options, context()));
+    });
+}
+
+function addKeys(program: Command, context: () => Context, finish: Finish): void {
+  program.command('keys')
+    .description('list the keyrings of a kernel and process with these certificates')
+    .option('--cert <file>', 'into the session keyring; may be repeated', collect)
+    .option('--builtin-cert <file>', 'into the builtin keyring; may be repeated', collect)
+    .option('--secondary-cert <file>', 'into the secondary keyring; may be repeated', collect)
+    .option('--platform-cert <file>', 'into the platform keyring; may be repeated', collect)
+    .option('--blacklist <file>', 'hashes that no certificate may have')
+    .action(async (options: object) => {
+      const { keysCommand } = await import('./keys.ts');
+      finish(keysCommand(options, context()));
     });
 }
 
