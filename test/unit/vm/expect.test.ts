@@ -1,0 +1,40 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { assembleText } from '../../../isa/asm.ts';
+import { PreparedProgram } from '../../../vm/program.ts';
+import { compileModule } from '../../../vm/wasm/module.ts';
+import { runEverywhere } from './engines.ts';
+import { printFunctions } from './wat.ts';
+
+/**
+ * The compiler's output for small programs, accepted by reading: `expect/NAME.asm` gives `expect/NAME.wat`. Names that begin with
+ * `checked-` or `counted-` are compiled in that variant. `UPDATE_EXPECT=1` writes the files anew; read the difference.
+ */
+const FOLDER = new URL('./expect/', import.meta.url);
+const names = readdirSync(FOLDER).filter((file) => file.endsWith('.asm')).map((file) => file.slice(0, -4)).toSorted();
+
+test('there are at least forty, and no expectation without a program', () => {
+  expect(names.length).toBeGreaterThanOrEqual(40);
+  const expectations = readdirSync(FOLDER).filter((file) => file.endsWith('.wat')).map((file) => file.slice(0, -4));
+  expect(expectations.toSorted()).toEqual(names);
+});
+
+describe('compiled text', () => {
+  test.each(names)('%s', (name) => {
+    const instructions = assembleText(readFileSync(new URL(`${name}.asm`, FOLDER), 'utf8'), `${name}.asm`);
+    const program = new PreparedProgram({ name, instructions });
+    const variant = { checked: name.startsWith('checked-'), counted: name.startsWith('counted-') };
+    const module = compileModule(program, variant, new Map());
+    const text = printFunctions(module.bytes, module.roots.length);
+    const file = new URL(`${name}.wat`, FOLDER);
+    if (process.env['UPDATE_EXPECT'] === '1' || !existsSync(file)) {
+      expect(process.env['UPDATE_EXPECT'], `${name}.wat is missing`).toBe('1');
+      writeFileSync(file, text);
+    }
+    expect(text).toBe(readFileSync(file, 'utf8'));
+    runEverywhere({
+      instructions, memory: new Uint8Array(64).fill(9), options: { budget: 10_000 },
+      environment: () => ({ helpers: [undefined, (call): void => call.setResult(call.u32(1) + 1)], kfunc: (call): void => call.setResult(3) }),
+    });
+  });
+});

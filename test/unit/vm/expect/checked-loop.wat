@@ -1,0 +1,100 @@
+(func $f0
+  local.get $sp
+  i64.extend_i32_u
+  i64.const -131391639519232
+  i64.or
+  local.set $w14
+  local.get $sp
+  i32.const 576
+  i32.sub
+  i32.const 512
+  i32.store offset=0
+  i32.const 0
+  local.set $n7
+  local.get $r1
+  local.set $r2
+  local.get $r2
+  i64.const 8
+  i64.add
+  local.set $r2
+  local.get $n7
+  i64.extend_i32_u
+  local.set $w8
+  local.get $r1
+  local.get $w9
+  i64.sub
+  local.get $w10
+  i64.ge_u
+  if
+    local.get $sp
+    local.get $r1
+    i32.wrap_i64
+    local.get $r1
+    i64.const 32
+    i64.shr_u
+    i32.wrap_i64
+    call $region
+    if
+      local.get $base
+      i64.load offset=80
+      local.set $w11
+      local.get $base
+      i64.load32_u offset=88
+      local.set $w12
+      local.get $w11
+      local.set $w9
+      local.get $w12
+      local.set $w10
+    end
+  end
+  loop
+    local.get $r1
+    local.tee $w13
+    local.get $w9
+    i64.sub
+    local.get $w10
+    i64.ge_u
+    if
+      local.get $base
+      local.get $w8
+      i64.store offset=112
+      local.get $base
+      local.get $r1
+      i64.store offset=120
+      local.get $base
+      local.get $r2
+      i64.store offset=128
+      local.get $base
+      local.get $w14
+      i64.store offset=192
+      local.get $base
+      i32.const 8388608
+      i32.store offset=104
+      i32.const 12
+      local.get $sp
+      call $resume
+      local.get $base
+      i64.load offset=64
+      return
+    end
+    local.get $w13
+    i32.wrap_i64
+    i32.load8_u offset=0
+    local.set $n15
+    local.get $w8
+    local.get $n15
+    i64.extend_i32_u
+    i64.add
+    local.set $w8
+    local.get $r1
+    i64.const 1
+    i64.add
+    local.set $r1
+    local.get $r1
+    local.get $r2
+    i64.ne
+    br_if 0
+    local.get $w8
+    return
+  end
+  unreachable)

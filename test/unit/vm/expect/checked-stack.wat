@@ -1,0 +1,30 @@
+(func $f0
+  local.get $sp
+  i64.extend_i32_u
+  i64.const -131391639519232
+  i64.or
+  local.set $w7
+  local.get $sp
+  i32.const 576
+  i32.sub
+  i32.const 512
+  i32.store offset=0
+  local.get $w7
+  i64.const 512
+  i64.sub
+  local.set $w8
+  i64.const 505
+  local.set $w9
+  local.get $sp
+  i32.const -8
+  i32.add
+  i64.const 5
+  i64.store offset=0
+  local.get $sp
+  i32.const -8
+  i32.add
+  i64.load offset=0
+  local.set $w10
+  local.get $w10
+  return
+  unreachable)

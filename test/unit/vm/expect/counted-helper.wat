@@ -1,0 +1,129 @@
+(func $f0
+  local.get $sp
+  i64.extend_i32_u
+  i64.const -131391639519232
+  i64.or
+  local.set $w8
+  local.get $base
+  i64.load offset=72
+  local.set $w7
+  local.get $w7
+  i64.const 5
+  i64.lt_s
+  if
+    local.get $base
+    local.get $w7
+    i64.store offset=72
+    local.get $base
+    local.get $r2
+    i64.store offset=128
+    local.get $base
+    local.get $r3
+    i64.store offset=136
+    local.get $base
+    local.get $r4
+    i64.store offset=144
+    local.get $base
+    local.get $r5
+    i64.store offset=152
+    local.get $base
+    local.get $w8
+    i64.store offset=192
+    local.get $base
+    i32.const 8388608
+    i32.store offset=104
+    i32.const 0
+    local.get $sp
+    call $resume
+    local.get $base
+    i64.load offset=64
+    return
+  end
+  local.get $w7
+  i64.const 4
+  i64.sub
+  local.set $w7
+  i32.const 1
+  local.set $n9
+  local.get $base
+  local.get $w7
+  i64.const 2
+  i64.add
+  i64.store offset=72
+  i32.const 4
+  i32.const 1
+  local.get $sp
+  local.get $n9
+  i32.const 0
+  local.get $r2
+  i32.wrap_i64
+  local.get $r2
+  i64.const 32
+  i64.shr_u
+  i32.wrap_i64
+  local.get $r3
+  i32.wrap_i64
+  local.get $r3
+  i64.const 32
+  i64.shr_u
+  i32.wrap_i64
+  local.get $r4
+  i32.wrap_i64
+  local.get $r4
+  i64.const 32
+  i64.shr_u
+  i32.wrap_i64
+  local.get $r5
+  i32.wrap_i64
+  local.get $r5
+  i64.const 32
+  i64.shr_u
+  i32.wrap_i64
+  call $helper
+  i64.extend_i32_u
+  local.get $base
+  i64.load32_u offset=68
+  i64.const 32
+  i64.shl
+  i64.or
+  local.set $w10
+  local.get $base
+  i64.load offset=72
+  i64.const 2
+  i64.sub
+  local.set $w7
+  local.get $w7
+  i64.const 5
+  i64.lt_s
+  if
+    local.get $base
+    local.get $w7
+    i64.const 2
+    i64.add
+    i64.store offset=72
+    local.get $base
+    local.get $w10
+    i64.store offset=112
+    local.get $base
+    local.get $w8
+    i64.store offset=192
+    local.get $base
+    i32.const 8388608
+    i32.store offset=104
+    i32.const 8
+    local.get $sp
+    call $resume
+    local.get $base
+    i64.load offset=64
+    return
+  end
+  local.get $w10
+  i64.const 1
+  i64.add
+  local.set $w10
+  local.get $base
+  local.get $w7
+  i64.store offset=72
+  local.get $w10
+  return
+  unreachable)

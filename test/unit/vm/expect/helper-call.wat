@@ -1,0 +1,42 @@
+(func $f0
+  i32.const 4
+  local.set $n7
+  i32.const 1
+  local.set $n8
+  i32.const 2
+  local.set $n9
+  i32.const 3
+  local.set $n10
+  i32.const 4
+  local.set $n11
+  i32.const 5
+  local.set $n12
+  i32.const 24
+  i32.const 1
+  local.get $sp
+  local.get $n8
+  i32.const 0
+  local.get $n9
+  i32.const 0
+  local.get $n10
+  i32.const 0
+  local.get $n11
+  i32.const 0
+  local.get $n12
+  i32.const 0
+  call $helper
+  i64.extend_i32_u
+  local.get $base
+  i64.load32_u offset=68
+  i64.const 32
+  i64.shl
+  i64.or
+  local.set $w13
+  local.get $w13
+  local.get $n7
+  i64.extend_i32_u
+  i64.add
+  local.set $w13
+  local.get $w13
+  return
+  unreachable)

@@ -1,0 +1,2 @@
+call kernel-function#77
+exit
