@@ -7,8 +7,10 @@ import { BTF_KIND_FUNC } from '../../isa/uapi.ts';
 import type { HelperCall, HelperFunction } from '../../vm/types.ts';
 import type { RunContext } from '../run.ts';
 import type { KernelState } from '../state.ts';
+import { CORE_KFUNCS } from './kfuncs-core.ts';
+import { STRING_KFUNCS } from './kfuncs-strings.ts';
 
-const BY_NAME: Map<string, (kernel: KernelState) => HelperFunction> = new Map();
+const BY_NAME: ReadonlyMap<string, (kernel: KernelState) => HelperFunction> = new Map([...CORE_KFUNCS, ...STRING_KFUNCS]);
 
 /** Calls the kernel function with that BTF id; `offset` 0 is the kernel's own BTF. */
 export function callKfunc(kernel: KernelState, call: HelperCall, btfID: number, offset: number): void {
