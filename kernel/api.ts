@@ -49,6 +49,8 @@ export interface KernelOptions {
   readonly realTimeOffset?: number;
   /** Largest memory of the instance in bytes; default 2 GiB. Allocations beyond give `ENOMEM`. */
   readonly memoryLimit?: number;
+  /** Beyond Linux: signatures must also be canonical DER by a certificate that is valid now and may sign (`crypto/strict.ts`). */
+  readonly strict?: boolean;
   /** Sees every `bpf()` call, from user space and from programs, after it returned. */
   readonly observer?: SystemCallObserver;
 }

@@ -91,6 +91,7 @@ export class KernelState implements MapHost {
       now: seconds, random: () => this.sources.random(), ...options.certificates,
       ...(options.algorithms === undefined ? {} : { algorithms: options.algorithms }),
       ...(options.blacklist === undefined ? {} : { blacklist: options.blacklist }),
+      ...(options.strict === undefined ? {} : { strict: options.strict }),
     });
     this.structs = new Structs(this.memory, () => this.kernelBTF());
     this.symbols = new KernelSymbols(() => this.kernelBTFDescriptor()?.btf);

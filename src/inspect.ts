@@ -4,11 +4,13 @@
  * unexplained. Puts together what `loader/` and `crypto/` find out, as plain data in the shape of `bpftwin inspect -j`. Runs
  * nothing in a kernel.
  */
-import { DISTRIBUTION_ALGORITHMS } from '../crypto/algorithms.ts';
+import { ALL_ALGORITHMS, DISTRIBUTION_ALGORITHMS } from '../crypto/algorithms.ts';
 import { equalBytes, toHex } from '../crypto/bytes.ts';
 import { sha256 } from '../crypto/digest.ts';
-import { parseSignedMessage, type SignedMessage } from '../crypto/pkcs7.ts';
+import { explainCertificate, explainMessage, type CertificateExplanation, type SignerExplanation } from '../crypto/explain.ts';
+import { parseSignedMessage } from '../crypto/pkcs7.ts';
 import { isRefusal } from '../crypto/rejection.ts';
+import { checkStrictly } from '../crypto/strict.ts';
 import { certificateKeyring, verifyDetached, type Verification } from '../crypto/verify.ts';
 import type { Certificate } from '../crypto/x509.ts';
 import { BTF } from '../btf/btf.ts';
@@ -33,14 +35,17 @@ export interface CoveredRange {
 }
 
 export interface InspectedSigner {
-  /** Key identifier or serial number and issuer, hex, as keys are looked up by it. */
-  readonly id: string;
-  readonly identified_by: 'issuer and serial' | 'key identifier';
+  /** Key identifier, or serial number and issuer. */
+  readonly identified_by: 'key identifier' | 'issuer and serial';
+  readonly key_id: string | null;
+  readonly issuer: string | null;
+  readonly serial: string | null;
   readonly digest: string;
   readonly algorithm: string;
-  readonly signed_attributes: boolean;
-  /** Seconds since 1970. */
-  readonly signing_time: number | null;
+  /** Names of the signed attributes; empty where the bytes themselves are signed. */
+  readonly signed_attributes: readonly string[];
+  /** ISO 8601, as the signer claims. */
+  readonly signing_time: string | null;
   readonly signature_bytes: number;
 }
 
@@ -49,6 +54,12 @@ export interface InspectedCertificate {
   readonly issuer: string;
   readonly serial: string;
   readonly key_id: string | null;
+  /** `"RSA 2048"`, `"ECDSA P-256"`, … */
+  readonly key: string;
+  readonly valid_from: string;
+  readonly valid_to: string;
+  /** SHA-256 of the whole certificate. */
+  readonly fingerprint: string;
 }
 
 export interface InspectedSignature {
@@ -67,6 +78,8 @@ export interface InspectedSignature {
     readonly reason: string;
     readonly signer: InspectedCertificate | null;
   };
+  /** What strict mode finds wrong beyond Linux's rules. */
+  readonly strict: readonly { readonly rule: string; readonly reason: string; readonly offset: number | null }[];
 }
 
 export interface InspectedMap {
@@ -139,6 +152,8 @@ export interface Inspection {
 export interface InspectOptions {
   /** Certificates to verify the signature against. Without any, it is only read. */
   readonly certificates?: readonly Certificate[];
+  /** Seconds since 1970 at which certificates must be valid for strict mode. */
+  readonly now?: number;
   /** The object that the skeleton claims to be made from. */
   readonly object?: { readonly bytes: Uint8Array; readonly file: string; readonly possibleCPUs?: number };
 }
@@ -158,7 +173,7 @@ export function inspectSkeleton(skeleton: LightSkeleton, options: InspectOptions
     file: skeleton.file,
     name: skeleton.name,
     contract: { name: contract, evidence },
-    signature: inspectSignature(skeleton, contract === 'in-loader', options.certificates ?? []),
+    signature: inspectSignature(skeleton, contract === 'in-loader', options),
     digest: toHex(sha256(skeleton.instructions)),
     loader: {
       insns: skeleton.instructions.length / 8,
@@ -291,53 +306,53 @@ function describeRequest(request: LoaderRequest): string {
 
 const NOT_CHECKED = { verdict: 'not checked', errno: 0, name: '', signer: null } as const;
 
-function inspectSignature(skeleton: LightSkeleton, inLoader: boolean, certificates: readonly Certificate[]): InspectedSignature {
+function inspectSignature(skeleton: LightSkeleton, inLoader: boolean, { certificates = [], now = 0 }: InspectOptions): InspectedSignature {
   const { signature, instructions, metadata } = skeleton;
   if (signature === undefined) {
     return {
       present: false, bytes: 0, covers: [], signers: [], certificates: [], exclusive_hash: null, exclusive_hash_matches: null,
-      check: { ...NOT_CHECKED, reason: 'there is no signature' },
+      check: { ...NOT_CHECKED, reason: 'there is no signature' }, strict: [],
     };
   }
   const covered: readonly (readonly [CoveredRange['what'], Uint8Array])[] = inLoader
     ? [['instructions', instructions]] : [['instructions', instructions], ['metadata', metadata]];
-  const message = parseSignedMessage(signature.bytes, { algorithms: DISTRIBUTION_ALGORITHMS });
-  const readable = isRefusal(message) ? undefined : message;
+  const message = parseSignedMessage(signature.bytes, { algorithms: ALL_ALGORITHMS });
+  const explained = isRefusal(message) ? undefined : explainMessage(message);
+  const verification = verifyDetached(covered.map(([, bytes]) => bytes), signature.bytes, {
+    algorithms: DISTRIBUTION_ALGORITHMS, keyring: certificateKeyring(certificates),
+  });
   return {
     present: true,
     bytes: signature.bytes.length,
     covers: covered.map(([what, bytes]) => ({ what, bytes: bytes.length, sha256: toHex(sha256(bytes)) })),
-    signers: (readable?.signers ?? []).map(inspectSigner),
-    certificates: (readable?.certificates ?? []).map(inspectCertificate),
+    signers: (explained?.signers ?? []).map(inspectSigner),
+    certificates: (explained?.certificates ?? []).map(inspectCertificate),
     exclusive_hash: toHex(signature.exclusiveHash),
     exclusive_hash_matches: equalBytes(signature.exclusiveHash, sha256(instructions)),
-    check: checkSignature(covered.map(([, bytes]) => bytes), signature.bytes, certificates),
+    check: judge(verification, certificates),
+    strict: checkStrictly(signature.bytes, verification, now).map(({ rule, reason, offset }) => ({ rule, reason, offset: offset ?? null })),
   };
 }
 
-function inspectSigner(signer: SignedMessage['signers'][number]): InspectedSigner {
+function inspectSigner({ identity, digest, algorithm, attributes, signingTime, signatureBytes }: SignerExplanation): InspectedSigner {
   return {
-    id: toHex(signer.id),
-    identified_by: signer.version === 3 ? 'key identifier' : 'issuer and serial',
-    digest: signer.hash,
-    algorithm: signer.algorithm,
-    signed_attributes: signer.attributes !== undefined,
-    signing_time: signer.signingTime ?? null,
-    signature_bytes: signer.signature.length,
+    identified_by: identity.form,
+    key_id: identity.form === 'key identifier' ? identity.keyID : null,
+    issuer: identity.form === 'issuer and serial' ? identity.issuer : null,
+    serial: identity.form === 'issuer and serial' ? identity.serial : null,
+    digest,
+    algorithm,
+    signed_attributes: (attributes ?? []).map(({ name }) => name),
+    signing_time: signingTime ?? null,
+    signature_bytes: signatureBytes,
   };
 }
 
-function inspectCertificate(certificate: Certificate): InspectedCertificate {
-  return {
-    subject: certificate.subjectName,
-    issuer: certificate.issuerName,
-    serial: toHex(certificate.serial),
-    key_id: certificate.subjectKeyID === undefined ? null : toHex(certificate.subjectKeyID),
-  };
+function inspectCertificate({ subject, issuer, serial, keyID, key, validFrom, validTo, fingerprint }: CertificateExplanation): InspectedCertificate {
+  return { subject, issuer, serial, key_id: keyID ?? null, key, valid_from: validFrom, valid_to: validTo, fingerprint };
 }
 
-function checkSignature(covered: readonly Uint8Array[], signature: Uint8Array, certificates: readonly Certificate[]): InspectedSignature['check'] {
-  const verification = verifyDetached(covered, signature, { algorithms: DISTRIBUTION_ALGORITHMS, keyring: certificateKeyring(certificates) });
+function judge(verification: Verification, certificates: readonly Certificate[]): InspectedSignature['check'] {
   // Without certificates only faults of the message itself are worth a verdict.
   if (certificates.length === 0 && (verification.step === 'trust' || verification.errno === 0)) {
     return { ...NOT_CHECKED, reason: 'no certificate was given' };
@@ -346,7 +361,9 @@ function checkSignature(covered: readonly Uint8Array[], signature: Uint8Array, c
     return { verdict: 'refused', errno: verification.errno, name: errnoName(verification.errno), reason: verification.reason, signer: null };
   }
   const signer = certificates.find((certificate) => vouched(certificate, verification));
-  return { verdict: 'verified', errno: 0, name: '', reason: verification.reason, signer: signer === undefined ? null : inspectCertificate(signer) };
+  return {
+    verdict: 'verified', errno: 0, name: '', reason: verification.reason, signer: signer === undefined ? null : inspectCertificate(explainCertificate(signer)),
+  };
 }
 
 function vouched(certificate: Certificate, verification: Verification): boolean {

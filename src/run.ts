@@ -33,6 +33,8 @@ export interface RunOptions {
   readonly certificates?: readonly Certificate[];
   /** Where the certificates go, and what `keyring_id` says; default `"session"`. */
   readonly keyring?: KeyringName;
+  /** Strict mode: beyond Linux, canonical signatures by certificates that are valid at `now` (seconds since 1970). */
+  readonly strict?: { readonly now: number };
   /** Called after each `bpf()` call of the load. */
   readonly onCall?: (call: SystemCall) => void;
   /** `ctx.log_level` and `log_size`. Default: none, and after a failure a second run that asks for the log. */
@@ -88,6 +90,8 @@ export interface RunReport {
       readonly verdict: 'UNSIGNED' | 'VERIFIED';
       readonly keyring: { readonly type: string; readonly serial: number };
       readonly signer: string | null;
+      /** Why the signature was refused, in words. */
+      readonly reason: string | null;
     };
   };
   readonly result: { readonly errno: number; readonly name: string; readonly step: string | null; readonly call: string | null };
@@ -159,11 +163,12 @@ class Run {
   }
 
   #createKernel(): Kernel {
-    const { certificates = [], keyring = 'session', kernel = '7.3', kernelBTF } = this.#options;
+    const { certificates = [], keyring = 'session', kernel = '7.3', kernelBTF, strict } = this.#options;
     const blobs = certificates.map((certificate) => certificate.raw);
     const created = new Kernel({
       profile: kernel,
       ...(kernelBTF === undefined ? {} : { kernelBTF }),
+      ...(strict === undefined ? {} : { strict: true, realTimeOffset: strict.now }),
       ...(keyring === 'session' ? {} : { certificates: { [keyring]: blobs } }),
       observer: (call) => {
         this.#calls.push(call);
@@ -190,7 +195,13 @@ class Run {
       verdict: verdict === 1 ? 'VERIFIED' : 'UNSIGNED',
       keyring: { type: keyringTypeName(keyringType), serial: keyringSerial },
       signer: verdict === 1 ? this.#signer() : null,
+      reason: verdict === 1 ? null : this.#refusal(),
     };
+  }
+
+  #refusal(): string | null {
+    const { verification } = this.#kernel.keyrings;
+    return verification === undefined || verification.errno === 0 ? null : verification.reason;
   }
 
   /** The subject of the given certificate that a signer of the message names; its identifier where none was given. */

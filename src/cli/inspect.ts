@@ -13,6 +13,7 @@ import { createRenderer, type Renderer } from './render.ts';
 export interface InspectCommandOptions {
   readonly cert?: readonly string[];
   readonly object?: string;
+  readonly strict?: boolean;
 }
 
 /** Runs the command; 1 where the signature does not verify against the given certificates, or the object generates something else. */
@@ -21,15 +22,15 @@ export async function inspectCommand(file: string, options: InspectCommandOption
   const certificates = (options.cert ?? []).flatMap((path) => readCertificates(readInput(path), path));
   const skeleton = parseLightSkeleton(readInput(file), file);
   const object = options.object === undefined ? {} : { object: { bytes: readInput(options.object), file: options.object, possibleCPUs: possibleCPUs() } };
-  const inspection = inspectSkeleton(skeleton, { certificates, ...object });
+  const inspection = inspectSkeleton(skeleton, { certificates, now: Math.floor(Date.now() / 1000), ...object });
   if (context.json) writeJSON(context, inspection);
-  else context.stdout.write(page(inspection, await createRenderer(context), context.debug));
+  else context.stdout.write(page(inspection, await createRenderer(context), { debug: context.debug, strict: options.strict === true }));
   const refused = inspection.signature.check.verdict === 'refused' || (certificates.length > 0 && inspection.signature.check.verdict !== 'verified');
-  if (inspection.object?.matches === false) return EXIT_REJECTED;
+  if (inspection.object?.matches === false || (options.strict === true && inspection.signature.strict.length > 0)) return EXIT_REJECTED;
   return refused ? EXIT_REJECTED : EXIT_OK;
 }
 
-function page(inspection: Inspection, render: Renderer, debug: boolean): string {
+function page(inspection: Inspection, render: Renderer, { debug, strict }: { readonly debug: boolean; readonly strict: boolean }): string {
   const { loader, metadata } = inspection;
   const facts: [string, string][] = [
     ['skeleton', render.tone('strong', inspection.name)],
@@ -39,6 +40,7 @@ function page(inspection: Inspection, render: Renderer, debug: boolean): string 
     ['explained', explained(inspection, render)],
     ['loader', `${loader.insns_run} instructions ran in the dry run, ${loader.insns_cleanup} are for cleaning up`],
     ...signatureFacts(inspection, render),
+    ...(strict ? strictFacts(inspection, render) : []),
     ...objectFacts(inspection, render),
   ];
   if (loader.stopped !== null) facts.push(['stopped', render.tone('bad', `the dry run ended early: ${loader.stopped}; what follows is incomplete`)]);
@@ -65,15 +67,22 @@ function signatureFacts({ signature }: Inspection, render: Renderer): [string, s
   const { check } = signature;
   const facts: [string, string][] = [['signature', `${signature.bytes} bytes over ${signature.covers.map(({ what, bytes }) => `${what} (${bytes} bytes)`).join(' and ')}`]];
   for (const signer of signature.signers) {
-    const attributes = signer.signed_attributes ? ', with signed attributes' : '';
-    facts.push(['signer', `${signer.algorithm} with ${signer.digest}${attributes}, by ${signer.identified_by} ${signer.id}`]);
+    const attributes = signer.signed_attributes.length > 0 ? `, with signed attributes ${signer.signed_attributes.join(', ')}` : '';
+    const name = signer.identified_by === 'key identifier' ? `key identifier ${signer.key_id ?? ''}` : `issuer ${signer.issuer ?? ''}, serial ${signer.serial ?? ''}`;
+    facts.push(['signer', `${signer.algorithm} with ${signer.digest}${attributes}, by ${name}`]);
   }
-  for (const { subject, issuer, serial } of signature.certificates) facts.push(['carries', `certificate of ${subject}, issued by ${issuer}, serial ${serial}`]);
+  for (const { subject, issuer, serial, key } of signature.certificates) facts.push(['carries', `certificate of ${subject} (${key}), issued by ${issuer}, serial ${serial}`]);
   if (signature.exclusive_hash_matches === false) facts.push(['exclusive', render.tone('bad', `the metadata is for another loader: ${signature.exclusive_hash}`)]);
-  const by = check.signer === null ? '' : ` by ${check.signer.subject} (serial ${check.signer.serial})`;
+  const by = check.signer === null ? '' : ` by ${check.signer.subject} (${check.signer.key}, serial ${check.signer.serial})`;
   const verdict = { verified: render.tone('good', `verified${by}`), refused: render.tone('bad', `refused: ${check.name}, ${check.reason}`), 'not checked': render.tone('warning', `not checked: ${check.reason}`) };
   facts.push(['verdict', verdict[check.verdict]]);
   return facts;
+}
+
+function strictFacts({ signature }: Inspection, render: Renderer): [string, string][] {
+  if (!signature.present) return [];
+  if (signature.strict.length === 0) return [['strict', render.tone('good', 'keeps every rule')]];
+  return signature.strict.map(({ rule, reason, offset }) => ['strict', render.tone('bad', `${rule}: ${reason}${offset === null ? '' : `, byte ${offset}`}`)]);
 }
 
 function objectFacts({ object }: Inspection, render: Renderer): [string, string][] {

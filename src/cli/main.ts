@@ -101,6 +101,7 @@ function addRun(program: Command, context: () => Context, finish: Finish): void 
     .addOption(new Option('--kernel <version>', 'the kernel to be').choices(['7.3', '6.18']).default('7.3'))
     .option('--btf <file>', 'types of the kernel (raw BTF or ELF) instead of the built-in ones')
     .option('--policy <object>', 'attach the LSM programs of an object first; may be repeated', collect)
+    .option('--strict', 'refuse signatures that Linux takes but that are not canonical')
     .option('--trace', 'print every bpf() call')
     .action(async (file: string, options: object) => {
       const { runCommand } = await import('./run.ts');
@@ -113,6 +114,7 @@ function addInspect(program: Command, context: () => Context, finish: Finish): v
     .description('take a light skeleton apart without running it')
     .argument('<file>', 'the .lskel.h')
     .option('--cert <file>', 'certificate (PEM or DER) to verify the signature against; may be repeated', collect)
+    .option('--strict', 'refuse what Linux takes but is not canonical, or is signed outside the validity of its certificate')
     .option('--object <file>', 'the object that it claims to be made from: generate it anew and compare')
     .action(async (file: string, options: object) => {
       const { inspectCommand } = await import('./inspect.ts');

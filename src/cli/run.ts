@@ -21,6 +21,7 @@ export interface RunCommandOptions {
   readonly btf?: string;
   readonly policy?: readonly string[];
   readonly trace?: boolean;
+  readonly strict?: boolean;
 }
 
 /** What `-d` asks the loader for. */
@@ -38,6 +39,7 @@ export async function runCommand(file: string, options: RunCommandOptions, conte
     kernelBTF: () => loadKernelBTF(options.btf),
     ...(options.keyring === undefined ? {} : { keyring: options.keyring }),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+    ...(options.strict === true ? { strict: { now: Math.floor(Date.now() / 1000) } } : {}),
     ...(context.debug ? { log: DEBUG_LOG } : {}),
     ...(showTrace ? { onCall: (call: SystemCall) => context.stdout.write(`${traceLine(call)}\n`) } : {}),
   };
@@ -79,7 +81,7 @@ function writeReport(context: Context, file: string, report: RunReport, render: 
 
 function signatureText(signature: RunReport['loader']['signature'], render: Renderer): string {
   if (!signature.present) return render.tone('warning', 'none');
-  if (signature.verdict === 'UNSIGNED') return render.tone('bad', 'not verified');
+  if (signature.verdict === 'UNSIGNED') return render.tone('bad', `not verified${signature.reason === null ? '' : `: ${signature.reason}`}`);
   const { type, serial } = signature.keyring;
   return render.tone('good', `verified, signed by ${signature.signer ?? 'an unnamed key'}, keyring ${type}${serial === 0 ? '' : ` ${serial}`}`);
 }

@@ -97,8 +97,8 @@ describe('inspect', () => {
       return [status, signature.check.verdict, signature.check.name, signature.check.signer?.subject];
     };
     expect(await check()).toEqual([0, 'not checked', '', undefined]);
-    expect(await check('rsa2048.crt')).toEqual([0, 'verified', '', 'bpftwin: throw-away test key rsa2048']);
-    expect(await check('stranger.crt', 'rsa2048.der')).toEqual([0, 'verified', '', 'bpftwin: throw-away test key rsa2048']);
+    expect(await check('rsa2048.crt')).toEqual([0, 'verified', '', 'O=bpftwin, CN=throw-away test key rsa2048']);
+    expect(await check('stranger.crt', 'rsa2048.der')).toEqual([0, 'verified', '', 'O=bpftwin, CN=throw-away test key rsa2048']);
     expect(await check('stranger.crt')).toEqual([1, 'refused', 'ENOKEY', undefined]);
   });
 
@@ -136,5 +136,75 @@ describe('inspect', () => {
     expect(stdout).toMatch(/^ {2}MAP_CREATE\(map_type=2, /m);
     expect(stdout).toMatch(/^ +\d+ +\d+ {2}instructions of within$/m);
     expect(stdout).toMatch(/^ {2}\d+: \(95\) exit$/m);
+  });
+});
+
+describe('gen skeleton', () => {
+  const OBJECT = fixturePath('objects/globals.bpf.o');
+  const KEYS = ['-k', fixturePath('keys/rsa2048.pem'), '-i', CERT];
+
+  it('prints bpftool\'s header, unsigned and signed', async () => {
+    expect(await bpftwin(['gen', 'skeleton', '-L', OBJECT, 'name', 'globals'])).toEqual({ status: 0, stdout: fixtureText('unsigned/globals.lskel.h'), stderr: '' });
+    expect((await bpftwin(['gen', 'skeleton', '-L', '-S', ...KEYS, OBJECT, 'name', 'globals'])).stdout === fixtureText('signed/globals.lskel.h')).toBe(true);
+  });
+
+  it('names the skeleton after the file', async () => {
+    const { stdout } = await bpftwin(['gen', 'skeleton', '-L', OBJECT]);
+    expect(stdout).toContain('\nstruct globals_bpf {\n');
+  });
+
+  it.each([
+    [['gen', 'skeleton', OBJECT], /only light skeletons are generated, give -L/],
+    [['gen', 'skeleton', '-L', OBJECT, 'nonsense'], /unknown arg nonsense/],
+    [['gen', 'skeleton', '-L', OBJECT, 'name'], /'name' needs at least 1 argument/],
+    [['gen', 'skeleton', '-L', '-S', OBJECT], /-S needs a private key/],
+    [['gen', 'skeleton', '-L', '-S', '-k', 'pkcs11:token=x', '-i', CERT, OBJECT], /PKCS#11/],
+    [['gen', 'skeleton', '-L', '-S', '-k', fixturePath('keys/stranger.pem'), '-i', CERT, OBJECT], /not that of the private key/],
+    [['gen', 'skeleton', '-L', CERT], /is not a proper ELF object/],
+  ])('%j ends with 2', async (argv, message) => {
+    const { status, stderr } = await bpftwin(argv);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+});
+
+describe('inspect --object', () => {
+  it.each([
+    ['unsigned/globals.lskel.h', 'globals', 0], ['signed/globals.lskel.h', 'globals', 0], ['in-loader-check/globals.lskel.h', 'globals', 0], ['signed/globals.lskel.h', 'onemap', 1],
+  ])('%s against %s.bpf.o ends with %i', async (skeleton, object, status) => {
+    const answer = await bpftwin(['inspect', '-j', fixturePath(skeleton), '--object', fixturePath(`objects/${object}.bpf.o`)]);
+    expect(answer.status).toBe(status);
+    expect((JSON.parse(answer.stdout) as { object: { matches: boolean } }).object.matches).toBe(status === 0);
+  });
+});
+
+describe('strict mode', () => {
+  it('takes what bpftool makes', async () => {
+    const { status, stdout } = await bpftwin(['inspect', '--strict', SIGNED, '--cert', CERT]);
+    expect(stdout).toMatch(/^strict +keeps every rule$/m);
+    expect(status).toBe(0);
+  });
+
+  it('refuses bytes behind the message, which Linux ignores', async () => {
+    const file = temporary('trailing.lskel.h', fixtureText('signed/runnable.lskel.h').replace(/(opts_sig\[\][^"]*"[^"]*)"/, '$1\\0"'));
+    expect((await bpftwin(['run', '-j', file, '--cert', CERT])).status).toBe(0);
+    const { status, stdout } = await bpftwin(['run', '--strict', file, '--cert', CERT]);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^signature +not verified: strict mode, trailing-bytes: /m);
+    expect((await bpftwin(['inspect', '--strict', file, '--cert', CERT])).stdout).toMatch(/^strict +trailing-bytes: /m);
+  });
+});
+
+describe('sign and keys', () => {
+  it('sign makes the signature that the skeleton has', async () => {
+    const out = temporary('x.p7s', '');
+    expect((await bpftwin(['sign', fixturePath('unsigned/onemap.lskel.h'), '-k', fixturePath('keys/rsa2048.pem'), '-i', CERT, '-o', out])).status).toBe(0);
+    expect(readFileSync(out)[0]).toBe(0x30);
+  });
+
+  it('keys lists the session keyring', async () => {
+    const { status, stdout } = await bpftwin(['keys', '--cert', CERT]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/asymmetri bpftwin: throw-away test key rsa2048: /);
   });
 });
