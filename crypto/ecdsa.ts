@@ -9,7 +9,7 @@ import { p256, p384, p521 } from '@noble/curves/nist.js';
 import { ecdsa, weierstrass, type WeierstrassPointCons } from '@noble/curves/abstract/weierstrass.js';
 import { EBADMSG, EINVAL, EKEYREJECTED } from '../isa/errno.ts';
 import { content, leaf, readBER, sequence, TAG, type Element, type Pattern } from './ber.ts';
-import { bigIntToBytes, bytesToBigInt, concatBytes, padLeft } from './bytes.ts';
+import { bigIntToBytes, bytesToBigInt, concatBytes, padLeft, stripLeadingZeros } from './bytes.ts';
 import { currentProvider, type CurveName, type HashName } from './provider.ts';
 import { Rejection } from './rejection.ts';
 
@@ -19,6 +19,8 @@ interface Curve {
   readonly bytes: number;
   /** 64-bit words of a coordinate. */
   readonly words: number;
+  /** Order of the base point, big-endian without leading zeros. */
+  readonly order: Uint8Array;
 }
 
 /** SEC 2 secp192r1, which libraries no longer ship; the kernel still has it. */
@@ -32,11 +34,12 @@ const p192 = weierstrass({
   Gy: 0x07192b95ffc8da78631011ed6b24cdd573f977a11e794811n,
 });
 
+function curve(point: WeierstrassPointCons<bigint>, bytes: number): Curve {
+  return { point, bytes, words: Math.ceil(bytes / 8), order: stripLeadingZeros(bigIntToBytes(point.CURVE().n, bytes)) };
+}
+
 const CURVES: Readonly<Record<CurveName, Curve>> = {
-  p192: { point: p192, bytes: 24, words: 3 },
-  p256: { point: p256.Point, bytes: 32, words: 4 },
-  p384: { point: p384.Point, bytes: 48, words: 6 },
-  p521: { point: p521.Point, bytes: 66, words: 9 },
+  p192: curve(p192, 24), p256: curve(p256.Point, 32), p384: curve(p384.Point, 48), p521: curve(p521.Point, 66),
 };
 
 /** A point that is on its curve. */
@@ -44,6 +47,8 @@ export interface ECPublicKey {
   readonly curve: CurveName;
   readonly x: bigint;
   readonly y: bigint;
+  /** The coordinates in the curve's byte length; the same arrays every time, so that providers can know a key again. */
+  readonly encoded: readonly [x: Uint8Array, y: Uint8Array];
 }
 
 /** Reads an uncompressed point; throws {@link Rejection} with `EINVAL` for anything else. */
@@ -52,25 +57,27 @@ export function readECPublicKey(curve: CurveName, bytes: Uint8Array): ECPublicKe
     throw new Rejection(EINVAL, reason);
   };
   if (bytes.length % 2 !== 1 || bytes[0] !== 4) bad('EC point is not uncompressed');
-  const { point, words } = CURVES[curve], half = (bytes.length - 1) / 2, { p, a, b } = point.CURVE();
+  const { point, words, bytes: size } = CURVES[curve], half = (bytes.length - 1) / 2, { p, a, b } = point.CURVE();
   if (Math.ceil(half / 8) !== words) bad('EC point of another size');
   const x = bytesToBigInt(bytes.subarray(1, 1 + half)), y = bytesToBigInt(bytes.subarray(1 + half));
   if ((x === 0n && y === 0n) || x >= p || y >= p || (y * y - (x * x * x + a * x + b)) % p !== 0n) bad('EC point is not on the curve');
-  return { curve, x, y };
+  return { curve, x, y, encoded: [bigIntToBytes(x, size), bigIntToBytes(y, size)] };
 }
 
 interface Draft {
+  /** Most bytes of an integer. */
   readonly maximum: number;
-  r: bigint;
-  s: bigint;
+  r: Uint8Array;
+  s: Uint8Array;
 }
 
-function integer(draft: Draft, e: Element): bigint {
+/** An unsigned integer without leading zeros. */
+function integer(draft: Draft, e: Element): Uint8Array {
   const value = content(e);
   if (value.length === 0 || value.length > draft.maximum + 1 || (value.length > draft.maximum && value[0] !== 0)) {
     throw new Rejection(EINVAL, 'ECDSA integer is empty or too long', e.start);
   }
-  return bytesToBigInt(value);
+  return stripLeadingZeros(value);
 }
 
 /** RFC 3279 section 2.2.3. */
@@ -103,17 +110,30 @@ function inverse(value: bigint, modulus: bigint): bigint {
  * @returns 0; `EBADMSG` for broken BER or r, s outside 1…n-1; `EINVAL` for integers that are too long; `EKEYREJECTED` otherwise
  */
 export function verifyECDSA(key: ECPublicKey, signed: Signed, signature: Uint8Array): number {
-  const { point, bytes, words } = CURVES[key.curve], { n } = point.CURVE();
-  const draft: Draft = { maximum: words * 8, r: 0n, s: 0n };
+  const { bytes, words, order } = CURVES[key.curve], draft: Draft = { maximum: words * 8, r: signature, s: signature };
   readBER(signatureGrammar, signature, draft);
-  const { r, s } = draft;
-  if (r === 0n || s === 0n || r >= n || s >= n) return EBADMSG;
+  if (!isBelow(draft.r, order) || !isBelow(draft.s, order)) return EBADMSG;
   if (signed.message !== undefined && signed.hash !== undefined) {
-    const part = (value: bigint): Uint8Array => bigIntToBytes(value, bytes);
-    const native = currentProvider()?.verifyECDSA(key.curve, part(key.x), part(key.y), signed.hash, signed.message, part(r), part(s));
+    const native = currentProvider()?.verifyECDSA(key.curve, ...key.encoded, signed.hash, signed.message, padLeft(draft.r, bytes), padLeft(draft.s, bytes));
     if (native !== undefined) return native ? 0 : EKEYREJECTED;
   }
-  const z = bytesToBigInt(signed.digest().subarray(0, words * 8)), w = inverse(s, n);
+  return verifyPortably(key, bytesToBigInt(draft.r), bytesToBigInt(draft.s), signed.digest());
+}
+
+/** `0 < value < order`, both without leading zeros. */
+function isBelow(value: Uint8Array, order: Uint8Array): boolean {
+  if (value.length === 0 || value.length !== order.length) return value.length > 0 && value.length < order.length;
+  for (let i = 0; i < value.length; i++) {
+    const difference = (value[i] ?? 0) - (order[i] ?? 0);
+    if (difference !== 0) return difference < 0;
+  }
+  return false;
+}
+
+/** FIPS 186-5 section 6.4.2. */
+function verifyPortably(key: ECPublicKey, r: bigint, s: bigint, digest: Uint8Array): number {
+  const { point, words } = CURVES[key.curve], { n } = point.CURVE();
+  const z = bytesToBigInt(digest.subarray(0, words * 8)), w = inverse(s, n);
   const u1 = (z * w) % n, u2 = (r * w) % n, q = point.fromAffine({ x: key.x, y: key.y });
   const sum = u1 === 0n ? q.multiplyUnsafe(u2) : point.BASE.mulAddUnsafe(u1, q, u2);
   if (sum.equals(point.ZERO)) return EKEYREJECTED;

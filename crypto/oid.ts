@@ -108,13 +108,16 @@ export function decodeOID(bytes: Uint8Array): string {
   return [first, head - 40 * first, ...rest].join('.');
 }
 
+/** Content bytes as a string of as many characters: identifiers are looked up a dozen times a message. */
+const keyOf = (bytes: Uint8Array): string => Reflect.apply(String.fromCharCode, undefined, bytes) as string;
+
 const BY_CONTENT: ReadonlyMap<string, OIDName> = new Map(
-  (Object.keys(OID) as OIDName[]).map((name) => [toHex(encodeOID(OID[name])), name]),
+  (Object.keys(OID) as OIDName[]).map((name) => [keyOf(encodeOID(OID[name])), name]),
 );
 
 /** The known identifier with these content bytes. */
 export function lookUpOID(bytes: Uint8Array): OIDName | undefined {
-  return bytes.length > 12 ? undefined : BY_CONTENT.get(toHex(bytes));
+  return bytes.length > 12 ? undefined : BY_CONTENT.get(keyOf(bytes));
 }
 
 /** Name of a known identifier, else dotted notation. */

@@ -19,8 +19,16 @@ export interface CryptoProvider {
   readonly name: string;
   /** The digest of the concatenation of `parts`. */
   digest(hash: HashName, parts: readonly Uint8Array[]): Uint8Array | undefined;
-  /** `value ** exponent mod modulus`, big-endian, as many bytes as `modulus`. `modulus` has no leading zero byte. */
+  /**
+   * `value ** exponent mod modulus`, big-endian, as many bytes as `modulus`, which has no leading zero byte. Arrays of a key that
+   * is used again are the same ones and do not change.
+   */
   modularPower(value: Uint8Array, exponent: Uint8Array, modulus: Uint8Array): Uint8Array | undefined;
+  /**
+   * RSASSA-PKCS1-v1_5 over the hash of the concatenated `message`, for a signature of the modulus's length. Only `true` is final:
+   * why a signature is wrong is found out with {@link modularPower}.
+   */
+  verifyRSA(exponent: Uint8Array, modulus: Uint8Array, hash: HashName, message: readonly Uint8Array[], signature: Uint8Array): boolean | undefined;
   /**
    * ECDSA over the hash of the concatenated `message`; `x`, `y`, `r`, `s` big-endian in the curve's byte length, the point is on the curve,
    * `0 < r, s < n`.

@@ -90,17 +90,36 @@ export function encodePKCS1(hash: HashName, digest: Uint8Array, size: number): U
   return encoded;
 }
 
+/** `1 < value < modulus - 1`, without the cost of big integers. Both have the modulus's length, or the value is longer. */
+function isProperValue(value: Uint8Array, modulus: Uint8Array): boolean {
+  const at = (bytes: Uint8Array, i: number): number => bytes[i] ?? 0, last = modulus.length - 1;
+  if (value.length > modulus.length || (at(value, last) <= 1 && value.subarray(0, last).every((byte) => byte === 0))) return false;
+  const place = value.findIndex((byte, i) => byte !== modulus[i]);
+  if (place < 0 || at(value, place) > at(modulus, place)) return false;
+  // Smaller; it is modulus - 1 where subtracting the 1 borrowed through zeros up to this place.
+  const borrowed = at(value, place) + 1 === at(modulus, place) && value.subarray(place + 1).every((byte) => byte === 0xff)
+    && modulus.subarray(place + 1).every((byte) => byte === 0);
+  return !borrowed;
+}
+
 /**
- * Verifies a signature over a digest.
+ * Verifies a signature over a message.
+ * @param digest of the message, asked only where a provider does not settle it
  * @returns 0; `EINVAL` for a wrong length, a value outside 2…n-2 or a leading byte; `EBADMSG` for wrong padding or DigestInfo;
  * `EKEYREJECTED` for another digest
  */
-export function verifyRSA(key: RSAPublicKey, hash: HashName, digest: Uint8Array, signature: Uint8Array): number {
+export function verifyRSA(key: RSAPublicKey, hash: HashName, message: readonly Uint8Array[], digest: () => Uint8Array, signature: Uint8Array): number {
+  if (signature.length !== key.size) return EINVAL;
+  const { modulus, exponent } = key;
+  if (modulus.length === key.size && currentProvider()?.verifyRSA(exponent, modulus, hash, message, signature) === true) return 0;
+  const value = padLeft(stripLeadingZeros(signature), modulus.length);
+  if (!isProperValue(value, modulus)) return EINVAL;
+  return checkBlock(padLeft(modularPower(value, exponent, modulus), key.size), hash, digest());
+}
+
+/** The block that the public key makes of a signature: 00 01 ff… 00 DigestInfo digest. */
+function checkBlock(block: Uint8Array, hash: HashName, digest: Uint8Array): number {
   const prefix = DIGEST_INFO[hash];
-  if (signature.length !== key.size || digest.length !== prefix.at(-1)) return EINVAL;
-  const value = bytesToBigInt(signature), modulus = bytesToBigInt(key.modulus);
-  if (value <= 1n || value >= modulus - 1n) return EINVAL;
-  const block = padLeft(modularPower(padLeft(stripLeadingZeros(signature), key.modulus.length), key.exponent, key.modulus), key.size);
   if (block[0] !== 0) return EINVAL;
   if (block[1] !== 1) return EBADMSG;
   let at = 2;

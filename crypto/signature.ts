@@ -7,11 +7,11 @@ import { EINVAL, EKEYREJECTED, ENOENT } from '../isa/errno.ts';
 import type { KernelAlgorithms, KeyAlgorithm, SignatureAlgorithm } from './algorithms.ts';
 import { equalBytes } from './bytes.ts';
 import { digest, isHashName } from './digest.ts';
-import { readECPublicKey, verifyECDSA } from './ecdsa.ts';
+import { readECPublicKey, verifyECDSA, type ECPublicKey } from './ecdsa.ts';
 import { verifyMLDSA } from './mldsa.ts';
 import type { CurveName, HashName } from './provider.ts';
 import { Rejection } from './rejection.ts';
-import { readRSAPublicKey, verifyRSA } from './rsa.ts';
+import { readRSAPublicKey, verifyRSA, type RSAPublicKey } from './rsa.ts';
 
 /** A key's bytes as a certificate carries them, with the flags that keyring restrictions look at. */
 export interface PublicKey {
@@ -67,6 +67,11 @@ export function joined(message: Uint8Array | readonly Uint8Array[]): Uint8Array 
   return whole;
 }
 
+/** The message as a list of pieces. */
+function parts(message: Uint8Array | readonly Uint8Array[]): readonly Uint8Array[] {
+  return message instanceof Uint8Array ? [message] : message;
+}
+
 /** The digest of a signature's message; empty where this kernel has no such hash. */
 export function messageDigest(signature: Signature, algorithms: KernelAlgorithms): Uint8Array {
   const hash = availableHash(signature.hash, algorithms), { message } = signature;
@@ -106,16 +111,27 @@ export function verifySignature(key: PublicKey, signature: Signature, algorithms
   }
 }
 
+/** Keys of keyrings are used again and again: reading one, and what a provider makes of it, is kept as long as the key. */
+const readKeys = new WeakMap<PublicKey, RSAPublicKey | ECPublicKey>();
+
+function remembered<T extends RSAPublicKey | ECPublicKey>(key: PublicKey, isKind: (known: RSAPublicKey | ECPublicKey) => known is T, read: () => T): T {
+  const known = readKeys.get(key);
+  if (known !== undefined && isKind(known)) return known;
+  const made = read();
+  readKeys.set(key, made);
+  return made;
+}
+
 function verifyWith(key: PublicKey, signature: Signature, algorithms: KernelAlgorithms): number {
   const hash = availableHash(signature.hash, algorithms), curve = CURVE[key.algorithm];
   if (key.algorithm === 'rsa') {
-    const rsa = readRSAPublicKey(key.bytes, algorithms.fips);
-    return hash === undefined ? EINVAL : verifyRSA(rsa, hash, messageDigest(signature, algorithms), signature.value);
+    const rsa = algorithms.fips ? readRSAPublicKey(key.bytes, true)
+      : remembered(key, (known): known is RSAPublicKey => 'modulus' in known, () => readRSAPublicKey(key.bytes, false));
+    return hash === undefined ? EINVAL : verifyRSA(rsa, hash, parts(signature.message), () => messageDigest(signature, algorithms), signature.value);
   }
   if (curve !== undefined) {
-    const { message } = signature;
-    return verifyECDSA(readECPublicKey(curve, key.bytes), {
-      hash, message: hash === undefined ? undefined : message instanceof Uint8Array ? [message] : message, digest: () => messageDigest(signature, algorithms),
+    return verifyECDSA(remembered(key, (known): known is ECPublicKey => 'curve' in known, () => readECPublicKey(curve, key.bytes)), {
+      hash, message: hash === undefined ? undefined : parts(signature.message), digest: () => messageDigest(signature, algorithms),
     }, signature.value);
   }
   switch (key.algorithm) {

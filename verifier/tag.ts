@@ -3,7 +3,7 @@
  * A program's digest: SHA-256 over its instructions as passed, with map references by descriptor taken out because
  * descriptors are not stable (`bpf_prog_calc_tag`, kernel/bpf/core.c). The tag is its first eight bytes.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
+import { sha256 } from '../crypto/digest.ts';
 import { BPF_DW, BPF_IMM, BPF_LD, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from '../isa/uapi.ts';
 
 const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;

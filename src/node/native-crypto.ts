@@ -3,8 +3,11 @@
  * Primitives of `node:crypto` as a provider for `crypto/`: digests, RSA's modular exponentiation, ECDSA. It declines what
  * OpenSSL would treat differently, so that results never depend on where the code runs.
  */
-import { constants, createHash, createPrivateKey, createPublicKey, createSign, createVerify, getHashes, publicEncrypt, type KeyObject } from 'node:crypto';
-import { stripLeadingZeros, toHex } from '../../crypto/bytes.ts';
+import {
+  constants, createHash, createPrivateKey, createPublicKey, createSign, createVerify, getHashes, publicEncrypt, verify as nodeVerify, type KeyObject,
+  type VerifyKeyObjectInput,
+} from 'node:crypto';
+import { concatBytes } from '../../crypto/bytes.ts';
 import { derBitString, derInteger, derNull, derOID, derSequence } from '../../crypto/der.ts';
 import { OID } from '../../crypto/oid.ts';
 import { setProvider, type CryptoProvider, type CurveName, type HashName } from '../../crypto/provider.ts';
@@ -17,24 +20,23 @@ const HASH: Readonly<Record<HashName, string>> = {
   sha1: 'sha1', sha224: 'sha224', sha256: 'sha256', sha384: 'sha384', sha512: 'sha512',
   'sha3-256': 'sha3-256', 'sha3-384': 'sha3-384', 'sha3-512': 'sha3-512',
 };
-/** Key objects kept; building one costs more than a verification. */
-const MAX_KEYS = 64;
-
-/** Keys by their encoding, the oldest leaves first. */
+/**
+ * Key objects by the array that holds the modulus or the x coordinate: building one costs more than a verification, and the
+ * callers keep those arrays with the key.
+ */
 class KeyCache {
-  private readonly keys = new Map<string, KeyObject | undefined>();
+  private readonly keys = new WeakMap<Uint8Array, { readonly rest: Uint8Array; readonly key: KeyObject | undefined }>();
 
-  get(name: string, make: () => KeyObject): KeyObject | undefined {
-    if (this.keys.has(name)) return this.keys.get(name);
+  get(array: Uint8Array, rest: Uint8Array, make: () => KeyObject): KeyObject | undefined {
+    const known = this.keys.get(array);
+    if (known !== undefined && known.rest === rest) return known.key;
     let key: KeyObject | undefined;
     try {
       key = make();
     } catch {
       key = undefined;
     }
-    const oldest = this.keys.keys().next();
-    if (this.keys.size >= MAX_KEYS && oldest.done !== true) this.keys.delete(oldest.value);
-    this.keys.set(name, key);
+    this.keys.set(array, { rest, key });
     return key;
   }
 }
@@ -44,12 +46,26 @@ function publicKeyInfo(algorithm: string, parameters: Uint8Array, key: Uint8Arra
   return createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' });
 }
 
+/** One piece at once, several through a stream of updates; `undefined` where OpenSSL will not. */
+function verifyMessage(hash: HashName, message: readonly Uint8Array[], key: VerifyKeyObjectInput, signature: Uint8Array): boolean | undefined {
+  try {
+    if (message.length === 1 && message[0] !== undefined) return nodeVerify(HASH[hash], message[0], key, signature);
+    const verifier = createVerify(HASH[hash]);
+    for (const part of message) verifier.update(part);
+    return verifier.verify(key, signature);
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * A provider on `node:crypto`.
  * @example setProvider(createNodeProvider())
  */
 export function createNodeProvider(): CryptoProvider {
   const keys = new KeyCache(), available = new Set(getHashes());
+  const rsaKey = (exponent: Uint8Array, modulus: Uint8Array): KeyObject | undefined => (
+    keys.get(modulus, exponent, () => publicKeyInfo(OID.rsaEncryption, derNull(), derSequence(derInteger(modulus), derInteger(exponent)))));
   return {
     name: `node:crypto (OpenSSL ${process.versions.openssl})`,
     digest(hash, parts) {
@@ -60,9 +76,8 @@ export function createNodeProvider(): CryptoProvider {
       return new Uint8Array(result.buffer, result.byteOffset, result.length);
     },
     modularPower(value, exponent, modulus) {
-      const key = keys.get(`rsa ${toHex(modulus)} ${toHex(exponent)}`, () => publicKeyInfo(
-        OID.rsaEncryption, derNull(), derSequence(derInteger(modulus), derInteger(exponent))));
-      if (key === undefined || stripLeadingZeros(modulus).length !== modulus.length) return undefined;
+      const key = rsaKey(exponent, modulus);
+      if (key === undefined || modulus[0] === 0) return undefined;
       try {
         const result = publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, value);
         return new Uint8Array(result.buffer, result.byteOffset, result.length);
@@ -72,22 +87,16 @@ export function createNodeProvider(): CryptoProvider {
     },
     verifyECDSA(curve, x, y, hash, message, r, s) {
       if (!available.has(HASH[hash])) return undefined;
-      const point = new Uint8Array(1 + x.length + y.length);
-      point[0] = 4;
-      point.set(x, 1);
-      point.set(y, 1 + x.length);
-      const key = keys.get(`ec ${curve} ${toHex(point)}`, () => publicKeyInfo(OID.ecPublicKey, derOID(CURVE_OID[curve]), point));
+      const key = keys.get(x, y, () => publicKeyInfo(OID.ecPublicKey, derOID(CURVE_OID[curve]), concatBytes(Uint8Array.of(4), x, y)));
       if (key === undefined) return undefined;
       const signature = new Uint8Array(r.length + s.length);
       signature.set(r);
       signature.set(s, r.length);
-      try {
-        const verifier = createVerify(HASH[hash]);
-        for (const part of message) verifier.update(part);
-        return verifier.verify({ key, dsaEncoding: 'ieee-p1363' }, signature);
-      } catch {
-        return undefined;
-      }
+      return verifyMessage(hash, message, { key, dsaEncoding: 'ieee-p1363' }, signature);
+    },
+    verifyRSA(exponent, modulus, hash, message, signature) {
+      const key = available.has(HASH[hash]) ? rsaKey(exponent, modulus) : undefined;
+      return key === undefined ? undefined : verifyMessage(hash, message, { key, padding: constants.RSA_PKCS1_PADDING }, signature);
     },
     signRSA(privateKey, hash, message) {
       if (!available.has(HASH[hash])) return undefined;
