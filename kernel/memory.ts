@@ -49,6 +49,8 @@ export class KernelMemory {
   readonly space: AddressSpace;
   private allocations = 0;
   private faults: FaultInjector | undefined;
+  /** Allocations of the construction under way. */
+  private built: Set<number> | undefined;
 
   constructor(space: AddressSpace) {
     this.space = space;
@@ -70,11 +72,31 @@ export class KernelMemory {
   tryAlloc(size: number, label: string, align = 16): number {
     this.allocations++;
     if (this.faults?.allocation?.(this.allocations, 'memory') === true) return 0;
-    return this.space.tryAlloc(size, label, align);
+    const offset = this.space.tryAlloc(size, label, align);
+    if (offset !== 0) this.built?.add(offset);
+    return offset;
   }
 
   free(offset: number): void {
+    this.built?.delete(offset);
     this.space.free(offset);
+  }
+
+  /** Runs `body`, which builds one object out of several allocations; where it throws, all of them are given back. */
+  build<R>(body: () => R): R {
+    const outer = this.built;
+    const built = new Set<number>();
+    this.built = built;
+    try {
+      const result = body();
+      if (outer !== undefined) for (const offset of built) outer.add(offset);
+      return result;
+    } catch (error) {
+      for (const offset of built) this.space.free(offset);
+      throw error;
+    } finally {
+      this.built = outer;
+    }
   }
 
   get u8(): Uint8Array {

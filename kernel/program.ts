@@ -106,12 +106,7 @@ export class BPFProgram implements ProgramDescriptor {
     this.isDeviceBound = attr.isDeviceBound;
     this.onFree = onFree;
     this.address = memory.alloc(PROG.size, `prog ${attr.name}`);
-    const aux = memory.tryAlloc(AUX.size, `prog aux ${attr.name}`);
-    if (aux === 0) {
-      memory.free(this.address);
-      memory.alloc(AUX.size, `prog aux ${attr.name}`);
-    }
-    this.auxAddress = aux;
+    this.auxAddress = memory.alloc(AUX.size, `prog aux ${attr.name}`);
     this.writeStruct();
   }
 
@@ -143,7 +138,7 @@ export class BPFProgram implements ProgramDescriptor {
     this.verified = verified;
     const view = this.memory.view;
     this.memory.space.setBytes(this.address + PROG.tag, verified.tag.subarray(0, 8));
-    view.setUint32(this.address + PROG.length, verified.instructions.length / 8, true);
+    view.setUint32(this.address + PROG.length, verified.xlated.instructions.length / 8, true);
     view.setUint32(this.auxAddress + AUX.verifiedInsns, verified.verifiedInstructions, true);
     if (this.type === BPF_PROG_TYPE_EXT) this.expectedAttachType = 0;
   }
@@ -208,7 +203,7 @@ export class BPFProgram implements ProgramDescriptor {
   snapshot(): ProgramSnapshot {
     return {
       ...this.view(), refcount: this.references, mapIDs: this.usedMaps.map((map) => map.id), btfID: this.btfObject?.id ?? 0,
-      instructions: this.instructions, xlated: this.verified?.instructions ?? new Uint8Array(0),
+      instructions: this.instructions, xlated: this.verified?.xlated.instructions ?? new Uint8Array(0),
       fullyVerified: this.verified?.fullyVerified ?? false, verifiedInstructions: this.verified?.verifiedInstructions ?? 0,
       license: this.license, flags: this.flags,
     };

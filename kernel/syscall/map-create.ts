@@ -8,7 +8,7 @@ import { MAP_CREATE_ATTR as A, readBytes } from '../../isa/attr.ts';
 import { EACCES, EBADF, EFAULT, EINVAL, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import type { VerifierLog } from '../../verifier/log.ts';
-import { CAP_BPF, CAP_SYS_ADMIN } from '../api.ts';
+import { CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN } from '../api.ts';
 import { FMODE_READ, FMODE_WRITE } from '../files.ts';
 import type { BPFMap, MapAttributes } from '../maps/map.ts';
 import { mapKind } from '../maps/registry.ts';
@@ -119,8 +119,9 @@ function allocateMap(call: Call, log: VerifierLog | undefined): BPFMap | number 
   if (kind.capability !== undefined && !kernel.capable(kind.capability)) return -EPERM;
   const ifindex = call.u32(A.map_ifindex);
   if (ifindex !== 0) return offloadError(kernel, type, ifindex);
-  const map = kind.create(kernel, attr);
+  const map = kernel.memory.build(() => kind.create(kernel, attr));
   if (typeof map === 'number') return map;
+  map.bypassesSpecV1 = kernel.capable(CAP_PERFMON);
   kernel.registerMap(map);
   const discard = (error: number): number => {
     kernel.freeMap(map);

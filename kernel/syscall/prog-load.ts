@@ -9,7 +9,7 @@ import { E2BIG, EBADF, EBUSY, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import type {
-  Admission, BTFDescriptor, MapDescriptor, ProgramDescriptor, ProgramLoad, UserArray, VerifierEnvironment,
+  Admission, BTFDescriptor, MapDescriptor, ProgramDescriptor, ProgramLoad, Verdict, UserArray, VerifierEnvironment,
 } from '../../verifier/types.ts';
 import { verify } from '../../verifier/verify.ts';
 import { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN } from '../api.ts';
@@ -56,7 +56,13 @@ export function loadProgram(call: Call): number {
   if (!checkAttach(type, attachType, target.attachBTF !== undefined, call.u32(A.attach_btf_id), target.attachProgram !== undefined)) {
     return drop(-EINVAL);
   }
-  const program = allocateProgram(call, type, attachType, target);
+  let program: BPFProgram | number;
+  try {
+    program = allocateProgram(call, type, attachType, target);
+  } catch (error) {
+    drop(0);
+    throw error;
+  }
   if (typeof program === 'number') return drop(program);
   return verifyAndPublish(call, program, log);
 }
@@ -128,11 +134,11 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
   const loadTime = BigInt(kernel.sources.now());
   const name = objectName(readBytes(call.attr, 0, A.prog_name));
   if (name === undefined) return -EINVAL;
-  const program = new BPFProgram(memory, {
+  const program = memory.build(() => new BPFProgram(memory, {
     name, type, expectedAttachType: attachType, flags, license, gplCompatible: isGPLCompatible(license),
     sleepable: (flags & F.BPF_F_SLEEPABLE) !== 0, attachBTFID: attachTypeID(call, attachType), instructions, loadTime, userID: 0,
     xdpHasFrags: (flags & F.BPF_F_XDP_HAS_FRAGS) !== 0, isDeviceBound: ifindex !== 0,
-  }, target.attachBTF, target.attachProgram, (freed) => kernel.freeProgram(freed));
+  }, target.attachBTF, target.attachProgram, (freed) => kernel.freeProgram(freed)));
   kernel.registerProgram(program);
   return program;
 }
@@ -157,7 +163,7 @@ function checkDevice(call: Call, type: number): number {
 function verifyAndPublish(call: Call, program: BPFProgram, log: LogTarget): number {
   const { kernel } = call;
   const environment = new Environment(call, program);
-  const verdict = verify(loadOf(call, program, log), environment);
+  const verdict = verifyOrFree(call, program, log, environment);
   program.setAdmission(verdict.admission);
   const logError = deliverLog(call, log, verdict.log, verdict.logTrueSize, 0);
   let error = logError !== 0 ? logError : -verdict.errno;
@@ -180,6 +186,17 @@ function verifyAndPublish(call: Call, program: BPFProgram, log: LogTarget): numb
   const fd = kernel.newProgramFD(program);
   if (fd < 0) program.put();
   return fd;
+}
+
+/** A verification that does not end (no memory, a defect) must not leave the program behind. */
+function verifyOrFree(call: Call, program: BPFProgram, log: LogTarget, environment: Environment): Verdict {
+  try {
+    return verify(loadOf(call, program, log), environment);
+  } catch (error) {
+    program.references = 0;
+    call.kernel.freeProgram(program);
+    throw error;
+  }
 }
 
 /** References on maps and BTF for as long as the program lives; `-EINVAL` where a program array belongs to another kind of program. */

@@ -12,9 +12,17 @@ export class Caller {
   /** Address of the last buffer passed for a field. */
   readonly buffers: Map<string, number> = new Map();
 
-  constructor(options: KernelOptions = {}) {
-    this.kernel = new Kernel(options);
+  private readonly owned: number[] = [];
+
+  constructor(options: KernelOptions = {}, kernel: Kernel = new Kernel(options)) {
+    this.kernel = kernel;
     this.attr = this.kernel.allocUser(4096);
+    this.owned.push(this.attr);
+  }
+
+  /** Gives all buffers back. */
+  release(): void {
+    for (const address of this.owned.splice(0)) this.kernel.freeUser(address);
   }
 
   /** Performs a command; `size` is the whole union unless given. */
@@ -30,6 +38,7 @@ export class Caller {
   private set(view: DataView, field: Field, value: Value): void {
     if (value instanceof Uint8Array) {
       const address = this.kernel.userAlloc(value.length === 0 ? 1 : value);
+      this.owned.push(address);
       this.buffers.set(field.name, address);
       writeLong(view, 0, field as Field<'ptr'>, BigInt(address));
     } else if (typeof value === 'string') writeName(view, 0, field as Field<'name'>, value);
@@ -44,7 +53,9 @@ export class Caller {
 
   /** User memory of `size` bytes; its address. */
   buffer(size: number): number {
-    return this.kernel.allocUser(size);
+    const address = this.kernel.allocUser(size);
+    this.owned.push(address);
+    return address;
   }
 
   map(type: number, key: number, value: number, entries: number, more: Readonly<Record<string, Value>> = {}): number {
