@@ -147,7 +147,7 @@ function nodeSigner(label: string, pair: { privateKey: KeyObject; publicKey: Key
 function mldsaSigner(kind: 'mldsa44' | 'mldsa65' | 'mldsa87'): Signer {
   const seed = digest('sha256', new TextEncoder().encode(kind)), { secretKey, publicKey } = expandMLDSA(kind, seed);
   const algorithm = derSequence(derOID({ mldsa44: OID.mlDSA44, mldsa65: OID.mlDSA65, mldsa87: OID.mlDSA87 }[kind]));
-  const der = certificate(derSequence(algorithm, derBitString(publicKey)), algorithm, (tbs) => signMLDSA(kind, secretKey, tbs));
+  const der = certificate(derSequence(algorithm, derBitString(publicKey)), algorithm, (tbs) => signMLDSA(kind, secretKey, [tbs]));
   const pkcs8 = derSequence(fromHex('020100'), algorithm, derOctetString(derElement(0x80, seed)));
   return { label: `ML-DSA-${kind.slice(5)}`, certificate: der, sign: (...parts) => signDetached(parts, readPrivateKey(pkcs8, kind), der), reference: () => undefined };
 }

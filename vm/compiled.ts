@@ -8,7 +8,8 @@
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import { interpret } from './interpreter.ts';
 import { STRIDE, type PreparedProgram } from './program.ts';
-import { FAULTED, type Run } from './run.ts';
+import { FAULTED, Unwind, type Run } from './run.ts';
+import type { RunResult } from './types.ts';
 import {
   FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
 } from './wasm/layout.ts';
@@ -34,7 +35,7 @@ export class CompiledProgram {
   readonly program: PreparedProgram;
   readonly variant: Variant;
   readonly main: (base: number, lo: number, hi: number) => number;
-  readonly batch: (base: number, list: number, count: number) => void;
+  readonly #batch: (base: number, list: number, count: number) => void;
   readonly #roots: Int32Array;
   readonly #entries: readonly EntryFunction[];
   readonly #host: Host;
@@ -49,7 +50,7 @@ export class CompiledProgram {
     const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports } });
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
-    this.batch = exports['batch'] as typeof this.batch;
+    this.#batch = exports['batch'] as (base: number, list: number, count: number) => void;
     this.#roots = compiled.roots;
     this.#entries = Array.from(compiled.roots, (_, index) => exports[`f${index}`] as EntryFunction);
   }
@@ -61,21 +62,56 @@ export class CompiledProgram {
 
   /** Runs the function that begins at `dense` in the run's current frame. As `Enter` of the run. */
   enter(run: Run, dense: number): boolean {
-    const { space } = this.#host;
     const { registers: r, stack } = run;
     this.#host.run = run;
     if (run.program !== this.program) run.switchTo(this.program);
     if (this.variant.counted) writeBudget(run);
-    const entry = this.#entries[dense === 0 ? 0 : indexOf(this.#roots, dense)]!;
+    else run.uncounted = true;
     try {
-      r[0] = entry(0, run.frameTop(), stack, r[2]!, r[3]!, r[4]!, r[5]!, r[6]!, r[7]!, r[8]!, r[9]!, r[10]!, r[11]!);
+      if (dense === 0 && run.depth === 0 && (r[4]! | r[5]! | r[6]! | r[7]! | r[8]! | r[9]! | r[10]! | r[11]!) === 0) r[0] = this.main(stack, r[2]!, r[3]!);
+      else {
+        const entry = this.#entries[dense === 0 ? 0 : indexOf(this.#roots, dense)]!;
+        r[0] = entry(0, run.frameTop(), stack, r[2]!, r[3]!, r[4]!, r[5]!, r[6]!, r[7]!, r[8]!, r[9]!, r[10]!, r[11]!);
+      }
     } catch (error) {
       if (!(error instanceof WebAssembly.RuntimeError)) throw error;
       this.explain(run, error);
       return false;
     }
-    r[1] = space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
+    r[1] = this.#host.space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
     if (this.variant.counted) readBudget(run);
+    return true;
+  }
+
+  /** Runs the program from its first instruction on a run that is in no other use; for programs that call nothing outside. */
+  runMain(run: Run, lo: number, hi: number, result: RunResult): void {
+    const { stack } = run;
+    this.#host.run = run;
+    result.instructions = -1;
+    result.fault = undefined;
+    try {
+      result.r0Lo = this.main(stack, lo, hi);
+      result.r0Hi = this.#host.space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) this.explain(run, error);
+      else if (!(error instanceof Unwind)) throw error;
+      result.r0Lo = 0;
+      result.r0Hi = 0;
+      result.fault = run.fault_;
+    }
+  }
+
+  /** Runs the program for `count` entries at offset `list`, as `Machine.runBatch`; for programs that call nothing outside. */
+  runBatch(run: Run, list: number, count: number): boolean {
+    this.#host.run = run;
+    run.uncounted = true;
+    try {
+      this.#batch(run.stack, list, count);
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) this.explain(run, error);
+      else if (!(error instanceof Unwind)) throw error;
+      return false;
+    }
     return true;
   }
 

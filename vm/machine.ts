@@ -4,7 +4,10 @@
  * helpers, maps or what a program may do.
  */
 import { InternalError } from '../isa/errors.ts';
-import { PreparedProgram, REGISTER_WORDS } from './program.ts';
+import type { CompiledProgram } from './compiled.ts';
+import { KERNEL_HI } from './address-space.ts';
+import { PreparedProgram } from './program.ts';
+import { enterRegisters, leaveRegisters, REGISTER_WORDS } from './registers.ts';
 import { isThrown, Run, Unwind } from './run.ts';
 import {
   codeIndex, DEFAULT_BUDGET, type EngineStats, type MachineOptions, type Program, type ProgramImage, type RunOptions, type RunResult,
@@ -14,6 +17,17 @@ import { Tiers } from './tiers.ts';
 /** Runs inside runs (a helper that runs another program): more is a fault of kind `call-depth`. */
 const MAX_NESTING = 16;
 const NO_OPTIONS: RunOptions = {};
+
+/** What the last run was, if the like of it can be repeated with one call. */
+interface Quick {
+  readonly program: PreparedProgram;
+  readonly compiled: CompiledProgram;
+  readonly run: Run;
+  readonly result: RunResult;
+  readonly mode: RunOptions['mode'];
+  readonly tier: RunOptions['tier'];
+  readonly budget: RunOptions['budget'];
+}
 
 /**
  * @example
@@ -28,6 +42,7 @@ export class Machine {
   readonly #runs: Run[] = [];
   readonly #results: RunResult[] = [];
   readonly #tiers: Tiers;
+  #quick: Quick | undefined = undefined;
   #nesting: number = 0;
 
   constructor(options: MachineOptions) {
@@ -53,6 +68,7 @@ export class Machine {
   /** Forgets what the engines keep of a program. Programs own no memory of the address space. */
   unload(program: Program): void {
     prepared(program).compiled = undefined;
+    this.#quick = undefined;
   }
 
   /** Frees the stacks. The machine must not run afterwards. */
@@ -69,7 +85,38 @@ export class Machine {
    * kernel.
    */
   run(program: Program, lo: number, hi: number, options: RunOptions = NO_OPTIONS): RunResult {
+    const quick = this.#quick;
+    if (
+      quick !== undefined && quick.program === program && this.#nesting === 0 && options.mode === quick.mode && options.tier === quick.tier &&
+      options.budget === quick.budget && options.trace === undefined && options.coverage === undefined && options.extraArguments === undefined
+    ) {
+      const { run, result, compiled } = quick;
+      compiled.runMain(run, lo, hi, result);
+      return result;
+    }
     return this.#execute(prepared(program), 0, lo, hi, options.extraArguments, options);
+  }
+
+  /**
+   * Runs a program once for each of `count` entries of 16 bytes at offset `list`: the first word of an entry is the offset that r1 points
+   * at, r0 goes to its last 8 bytes. Stops at the first fault, which the result has; its r0 is the last one.
+   */
+  runBatch(program: Program, list: number, count: number, options: RunOptions = NO_OPTIONS): RunResult {
+    const target = prepared(program);
+    if (list % 8 !== 0 || list + 16 * count > this.space.byteLength) throw new InternalError(`batch of ${count} entries at ${list}`);
+    if (this.#isUncounted(target, options) && !target.callsOut) {
+      const run = this.#begin(target, options);
+      const compiled = this.#tiers.choose(run, target);
+      if (compiled !== null) return this.#finishBatch(run, target, compiled, list, count);
+    }
+    let result = this.#results[this.#nesting];
+    for (let index = 0; index < count; index++) {
+      result = this.run(program, this.space.i32[(list + 16 * index) >> 2]!, KERNEL_HI, options);
+      if (result.fault !== undefined) break;
+      this.space.i32[(list + 16 * index + 8) >> 2] = result.r0Lo;
+      this.space.i32[(list + 16 * index + 12) >> 2] = result.r0Hi;
+    }
+    return result ?? { r0Lo: 0, r0Hi: 0, instructions: 0, fault: undefined };
   }
 
   /**
@@ -84,21 +131,50 @@ export class Machine {
     return this.#execute(target, dense, argumentPairs[0]!, argumentPairs[1]!, argumentPairs.subarray(2), options);
   }
 
-  #execute(
-    program: PreparedProgram, dense: number, lo: number, hi: number, extra: Int32Array | undefined, options: RunOptions,
-  ): RunResult {
+  #finishBatch(run: Run, program: PreparedProgram, compiled: CompiledProgram, list: number, count: number): RunResult {
+    const finished = compiled.runBatch(run, list, count);
+    const result = this.#finish(run, program, finished);
+    result.r0Lo = finished && count > 0 ? this.space.i32[(list + 16 * count - 8) >> 2]! : 0;
+    result.r0Hi = finished && count > 0 ? this.space.i32[(list + 16 * count - 4) >> 2]! : 0;
+    return result;
+  }
+
+  #isUncounted(program: PreparedProgram, options: RunOptions): boolean {
+    return options.budget === undefined ? program.image.verified === true : options.budget === Infinity;
+  }
+
+  /** The run of this nesting level, set up for the entry of a program but for its arguments. */
+  #begin(program: PreparedProgram, options: RunOptions): Run {
     const level = this.#nesting;
+    if (level === 0) this.#quick = undefined;
     const run = (this.#runs[level] ??= new Run(this.#options, program, this.#tiers.enter));
-    const result = (this.#results[level] ??= { r0Lo: 0, r0Hi: 0, instructions: 0, fault: undefined });
-    const checked = options.mode === undefined ? program.image.verified !== true : options.mode === 'checked';
-    const budget = options.budget ?? (program.image.verified === true ? Infinity : DEFAULT_BUDGET);
     run.trace = options.trace;
     run.coverage = options.coverage;
     run.coverageOf = program;
     run.context = options.context;
     run.tier = run.trace === undefined && run.coverage === undefined ? (options.tier ?? 'auto') : 'interpreter';
-    run.counted = budget !== Infinity;
-    run.begin(program, checked, budget);
+    run.counted = !this.#isUncounted(program, options);
+    const checked = options.mode === undefined ? program.image.verified !== true : options.mode === 'checked';
+    run.begin(program, checked, options.budget ?? (run.counted ? DEFAULT_BUDGET : Infinity));
+    return run;
+  }
+
+  #finish(run: Run, program: PreparedProgram, finished: boolean): RunResult {
+    const result = (this.#results[this.#nesting] ??= { r0Lo: 0, r0Hi: 0, instructions: 0, fault: undefined });
+    program.runs++;
+    result.instructions = run.used();
+    result.fault = finished ? undefined : run.fault_;
+    result.r0Lo = finished ? run.registers[0]! : 0;
+    result.r0Hi = finished ? run.registers[1]! : 0;
+    return result;
+  }
+
+  #execute(
+    program: PreparedProgram, dense: number, lo: number, hi: number, extra: Int32Array | undefined, options: RunOptions,
+  ): RunResult {
+    const level = this.#nesting;
+    const outer = enterRegisters();
+    const run = this.#begin(program, options);
     const { registers } = run;
     registers[2] = lo;
     registers[3] = hi;
@@ -114,13 +190,18 @@ export class Machine {
       finished = isThrown(error) && this.#handleException(run, program);
     } finally {
       this.#nesting = level;
+      if (!finished) leaveRegisters(outer);
     }
-    program.runs++;
-    result.instructions = run.used();
-    result.fault = finished ? undefined : run.fault_;
-    result.r0Lo = finished ? registers[0]! : 0;
-    result.r0Hi = finished ? registers[1]! : 0;
+    const result = this.#finish(run, program, finished);
+    if (finished) leaveRegisters(outer);
+    if (level === 0 && dense === 0 && extra === undefined && !run.counted && !program.callsOut) this.#rememberQuick(run, program, result, options);
     return result;
+  }
+
+  /** The next run of a program that calls nothing outside needs no state but the stack. */
+  #rememberQuick(run: Run, program: PreparedProgram, result: RunResult, options: RunOptions): void {
+    const compiled = this.#tiers.choose(run, program);
+    this.#quick = compiled === null ? undefined : { program, compiled, run, result, mode: options.mode, tier: options.tier, budget: options.budget };
   }
 
   /** `bpf_throw`: the cookie goes to the exception callback, or is the result itself (kernel/bpf/helpers.c, bpf_throw). */

@@ -9,14 +9,11 @@ import { InputError } from '../isa/errors.ts';
 import { BPF_REG_PARAMS, INSTRUCTIONS, LD_IMM64, specOf, type InstructionSpec } from '../isa/instructions.ts';
 import { BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
 import { op } from './ops.ts';
+import { REGISTER_COUNT } from './registers.ts';
 import { CODE_HI, codeAddress, type Program, type ProgramImage } from './types.ts';
 
 /** Words of one dense instruction: operation, destination, source or target, immediate or offset. */
 export const STRIDE: number = 4;
-/** Registers that a program can name: r0…r10, the stack-argument base (11) and the verifier's scratch register (12). */
-export const REGISTERS: number = 13;
-/** Words of a register file. */
-export const REGISTER_WORDS: number = REGISTERS * 2;
 export const MAX_FRAMES: number = 8;
 export const MAX_STACK: number = 512;
 
@@ -55,10 +52,10 @@ export class PreparedProgram implements Program {
   readonly atomics: readonly Atomic[];
   #checked: Int32Array | undefined;
   #step: Int32Array | undefined;
+  /** True where an instruction calls a helper, a kfunc, another program or a hook. */
+  readonly callsOut: boolean;
   /** Runs so far, for the tier policy. */
   runs: number = 0;
-  /** Instructions interpreted so far, for the tier policy. */
-  interpreted: number = 0;
   /** What an engine keeps with the program. */
   compiled: unknown = undefined;
 
@@ -75,6 +72,7 @@ export class PreparedProgram implements Program {
     this.denseCount = decoder.denseCount;
     this.fast = decoder.code();
     this.atomics = decoder.atomics;
+    this.callsOut = this.fast.some((word, at) => at % STRIDE === 0 && OUTSIDE.has(word));
     const starts = image.subprograms === undefined ? [...decoder.functions] : [...image.subprograms];
     this.subprograms = Int32Array.from(starts.filter((pc) => pc >= 0 && pc < this.instructionCount)).sort();
     this.stackDepths = new Int32Array(this.subprograms.length).fill(MAX_STACK);
@@ -175,6 +173,7 @@ const STARG_K = op('stargk');
 const STARG_X = op('stargx');
 const CODE_CALL_X = 0x8d;
 const HELPER_TAIL_CALL = 12;
+const OUTSIDE: ReadonlySet<number> = new Set(['helper', 'kfunc', 'callx', 'tailcall', 'ldabs', 'ldind', 'percpu'].map(op));
 
 /** One pass over the bytes. */
 class Decoder {
@@ -239,11 +238,11 @@ class Decoder {
     if (spec === undefined) {
       // An indirect call is no instruction of Linux, but of RFC 9669; older compilers put the register into the immediate.
       const holder = imm === 0 ? dst : imm;
-      if (code === CODE_CALL_X && holder >= 0 && holder < REGISTERS) this.#set(at, CALL_X, holder * 2, 0, 0);
+      if (code === CODE_CALL_X && holder >= 0 && holder < REGISTER_COUNT) this.#set(at, CALL_X, holder * 2, 0, 0);
       else this.#set(at, BAD, 0, 0, 0);
       return;
     }
-    if (dst >= REGISTERS || (src >= REGISTERS && spec.src === 'operand')) {
+    if (dst >= REGISTER_COUNT || (src >= REGISTER_COUNT && spec.src === 'operand')) {
       this.#set(at, BAD, 0, 0, 0);
       return;
     }

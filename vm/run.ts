@@ -9,7 +9,8 @@
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import { InternalError } from '../isa/errors.ts';
 import { FRAME_STRIDE, FRAME_TOP } from './wasm/layout.ts';
-import { MAX_FRAMES, PreparedProgram, REGISTER_WORDS, STRIDE } from './program.ts';
+import { MAX_FRAMES, PreparedProgram, STRIDE } from './program.ts';
+import { REGISTERS, REGISTER_WORDS } from './registers.ts';
 import {
   codeIndex, type Fault, type FaultKind, type HelperCall, type HelperFunction, type MachineOptions, type Program, type RegisterFile, type Tier,
 } from './types.ts';
@@ -35,7 +36,7 @@ const THROWN = new Unwind('the program has thrown');
 export type Enter = (run: Run, program: PreparedProgram, dense: number) => boolean;
 
 export class Run implements HelperCall {
-  readonly registers: RegisterFile = new Int32Array(REGISTER_WORDS);
+  readonly registers: RegisterFile = REGISTERS;
   readonly space: AddressSpace;
   readonly options: MachineOptions;
   readonly helpers: readonly (HelperFunction | undefined)[];

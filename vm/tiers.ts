@@ -47,17 +47,18 @@ export class Tiers {
 
   /** Runs a function of a program on the engine that the run's tier asks for. */
   readonly enter: Enter = (run, program, dense) => {
-    const compiled = run.tier === 'interpreter' ? null : this.#choose(run, program);
+    const compiled = this.choose(run, program);
     if (compiled === null || !compiled.has(dense)) {
       this.#interpretedRuns++;
       return interpret(run, program, dense);
     }
     this.#compiledRuns++;
-    if (!run.counted) run.uncounted = true;
     return compiled.enter(run, dense);
   };
 
-  #choose(run: Run, program: PreparedProgram): CompiledProgram | null {
+  /** Compiled code for the run's tier, access mode and counting; `null` where the interpreter is to run the program. */
+  choose(run: Run, program: PreparedProgram): CompiledProgram | null {
+    if (run.tier === 'interpreter') return null;
     if (run.tier === 'auto' && program.runs + 1 < COMPILE_AT_RUN) return null;
     const optimised = run.tier === 'optimised' && this.#options.compileOptimised !== undefined && program.denseCount <= OPTIMISE_LIMIT;
     const index = (run.checked ? 1 : 0) | (run.counted ? 2 : 0) | (optimised ? 4 : 0);

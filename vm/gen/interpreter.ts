@@ -18,7 +18,8 @@ const HEADER = `/**
 import { bswap32, divS64, divU64, modS64, modU64 } from '../isa/int64.ts';
 import { executeAtomic } from './atomics.ts';
 import { KERNEL_HI } from './address-space.ts';
-import { MAX_FRAMES, REGISTER_WORDS, type PreparedProgram } from './program.ts';
+import { MAX_FRAMES, type PreparedProgram } from './program.ts';
+import { REGISTERS, REGISTER_WORDS } from './registers.ts';
 import type { Run } from './run.ts';
 import { codeIndex, CODE_HI } from './types.ts';
 import { FRAME_STRIDE } from './wasm/layout.ts';
@@ -302,13 +303,13 @@ export function interpreterSource(): string {
   return `${HEADER}
 const BAD_TARGET = ${OPS.indexOf('badtarget')};
 const MAY_GOTO = ${0x800000};
+const r = REGISTERS;
 
 /**
  * Runs from dense instruction \`dense\` of \`program\` until the frame that is current now exits: true, with the result in r0. False
  * after a fault, which the run describes.
  */
 export function interpret(run: Run, program: PreparedProgram, dense: number): boolean {
-  const r = run.registers;
   const { space, helpers, saved, bounds, observed, goes } = run;
   const base = run.depth;
   if (run.program !== program) run.switchTo(program);

@@ -11,7 +11,7 @@ import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { BAD_TARGET_OP, findLeaders } from './cfg.ts';
 import { FunctionCompiler, type CompiledFunction, type ModuleContext, type Variant } from './function.ts';
 import { FRAME_STRIDE, FRAME_TOP, IMPORT_COUNT, SCRATCH_RESULT } from './layout.ts';
-import { Refusal } from './structure.ts';
+import { MAX_BODY, Refusal } from './structure.ts';
 
 /** A module's bytes, and what is needed to run it and to explain its traps. */
 export interface CompiledModule {
@@ -25,8 +25,6 @@ export interface CompiledModule {
 
 /** Functions that share much code, as only hostile programs have, would be compiled many times over. */
 const MAX_EXPANSION = 4;
-/** kV8MaxWasmFunctionSize. */
-const MAX_BODY = 7_654_321;
 
 const CALL = op('call');
 const HELPER = op('helper');

@@ -33,6 +33,9 @@ export interface BlockEmitter {
 /** `br_table` and nesting that V8 accepts (kV8MaxWasmFunctionBrTableSize is 65,520). */
 const MAX_DISPATCH = 60_000;
 
+/** kV8MaxWasmFunctionSize. */
+export const MAX_BODY = 7_654_321;
+
 export function emitStructure(emitter: BlockEmitter): void {
   if (emitter.graph.reducible) new Layout(emitter).emit();
   else emitDispatcher(emitter);
@@ -77,6 +80,7 @@ class Layout {
   emit(): void {
     this.#push(TREE, 0);
     while (this.#actions.length > 0) {
+      if (this.#out.length > MAX_BODY) throw new Refusal(`function of more than ${MAX_BODY} bytes`);
       const action = this.#actions.pop()!;
       const block = this.#blocks.pop()!;
       if (action === TREE) this.#tree(block);
