@@ -19,6 +19,8 @@ export interface CryptoProvider {
   readonly name: string;
   /** The digest of the concatenation of `parts`. */
   digest(hash: HashName, parts: readonly Uint8Array[]): Uint8Array | undefined;
+  /** `length` bytes of SHAKE256 (FIPS 202) over the concatenation of `parts`. */
+  shake256(parts: readonly Uint8Array[], length: number): Uint8Array | undefined;
   /**
    * `value ** exponent mod modulus`, big-endian, as many bytes as `modulus`, which has no leading zero byte. Arrays of a key that
    * is used again are the same ones and do not change.

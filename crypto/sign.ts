@@ -18,7 +18,6 @@ import type { PrivateKey } from './private-key.ts';
 import { currentProvider, type CurveName, type HashName } from './provider.ts';
 import { isRefusal, orRefusal } from './rejection.ts';
 import { readRSAPublicKey, signRSA } from './rsa.ts';
-import { joined } from './signature.ts';
 import { parseCertificate, type Certificate } from './x509.ts';
 
 /** How a signature is made. */
@@ -63,10 +62,10 @@ function signatureValue(key: PrivateKey, hash: HashName, data: readonly Uint8Arr
     return currentProvider()?.signRSA?.(key.encoded, hash, data) ?? signRSA(key.modulus, key.publicExponent, key.primes, hash, digest(hash, ...data));
   }
   if (key.kind === 'ec') return signECDSA(key.curve, key.scalar, digest(hash, ...data));
-  if (key.expanded !== undefined) return signMLDSA(key.kind, key.expanded, joined(data));
+  if (key.expanded !== undefined) return signMLDSA(key.kind, key.expanded, data);
   const { secretKey } = expandMLDSA(key.kind, key.seed ?? new Uint8Array(32));
   try {
-    return signMLDSA(key.kind, secretKey, joined(data));
+    return signMLDSA(key.kind, secretKey, data);
   } finally {
     secretKey.fill(0);
   }

@@ -54,19 +54,6 @@ const CURVE: Readonly<Partial<Record<KeyAlgorithm, CurveName>>> = {
   'ecdsa-nist-p192': 'p192', 'ecdsa-nist-p256': 'p256', 'ecdsa-nist-p384': 'p384', 'ecdsa-nist-p521': 'p521',
 };
 
-/** The message in one piece. */
-export function joined(message: Uint8Array | readonly Uint8Array[]): Uint8Array {
-  if (message instanceof Uint8Array) return message;
-  if (message.length === 1 && message[0] !== undefined) return message[0];
-  const whole = new Uint8Array(message.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of message) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
 /** The message as a list of pieces. */
 function parts(message: Uint8Array | readonly Uint8Array[]): readonly Uint8Array[] {
   return message instanceof Uint8Array ? [message] : message;
@@ -138,7 +125,7 @@ function verifyWith(key: PublicKey, signature: Signature, algorithms: KernelAlgo
     case 'mldsa44':
     case 'mldsa65':
     case 'mldsa87':
-      return verifyMLDSA(key.algorithm, key.bytes, joined(signature.message), signature.value);
+      return verifyMLDSA(key.algorithm, key.bytes, parts(signature.message), signature.value);
     default:
       return ENOENT;
   }

@@ -75,6 +75,13 @@ export function createNodeProvider(): CryptoProvider {
       const result = state.digest();
       return new Uint8Array(result.buffer, result.byteOffset, result.length);
     },
+    shake256(parts, length) {
+      if (!available.has('shake256')) return undefined;
+      const state = createHash('shake256', { outputLength: length });
+      for (const part of parts) state.update(part);
+      const result = state.digest();
+      return new Uint8Array(result.buffer, result.byteOffset, result.length);
+    },
     modularPower(value, exponent, modulus) {
       const key = rsaKey(exponent, modulus);
       if (key === undefined || modulus[0] === 0) return undefined;

@@ -123,24 +123,39 @@ describe('ECDSA by the kernel\'s rules', () => {
 });
 
 describe('ML-DSA by the kernel\'s rules', () => {
+  test('messages with and without attributes, made by another implementation of CMS', () => {
+    const load = (name: string): number | undefined => {
+      const recorded = cases.find((c) => c.name === `key: ${name}`);
+      return recorded === undefined ? undefined : perform(recorded, ALL_ALGORITHMS).load;
+    };
+    for (const kind of ['mldsa44', 'mldsa65', 'mldsa87']) {
+      expect(load(`${kind} self-signed`)).toBe(0);
+      expect(load(`${kind} issued by rsa`)).toBe(0);
+      expect(load(`${kind} issued by rsa, attributes`)).toBe(0);
+    }
+    // With attributes the digest must be SHA-512; without it, EINVAL, which shows only where the certificate comes along.
+    expect(load('mldsa44 issued, attributes with sha256')).toBe(129);
+    expect(load('mldsa44 attributes, with its certificate')).toBe(0);
+  });
+
   test.each(['mldsa44', 'mldsa65', 'mldsa87'] as const)('%s', (name) => {
-    const { secretKey, publicKey } = expandMLDSA(name, sha256(fromHex('01'))), message = fromHex('616263'), good = signMLDSA(name, secretKey, message);
+    const { secretKey, publicKey } = expandMLDSA(name, sha256(fromHex('01'))), message = fromHex('616263'), good = signMLDSA(name, secretKey, [message]);
     const changed = (at: number, value: number): Uint8Array => {
       const copy = good.slice();
       copy[at < 0 ? copy.length + at : at] = value;
       return copy;
     };
-    expect(verifyMLDSA(name, publicKey, message, good)).toBe(0);
-    expect(verifyMLDSA(name, publicKey, fromHex('616264'), good)).toBe(129);
-    expect(verifyMLDSA(name, publicKey, message, changed(0, (good[0] ?? 0) ^ 1))).toBe(129);
-    expect(verifyMLDSA(name, publicKey, message, good.subarray(1))).toBe(74);
-    expect(verifyMLDSA(name, publicKey.subarray(1), message, good)).toBe(22);
+    expect(verifyMLDSA(name, publicKey, [message], good)).toBe(0);
+    expect(verifyMLDSA(name, publicKey, [fromHex('616264')], good)).toBe(129);
+    expect(verifyMLDSA(name, publicKey, [message], changed(0, (good[0] ?? 0) ^ 1))).toBe(129);
+    expect(verifyMLDSA(name, publicKey, [message], good.subarray(1))).toBe(74);
+    expect(verifyMLDSA(name, publicKey.subarray(1), [message], good)).toBe(22);
     // The last byte counts the hints of all rows together: neither fewer than before nor more than omega.
-    expect(verifyMLDSA(name, publicKey, message, changed(-1, 255))).toBe(74);
-    expect(verifyMLDSA(name, publicKey, message, changed(-1, 0))).toBe(74);
+    expect(verifyMLDSA(name, publicKey, [message], changed(-1, 255))).toBe(74);
+    expect(verifyMLDSA(name, publicKey, [message], changed(-1, 0))).toBe(74);
     // Coefficients of z at the end of their range: all bits of the first one set, or none.
     const commitment = { mldsa44: 32, mldsa65: 48, mldsa87: 64 }[name], extreme = good.slice();
     extreme.fill(0, commitment, commitment + 3);
-    expect(verifyMLDSA(name, publicKey, message, extreme)).toBe(74);
+    expect(verifyMLDSA(name, publicKey, [message], extreme)).toBe(74);
   });
 });

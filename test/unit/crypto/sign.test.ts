@@ -69,7 +69,7 @@ describe('signatures verify', () => {
     const tbs = derSequence(
       derExplicit(0, fromHex('020102')), fromHex('020101'), algorithm, name, derSequence(time, time), name, derSequence(algorithm, derBitString(publicKey)),
       derExplicit(3, derSequence(derSequence(derOID(OID.subjectKeyIdentifier), derOctetString(derOctetString(fromHex('aabbcc')))))));
-    const certificate = derSequence(tbs, algorithm, derBitString(signMLDSA(kind, secretKey, tbs)));
+    const certificate = derSequence(tbs, algorithm, derBitString(signMLDSA(kind, secretKey, [tbs])));
     const parsed = parseCertificate(certificate, { algorithms: ALL_ALGORITHMS });
     expect(parsed).toMatchObject({ selfSigned: true });
     if (isRefusal(parsed)) return;
