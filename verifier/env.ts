@@ -12,7 +12,7 @@ import type { LiveStack } from './live_stack.ts';
 import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
 import { StatePool, type VState } from './state.ts';
-import type { Admission, BTFDescriptor, MapDescriptor, ProgramLoad, VerifierEnvironment } from './types.ts';
+import type { Admission, BTFDescriptor, MapDescriptor, ProgramLoad, VerifiedProgram, VerifierEnvironment, XlatedProgram } from './types.ts';
 
 // prog_flags that verification looks at.
 export const BPF_F_STRICT_ALIGNMENT = 1;
@@ -284,6 +284,11 @@ export class VerifierEnv {
   digest: Uint8Array = new Uint8Array(32);
   /** What admission recorded (verifier/admission.ts). */
   admission: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };
+
+  /** What the machine gets of a verified program. */
+  machine: Pick<VerifiedProgram, 'instructions' | 'subprograms' | 'stackDepths'> | undefined = undefined;
+  /** The same program rewritten. */
+  xlated: XlatedProgram | undefined = undefined;
 
   /** The program's own BTF (`prog_btf_fd`). */
   btf: BTFDescriptor | undefined = undefined;

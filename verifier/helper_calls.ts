@@ -18,7 +18,7 @@ import { DIAG_MOD_CALLER_SAVED, DIAG_MOD_WRITE } from './diagnostics_port.ts';
 import { unmarkDynptr } from './dynptr.ts';
 import { BPF_DYNPTR_TYPE_INVALID, BPF_DYNPTR_TYPE_SKB, BPF_DYNPTR_TYPE_SKB_META } from './dynptr_types.ts';
 import {
-  AUX_LOOP_FIT, AUX_LOOP_INIT, AUX_MAP_KEY_POISON, AUX_MAP_KEY_SEEN, AUX_MAP_PTR_POISON, AUX_NON_SLEEPABLE, AUX_PERCPU_ALLOC_PTR,
+  AUX_LOOP_FIT, AUX_LOOP_INIT, AUX_MAP_KEY_POISON, AUX_MAP_KEY_SEEN, AUX_MAP_PTR_POISON, AUX_MAP_PTR_UNPRIV, AUX_NON_SLEEPABLE, AUX_PERCPU_ALLOC_PTR,
   type VerifierEnv,
 } from './env.ts';
 import { canElideNullness, checkHelperArg, constString, funcName, kernelStruct } from './helper_args.ts';
@@ -139,6 +139,7 @@ function recordMap(env: VerifierEnv, meta: CallMeta): number {
     mapIndex[i] = meta.map;
     flags[i]! |= AUX_MAP_PTR_POISON;
   }
+  if (map.bypassesSpecV1 === false) flags[i]! |= AUX_MAP_PTR_UNPRIV;
   return 0;
 }
 

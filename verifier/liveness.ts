@@ -4,6 +4,7 @@
  * half is. Owns register liveness; the stack's is in `live_stack.ts`. Reproduces `bpf_compute_live_registers()` of
  * `kernel/bpf/liveness.c`.
  */
+import { BPF_PROBE_ATOMIC, BPF_PROBE_MEM, BPF_PROBE_MEM32 } from '../isa/instructions.ts';
 import {
   BPF_ABS, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DW, BPF_END, BPF_EXIT, BPF_FETCH, BPF_IMM, BPF_IND, BPF_JA, BPF_JCOND, BPF_JMP,
   BPF_LD, BPF_LDX, BPF_LOAD_ACQ, BPF_MEM, BPF_MEMSX, BPF_MOV, BPF_ST, BPF_STORE_REL, BPF_STX, BPF_X,
@@ -14,6 +15,7 @@ import { AUX_ZEXT_DST, type VerifierEnv } from './env.ts';
 import { computeStackLiveness } from './live_stack.ts';
 import { BPF_LOG_LEVEL2 } from './log_levels.ts';
 import { alignment, verboseInsn } from './print.ts';
+import type { MapDescriptor } from './types.ts';
 
 const LD_IMM64: number = BPF_LD | BPF_IMM | BPF_DW;
 const CALLER_SAVED = 0x3f;
@@ -110,22 +112,36 @@ function lookAtJump(env: VerifierEnv, insn: number, cls: number, operation: numb
   }
 }
 
+/** Instructions by field. */
+export interface InsnFields {
+  readonly code: Uint8Array;
+  readonly dst: Uint8Array;
+  readonly src: Uint8Array;
+  readonly off: Int16Array;
+  readonly imm: Int32Array;
+}
+
 /** The register of which the instruction writes 32 bits only, -1 for none (`bpf_insn_def32`). */
 export function definedSubreg(env: VerifierEnv, insn: number): number {
-  const { code, dst, src, imm } = env.insns;
+  return subregDefinedBy(env.insns, insn, env.arena);
+}
+
+/** The same for an instruction that may already be rewritten, of a program that uses `arena`. */
+export function subregDefinedBy(insns: InsnFields, insn: number, arena: MapDescriptor | undefined): number {
+  const { code, dst, src, imm } = insns;
   const op = code[insn]!, cls = op & 7, mode = op & 0xe0, is64 = (op & 0x18) === BPF_DW;
   const isEnd = (op & 0xf0) === BPF_END;
   switch (cls) {
     case BPF_ALU:
       return isEnd && imm[insn] === 64 ? -1 : dst[insn]!;
     case BPF_ALU64:
-      return (isEnd && imm[insn] !== 64) || isCastTo32(env, insn) ? dst[insn]! : -1;
+      return (isEnd && imm[insn] !== 64) || isCastTo32(insns, insn, arena) ? dst[insn]! : -1;
     case BPF_LDX:
-      return mode === BPF_MEM && !is64 ? dst[insn]! : -1;
+      return (mode === BPF_MEM || mode === BPF_PROBE_MEM || mode === BPF_PROBE_MEM32) && !is64 ? dst[insn]! : -1;
     case BPF_LD:
       return mode === BPF_IND || mode === BPF_ABS ? dst[insn]! : -1;
     case BPF_STX:
-      if (is64 || mode !== BPF_ATOMIC) return -1;
+      if (is64 || (mode !== BPF_ATOMIC && mode !== BPF_PROBE_ATOMIC)) return -1;
       if (imm[insn] === BPF_LOAD_ACQ) return dst[insn]!;
       if (imm[insn] === BPF_CMPXCHG) return 0;
       return (imm[insn]! & BPF_FETCH) !== 0 ? src[insn]! : -1;
@@ -138,11 +154,10 @@ const ADDR_SPACE_CAST = 1;
 const NO_USER_CONV = 1 << 18;
 
 /** Address space casts that become 32-bit moves. */
-function isCastTo32(env: VerifierEnv, insn: number): boolean {
-  const { code, off, imm } = env.insns;
+export function isCastTo32({ code, off, imm }: InsnFields, insn: number, arena: MapDescriptor | undefined): boolean {
   if (code[insn] !== (BPF_ALU64 | BPF_MOV | BPF_X) || off[insn] !== ADDR_SPACE_CAST) return false;
   if (imm[insn] === 1) return true;
-  return imm[insn] === 1 << 16 && env.arena !== undefined && (env.arena.flags & NO_USER_CONV) !== 0;
+  return imm[insn] === 1 << 16 && arena !== undefined && (arena.flags & NO_USER_CONV) !== 0;
 }
 
 /** Computes stack and register liveness of the program into `env.liveStack` and `env.aux`; 0 or `-errno`. */

@@ -33,6 +33,8 @@ export interface MapDescriptor {
   readonly btfVmlinuxValueTypeID: number;
   /** The template of a map-in-map. */
   readonly innerMap: MapDescriptor | undefined;
+  /** False for a map of a user without `CAP_PERFMON`: indices are masked against what a processor guesses. */
+  readonly bypassesSpecV1?: boolean;
   /** Low 32 bits (offset in the linear memory) of the address of `struct bpf_map`. */
   readonly address: number;
   /**
@@ -169,10 +171,28 @@ export interface Admission {
   readonly boundMaps: readonly MapDescriptor[];
 }
 
+/** A rewritten program and what of its descriptions is left. */
+export interface XlatedProgram {
+  /** 8 bytes each. Maps are addresses in 16-byte loads, functions of the program distances. */
+  readonly instructions: Uint8Array;
+  /** First instruction of each subprogram left; the last may be one of the kernel's own. */
+  readonly subprograms: readonly number[];
+  /** How many of them are the program's own. */
+  readonly functionCount: number;
+  /** `line_info` left: index of the record and its instruction. */
+  readonly lines: readonly { readonly record: number; readonly instruction: number }[];
+  /** `func_info` left, likewise. */
+  readonly functions: readonly { readonly record: number; readonly instruction: number }[];
+  /** Where each instruction is now, -1 for one that is gone. */
+  readonly position: Int32Array;
+}
+
 /** One program after verification, ready for an engine. */
 export interface VerifiedProgram {
-  /** Rewritten instructions, 8 bytes each ("xlated"). */
+  /** What the machine executes: the instructions that were verified, 8 bytes each, with accesses that may fault marked. */
   readonly instructions: Uint8Array;
+  /** The program as Linux rewrites it before it compiles it ("xlated"), addresses of the kernel left out. */
+  readonly xlated: XlatedProgram;
   /** 8 bytes: the first 8 of the digest over instructions with map references zeroed. */
   readonly tag: Uint8Array;
   /** 32 bytes. */

@@ -3,7 +3,6 @@
  * A load from admission to the rewritten program, in the order of the kernel's `bpf_check` (kernel/bpf/verifier.c). Owns the
  * order of the phases, the statistics at the end of the log and the verdict; the phases themselves are in their own modules.
  */
-import { BPF_DW, BPF_IMM, BPF_LD, BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
 import { admit, admitBeforeLog } from './admission.ts';
 import { checkAttachTarget } from './attach_target.ts';
 import { checkCFG, computePostorder } from './cfg.ts';
@@ -17,6 +16,8 @@ import { checkAndResolveInsns } from './insns.ts';
 import { addKfuncCalls } from './kfunc_table.ts';
 import { computeLiveRegisters } from './liveness.ts';
 import { BPF_LOG_STATS } from './log_levels.ts';
+import { machineInstructions } from './rewrite/fixups.ts';
+import { xlate } from './rewrite/xlate.ts';
 import { computeSCC } from './scc.ts';
 import { checkMaxStackDepth } from './stack_depth.ts';
 import { addSubprogs, checkSubprogs, isGlobalSubprog, sortSubprogsTopologically } from './subprogs.ts';
@@ -24,8 +25,6 @@ import type { ProgramLoad, Verdict, VerifiedProgram, VerifierEnvironment } from 
 
 /** Most instructions that one load may process. */
 export const BPF_COMPLEXITY_LIMIT_INSNS = 1_000_000;
-
-const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
 
 /**
  * Verifies one load.
@@ -62,6 +61,14 @@ function check(env: VerifierEnv): number {
     const error = phase(env);
     if (error < 0) return error;
   }
+  env.machine = {
+    instructions: machineInstructions(env),
+    subprograms: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.start),
+    stackDepths: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.stackDepth),
+  };
+  const xlated = xlate(env);
+  if (typeof xlated === 'number') return xlated;
+  env.xlated = xlated;
   return 0;
 }
 
@@ -101,18 +108,13 @@ function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict 
 }
 
 function verifiedProgram(env: VerifierEnv): VerifiedProgram {
-  const { insns } = env;
-  for (let i = 0; i < insns.count; i++) {
-    if (insns.code[i] === LD_IMM64 && insns.src[i] !== BPF_PSEUDO_FUNC) insns.src[i] = 0;
-  }
   return {
-    instructions: insns.encode(),
+    ...env.machine!,
+    xlated: env.xlated!,
     tag: env.digest.slice(0, 8),
     digest: env.digest,
     usedMaps: env.usedMaps,
     usedBTFs: env.usedBTFs,
-    subprograms: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.start),
-    stackDepths: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.stackDepth),
     btf: env.btf,
     maxCtxOffset: env.maxCtxOffset,
     verifiedInstructions: env.insnProcessed,

@@ -177,6 +177,15 @@ export abstract class BPFMap implements MapDescriptor {
   /** Offset of the allocation that holds the struct (it may begin before the struct). */
   protected readonly areaAddress: number;
 
+  /** Whether indices go unmasked (`bypass_spec_v1`), as they do for maps of users with `CAP_PERFMON`. */
+  get bypassesSpecV1(): boolean {
+    return this.host.memory.view.getUint8(this.address + MAP_LAYOUT.bypassSpecV1) !== 0;
+  }
+
+  set bypassesSpecV1(bypasses: boolean) {
+    this.host.memory.view.setUint8(this.address + MAP_LAYOUT.bypassSpecV1, bypasses ? 1 : 0);
+  }
+
   get hasActiveWriters(): boolean {
     return this.writers !== 0;
   }

@@ -7,6 +7,7 @@ import { sha256 } from '../../crypto/digest.ts';
 import { type Field, OBJ_INFO_ATTR } from '../../isa/attr.ts';
 import { E2BIG, EBADFD, EFAULT, EINVAL, ENOSPC, EPERM } from '../../isa/errno.ts';
 import { BTF_INFO, BTF_INFO_SIZE, LINK_INFO, LINK_INFO_SIZE, MAP_INFO, MAP_INFO_SIZE, PROG_INFO, PROG_INFO_SIZE } from '../../isa/info.ts';
+import { BPF_PROBE_MEM, BPF_PROBE_MEM32 } from '../../isa/instructions.ts';
 import { BPF_LINK_TYPE_RAW_TRACEPOINT, BPF_OBJ_GET_INFO_BY_FD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from '../../isa/uapi.ts';
 import { KERNEL_HI } from '../../vm/address-space.ts';
 import { CAP_BPF } from '../api.ts';
@@ -237,7 +238,10 @@ function fillCode(kernel: KernelState, program: BPFProgram, info: Info, pointer:
     return copied === 0 || memory.copyTo(pointer(target), bytes.subarray(0, copied));
   };
   if (!copyBlock(PROG_INFO.xlated_prog_len, PROG_INFO.xlated_prog_insns, xlated, 1)) return -EFAULT;
-  const functions = program.verified === undefined ? 1 : Math.max(1, program.verified.subprograms.length);
+  const rewritten = program.verified?.xlated;
+  const functions = rewritten?.functionCount ?? 1;
+  const functionRecords = rewritten === undefined ? program.funcInfo : movedRecords(program.funcInfo, 8, rewritten.functions);
+  const lineRecords = rewritten === undefined ? program.lineInfo : movedRecords(program.lineInfo, 16, rewritten.lines);
   // The instance compiles to no machine code: it shows none, as a kernel does that runs programs in its interpreter.
   setU32(info, PROG_INFO.jited_prog_len, 0);
   const addresses = new Uint8Array(functions * 8);
@@ -247,8 +251,8 @@ function fillCode(kernel: KernelState, program: BPFProgram, info: Info, pointer:
   if (!copyBlock(PROG_INFO.nr_jited_func_lens, PROG_INFO.jited_func_lens, lengths, 4)) return -EFAULT;
   setU32(info, PROG_INFO.attach_btf_id, program.attachBTFID);
   setU32(info, PROG_INFO.attach_btf_obj_id, program.attachBTF?.id ?? program.attachProgram?.btfObject?.id ?? 0);
-  if (!copyBlock(PROG_INFO.nr_func_info, PROG_INFO.func_info, program.funcInfo, 8)) return -EFAULT;
-  if (!copyBlock(PROG_INFO.nr_line_info, PROG_INFO.line_info, program.lineInfo, 16)) return -EFAULT;
+  if (!copyBlock(PROG_INFO.nr_func_info, PROG_INFO.func_info, functionRecords, 8)) return -EFAULT;
+  if (!copyBlock(PROG_INFO.nr_line_info, PROG_INFO.line_info, lineRecords, 16)) return -EFAULT;
   setU32(info, PROG_INFO.nr_jited_line_info, 0);
   const tags = new Uint8Array(functions * 8);
   tags.set((program.verified?.tag ?? new Uint8Array(8)).subarray(0, 8));
@@ -257,13 +261,28 @@ function fillCode(kernel: KernelState, program: BPFProgram, info: Info, pointer:
 
 const LD_IMM64 = 0x18;
 const CALL = 0x85;
+const TAIL_CALL = 0xf5;
+const HELPER_TAIL_CALL = 12;
+const CLASS_MASK = 7;
+const MODE_MASK = 0xe0;
+const LDX = 1;
+const LAST_MEMORY_CLASS = 3;
+const MODE_MEM = 0x60;
+
+/** Modes of accesses that may fault are shown as plain ones; those of signed loads and of atomics as they are. */
+function shownCode(code: number): number {
+  const cls = code & CLASS_MASK, mode = code & MODE_MASK;
+  const isGuarded = (cls === LDX && mode === BPF_PROBE_MEM) || (cls >= LDX && cls <= LAST_MEMORY_CLASS && mode === BPF_PROBE_MEM32);
+  return isGuarded ? (code & ~MODE_MASK) | MODE_MEM : code;
+}
 
 /**
  * `bpf_insn_prepare_dump` as a kernel does it that hides addresses (`kptr_restrict`): maps and values become ids and offsets, targets
  * of calls are 0, calls of subprograms keep their distance in `off`.
  */
 export function xlatedDump(program: BPFProgram): Uint8Array {
-  const code = (program.verified?.instructions ?? program.instructions).slice();
+  const xlated = program.verified?.xlated;
+  const code = (xlated?.instructions ?? program.instructions).slice();
   const view = new DataView(code.buffer);
   for (let at = 0; at + 8 <= code.length; at += 8) {
     const opcode = view.getUint8(at);
@@ -272,15 +291,29 @@ export function xlatedDump(program: BPFProgram): Uint8Array {
       const distance = view.getInt32(at + 4, true);
       if (source === BPF_PSEUDO_CALL) view.setInt16(at + 2, distance === (distance << 16) >> 16 ? distance : 0, true);
       view.setInt32(at + 4, 0, true);
+    } else if (opcode === TAIL_CALL) {
+      view.setUint8(at, CALL);
+      view.setInt32(at + 4, HELPER_TAIL_CALL, true);
     } else if (opcode === LD_IMM64 && at + 16 <= code.length) {
       if (source === BPF_PSEUDO_FUNC) {
         const target = at / 8 + view.getInt32(at + 4, true) + 1;
-        view.setInt32(at + 12, program.verified?.subprograms.indexOf(target) ?? 0, true);
+        view.setInt32(at + 12, xlated?.subprograms.indexOf(target) ?? 0, true);
       } else dumpAddress(program, view, at);
       at += 8;
-    }
+    } else view.setUint8(at, shownCode(opcode));
   }
   return code;
+}
+
+/** Records of 4-byte words whose first is an instruction: those that are left, with the instruction's place in the rewritten program. */
+function movedRecords(records: Uint8Array, size: number, left: readonly { readonly record: number; readonly instruction: number }[]): Uint8Array {
+  const out = new Uint8Array(left.length * size);
+  const view = new DataView(out.buffer);
+  for (const [i, { record, instruction }] of left.entries()) {
+    out.set(records.subarray(record * size, (record + 1) * size), i * size);
+    view.setUint32(i * size, instruction, true);
+  }
+  return out;
 }
 
 /** Turns the address of a used map or of its value back into the map's id. */

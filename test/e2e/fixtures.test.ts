@@ -114,13 +114,10 @@ function whileLoaded(path: string, look: (kernel: Kernel, loaded: LoadedSkeleton
   expect(kernel.objects()).toMatchObject({ files: [], maps: [], programs: [] });
 }
 
-/** Programs that the kernel's fixups rewrite further than ours (`it.fails`: each fails here on the day on which it agrees). */
-const NOT_REWRITTEN: ReadonlySet<string> = new Set(FIXTURES.filter((name) => name !== 'tracing'));
-
 describe.each(FIXTURES)('%s', (name) => {
   const want = expected(name);
 
-  (NOT_REWRITTEN.has(name) ? it.fails : it).each(['unsigned', 'signed'])('%s: instruction bytes and maps of every program', (kind) => {
+  it.each(['unsigned', 'signed'])('%s: instruction bytes and maps of every program', (kind) => {
     whileLoaded(`${kind}/${name}.lskel.h`, (kernel, { maps, programs }, idOf) => {
       const ids = maps.map(({ fd }) => idOf(fd));
       const got = programs.map(({ fd }) => xlated(kernel, fd, ids));

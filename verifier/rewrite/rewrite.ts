@@ -1,0 +1,355 @@
+/**
+ * @module verifier/rewrite/rewrite
+ * A verified program while its instructions are replaced. Owns the instruction arrays, where each instruction came from and what
+ * moves with it: jumps, calls, starts of subprograms. One pass over a program of n instructions costs O(n), however many of them it
+ * replaces; the outcome is that of `bpf_patch_insn_data()` and `bpf_remove_insns()` of Linux 7.3 one instruction after the other.
+ * What is put in place of what is not here.
+ */
+import type { Instruction } from '../../isa/decode.ts';
+import { BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC } from '../../isa/uapi.ts';
+import type { InsnAux, VerifierEnv } from '../env.ts';
+
+const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
+const CALL = BPF_JMP | BPF_CALL;
+const GOTO32 = BPF_JMP32 | BPF_JA;
+
+/** What a pass says of an instruction: it stays, it goes, or what was emitted takes its place. */
+export const KEEP = 0;
+export const REMOVE = 1;
+export const REPLACE = 2;
+
+/** Set in a patch where `imm` is the number of an instruction before the pass, which the instruction is to call. */
+export const CALLS = 1;
+/** Set in a patch where the distance is final. */
+export const FINAL = 2;
+
+const NO_FROM = -1;
+
+interface Arrays {
+  readonly code: Uint8Array;
+  readonly dst: Uint8Array;
+  readonly src: Uint8Array;
+  readonly off: Int16Array;
+  readonly imm: Int32Array;
+  /** Instruction as verified whose notes belong to this one, -1 for an instruction that was added. */
+  readonly from: Int32Array;
+  /** Instruction as verified that this one is, or was put in the place of. */
+  readonly place: Int32Array;
+  /** 1 for an instruction that a patch brought. */
+  readonly patched: Uint8Array;
+}
+
+function createArrays(n: number): Arrays {
+  return {
+    code: new Uint8Array(n), dst: new Uint8Array(n), src: new Uint8Array(n), off: new Int16Array(n), imm: new Int32Array(n), from: new Int32Array(n),
+    place: new Int32Array(n), patched: new Uint8Array(n),
+  };
+}
+
+function copyArrays(to: Arrays, from: Arrays): Arrays {
+  to.code.set(from.code);
+  to.dst.set(from.dst);
+  to.src.set(from.src);
+  to.off.set(from.off);
+  to.imm.set(from.imm);
+  to.from.set(from.from);
+  to.place.set(from.place);
+  to.patched.set(from.patched);
+  return to;
+}
+
+export function isJump(code: number): boolean {
+  const cls = code & 7;
+  if (cls !== BPF_JMP && cls !== BPF_JMP32) return false;
+  const op = code & 0xf0;
+  return op !== BPF_CALL && op !== BPF_EXIT;
+}
+
+/** The program that is being rewritten; the arrays are replaced with each pass. */
+export class Rewrite {
+  readonly aux: InsnAux;
+  count: number;
+  /** First instruction of each subprogram, then the number of instructions. */
+  starts: number[];
+  /** Index of each remaining subprogram as verified. */
+  subprogs: number[];
+  /** Where each instruction as verified is now, -1 for one that was removed; one more for the end. */
+  readonly position: Int32Array;
+  #now: Arrays;
+  #out: Arrays = createArrays(0);
+  #outCount = 0;
+  #origin: Int32Array = new Int32Array(0);
+  #marks: Uint8Array = new Uint8Array(0);
+  #newStart: Int32Array = new Int32Array(0);
+  #jumpStart: Int32Array = new Int32Array(0);
+  #visited = 0;
+  #overflow: { readonly insn: number; readonly target: number } | undefined;
+  /** Instruction as verified that could not be replaced because a jump over it would be too long. */
+  failed = -1;
+
+  constructor(env: VerifierEnv) {
+    const { insns, aux } = env;
+    this.aux = aux;
+    this.count = insns.count;
+    const identity = Int32Array.from({ length: insns.count }, (_, i) => i);
+    this.#now = {
+      code: insns.code.slice(), dst: insns.dst.slice(), src: insns.src.slice(), off: insns.off.slice(), imm: insns.imm.slice(), from: identity,
+      place: identity.slice(), patched: new Uint8Array(insns.count),
+    };
+    this.starts = env.subprogs.slice(0, env.subprogCount + 1).map((sub) => sub.start);
+    this.subprogs = Array.from({ length: env.subprogCount }, (_, i) => i);
+    this.position = Int32Array.from({ length: insns.count + 1 }, (_, i) => i);
+  }
+
+  get code(): Uint8Array {
+    return this.#now.code;
+  }
+
+  get dst(): Uint8Array {
+    return this.#now.dst;
+  }
+
+  get src(): Uint8Array {
+    return this.#now.src;
+  }
+
+  get off(): Int16Array {
+    return this.#now.off;
+  }
+
+  get imm(): Int32Array {
+    return this.#now.imm;
+  }
+
+  /** Index of the notes about instruction `i` in {@link aux}, -1 where it was added and has none. */
+  notes(i: number): number {
+    return this.#now.from[i]!;
+  }
+
+  /** Flags of the notes about `i`. */
+  flags(i: number): number {
+    const from = this.#now.from[i]!;
+    return from < 0 ? 0 : this.aux.flags[from]!;
+  }
+
+  /** True where the verifier walked over `i`, or over what it was put in the place of. */
+  isSeen(i: number): boolean {
+    return this.aux.seen[this.#now.place[i]!] !== 0;
+  }
+
+  /** True where a patch brought `i`. */
+  isPatched(i: number): boolean {
+    return this.#now.patched[i] !== 0;
+  }
+
+  at(i: number): Instruction {
+    const now = this.#now;
+    return { code: now.code[i]!, dst: now.dst[i]!, src: now.src[i]!, off: now.off[i]!, imm: now.imm[i]! };
+  }
+
+  /** Overwrites instruction `i` in its place. */
+  set(i: number, code: number, dst: number, src: number, off: number, imm: number): void {
+    const now = this.#now;
+    now.code[i] = code;
+    now.dst[i] = dst;
+    now.src[i] = src;
+    now.off[i] = off;
+    now.imm[i] = imm;
+  }
+
+  /** Adds an instruction to the patch for the instruction being visited. */
+  emit(code: number, dst: number, src: number, off: number, imm: number, marks = 0): void {
+    if (this.#outCount === this.#out.code.length) this.#grow();
+    const out = this.#out;
+    const at = this.#outCount++;
+    out.code[at] = code;
+    out.dst[at] = dst;
+    out.src[at] = src;
+    out.off[at] = off;
+    out.imm[at] = imm;
+    out.from[at] = NO_FROM;
+    out.place[at] = this.#now.place[this.#visited]!;
+    out.patched[at] = 1;
+    this.#origin[at] = ~this.#visited;
+    this.#marks[at] = marks;
+  }
+
+  emitAll(list: readonly Instruction[]): void {
+    for (const { code, dst, src, off, imm } of list) this.emit(code, dst, src, off, imm);
+  }
+
+  /** Adds the instruction being visited to its own patch. */
+  emitSelf(): void {
+    const now = this.#now;
+    const i = this.#visited;
+    this.emit(now.code[i]!, now.dst[i]!, now.src[i]!, now.off[i]!, now.imm[i]!);
+  }
+
+  /** Jumps to the instruction being visited lead behind what was emitted for it so far; calls still lead before it. */
+  enterHere(): void {
+    this.#jumpStart[this.#visited] = this.#outCount;
+  }
+
+  /** Number that the next emitted instruction gets. */
+  get next(): number {
+    return this.#outCount;
+  }
+
+  /**
+   * One pass: `visit(i)` says what becomes of each instruction, in order.
+   * @returns 0, or a negative number that `visit` gave, or -1 with {@link failed} set where a jump became too long
+   */
+  pass(visit: (i: number) => number): number {
+    const n = this.count;
+    this.#out = createArrays(n + 16);
+    this.#origin = new Int32Array(n + 16);
+    this.#marks = new Uint8Array(n + 16);
+    this.#newStart = new Int32Array(n + 1);
+    this.#jumpStart = new Int32Array(n + 1);
+    this.#outCount = 0;
+    this.#overflow = undefined;
+    for (let i = 0; i < n; i++) {
+      this.#visited = i;
+      const start = this.#outCount;
+      this.#newStart[i] = start;
+      this.#jumpStart[i] = start;
+      const verdict = visit(i);
+      if (verdict < 0) return verdict;
+      if (verdict === KEEP) {
+        this.emitSelf();
+        this.#origin[start] = i;
+        this.#out.patched[start] = this.#now.patched[i]!;
+      }
+      if (verdict !== REMOVE) this.#out.from[this.#outCount - 1] = this.#now.from[i]!;
+    }
+    this.#newStart[n] = this.#outCount;
+    this.#jumpStart[n] = this.#outCount;
+    this.#relocate();
+    if (this.#overflow !== undefined) {
+      this.failed = this.#blame();
+      return -1;
+    }
+    this.#move();
+    return 0;
+  }
+
+  /** Puts a function behind the program that only the kernel calls; `list` is its body. */
+  appendHidden(list: readonly Instruction[]): number {
+    const last = this.count - 1;
+    const result = this.pass((i) => {
+      if (i !== last) return KEEP;
+      this.emitSelf();
+      this.emitAll(list);
+      return REPLACE;
+    });
+    if (result === 0) {
+      this.starts.splice(-1, 1, this.count - list.length, this.count);
+      this.subprogs.push(-1);
+    }
+    return result;
+  }
+
+  /** 8 bytes an instruction; what a 16-byte load's value came from is left out (`convert_pseudo_ld_imm64`). */
+  encode(): Uint8Array {
+    const { code, dst, src, off, imm } = this.#now;
+    const bytes = new Uint8Array(this.count * 8);
+    const view = new DataView(bytes.buffer);
+    for (let i = 0; i < this.count; i++) {
+      const source = code[i] === LD_IMM64 && src[i] !== BPF_PSEUDO_FUNC ? 0 : src[i]!;
+      bytes[i * 8] = code[i]!;
+      bytes[i * 8 + 1] = dst[i]! | (source << 4);
+      view.setInt16(i * 8 + 2, off[i]!, true);
+      view.setInt32(i * 8 + 4, imm[i]!, true);
+    }
+    return bytes;
+  }
+
+  #grow(): void {
+    const n = this.#out.code.length * 2 + 16;
+    this.#out = copyArrays(createArrays(n), this.#out);
+    const origin = new Int32Array(n), marks = new Uint8Array(n);
+    origin.set(this.#origin);
+    marks.set(this.#marks);
+    this.#origin = origin;
+    this.#marks = marks;
+  }
+
+  /** Distances after the pass. */
+  #relocate(): void {
+    const { code, src, off, imm } = this.#out;
+    for (let at = 0; at < this.#outCount; at++) {
+      const op = code[at]!;
+      const isCall = (op === CALL && src[at] === BPF_PSEUDO_CALL) || (op === LD_IMM64 && src[at] === BPF_PSEUDO_FUNC);
+      if (op === LD_IMM64) {
+        if (isCall) imm[at] = this.#distance(at, imm[at]!, true);
+        at++;
+      } else if (isCall || op === GOTO32) imm[at] = this.#distance(at, imm[at]!, isCall);
+      else if (isJump(op)) {
+        const distance = this.#distance(at, off[at]!, false);
+        if (distance !== (distance << 16) >> 16) this.#tooLong(at, off[at]!);
+        off[at] = distance;
+      }
+    }
+  }
+
+  #distance(at: number, distance: number, isCall: boolean): number {
+    const starts = isCall ? this.#newStart : this.#jumpStart;
+    const origin = this.#origin[at]!;
+    if (origin >= 0) return starts[origin + 1 + distance]! - at - 1;
+    const marks = this.#marks[at]!;
+    if ((marks & CALLS) !== 0) return starts[distance]! - at - 1;
+    const source = this.#sourceTarget(at, distance);
+    return source < 0 || (marks & FINAL) !== 0 ? distance : starts[source]! - at - 1;
+  }
+
+  /** Where an instruction of a patch leads, as numbered before the pass; -1 for within its patch. */
+  #sourceTarget(at: number, distance: number): number {
+    const from = ~this.#origin[at]!;
+    const begin = this.#newStart[from]!, end = this.#newStart[from + 1]!;
+    const target = at + 1 + distance;
+    if (target >= begin && target < end) return -1;
+    return target >= end ? from + 1 + target - end : from + target - begin;
+  }
+
+  #tooLong(at: number, distance: number): void {
+    const origin = this.#origin[at]!;
+    const insn = origin >= 0 ? origin : ~origin;
+    const target = origin >= 0 ? origin + 1 + distance : this.#sourceTarget(at, distance);
+    const blame = this.#crossing(insn, target);
+    if (this.#overflow === undefined || blame < this.#crossing(this.#overflow.insn, this.#overflow.target)) this.#overflow = { insn, target };
+  }
+
+  /** The first patch, from the left, with which a jump from `insn` to `target` is too long. */
+  #crossing(insn: number, target: number): number {
+    const [low, high] = insn < target ? [insn + 1, target] : [target, insn];
+    let distance = target - insn - 1;
+    for (let i = low; i < high; i++) {
+      const growth = this.#newStart[i + 1]! - this.#newStart[i]! - 1;
+      distance += insn < target ? growth : -growth;
+      if (distance !== (distance << 16) >> 16) return i;
+    }
+    return high;
+  }
+
+  #blame(): number {
+    const { insn, target } = this.#overflow!;
+    return this.#now.place[Math.min(this.#crossing(insn, target), this.count - 1)]!;
+  }
+
+  #move(): void {
+    const { position, starts } = this;
+    const newStart = this.#newStart;
+    for (let i = 0; i < position.length; i++) {
+      const at = position[i]!;
+      if (at < 0) continue;
+      const isRemoved = at < this.count && newStart[at] === newStart[at + 1];
+      position[i] = isRemoved ? -1 : newStart[at]!;
+    }
+    const moved = starts.map((start) => newStart[start]!);
+    const stays = this.subprogs.map((_, i) => moved[i]! < moved[i + 1]!);
+    this.starts = moved.filter((_, i) => i >= stays.length || stays[i]!);
+    this.subprogs = this.subprogs.filter((_, i) => stays[i]!);
+    this.#now = this.#out;
+    this.count = this.#outCount;
+  }
+}

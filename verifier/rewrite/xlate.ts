@@ -1,0 +1,46 @@
+/**
+ * @module verifier/rewrite/xlate
+ * From a verified program to its xlated form: runs the passes and moves line and function records with the instructions
+ * (`bpf_adj_linfo`, `bpf_adj_linfo_after_remove`, `adjust_btf_func` of Linux 7.3).
+ */
+import type { VerifierEnv } from '../env.ts';
+import type { XlatedProgram } from '../types.ts';
+import { applyFixups } from './fixups.ts';
+import { Rewrite } from './rewrite.ts';
+
+/** Lines that are left. The last line of removed instructions goes to the next that is left, unless that has its own. */
+function moveLines(env: VerifierEnv, position: Int32Array): { record: number; instruction: number }[] {
+  const lines: { record: number; instruction: number }[] = [];
+  const { lineInfo } = env;
+  const count = position.length - 1;
+  for (const [record, { insn }] of lineInfo.entries()) {
+    let at = insn;
+    while (at < count && position[at]! < 0) at++;
+    if (at >= count) continue;
+    const next = lineInfo[record + 1];
+    if (at > insn && next !== undefined && next.insn <= at) continue;
+    lines.push({ record, instruction: position[at]! });
+  }
+  return lines;
+}
+
+/**
+ * Rewrites the program of `env`, whose subprograms then have their new places; the instructions of `env` stay.
+ * @returns the rewritten program or `-errno`, with the reason in the log
+ */
+export function xlate(env: VerifierEnv): XlatedProgram | number {
+  const rewrite = new Rewrite(env);
+  const records = new Map(env.subprogs.slice(0, env.subprogCount).map((sub, i) => [sub, i]));
+  const error = applyFixups(rewrite, env);
+  if (error !== 0) return error;
+  const functionCount = env.subprogCount - env.hiddenSubprogCount;
+  const own = env.subprogs.slice(0, functionCount);
+  return {
+    instructions: rewrite.encode(),
+    subprograms: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.start),
+    functionCount,
+    lines: moveLines(env, rewrite.position),
+    functions: env.funcInfoCount === 0 ? [] : own.map((sub) => ({ record: records.get(sub)!, instruction: sub.start })),
+    position: rewrite.position,
+  };
+}
