@@ -3,9 +3,12 @@
  * admission lines of the log. Data: test/parity/data/signatures.jsonl.gz, made by test/parity/gen/signatures.mjs.
  */
 import { afterAll, describe, expect, test } from 'vitest';
+import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
 import { setProvider } from '../../crypto/provider.ts';
 import { createNodeProvider } from '../../src/node/native-crypto.ts';
-import { perform, readCases, type RecordedCase } from '../unit/crypto/recorded.ts';
+import { KernelTarget } from '../../src/replay/kernel-target.ts';
+import { Replay } from '../../src/replay/replay.ts';
+import { perform, readCases, readData, type RecordedCase } from '../unit/crypto/recorded.ts';
 
 const cases = readCases('signatures.jsonl.gz');
 const suites = [...new Set(cases.map(suiteOf))];
@@ -42,4 +45,13 @@ describe('recorded signatures and certificates', () => {
       expect(cases.filter((recorded) => suiteOf(recorded) === suite).map(disagreement).filter((text) => text !== undefined)).toEqual([]);
     });
   });
+});
+
+test('and through a whole kernel, logs and all', () => {
+  setProvider(createNodeProvider());
+  const replay = new Replay({ createTarget: () => new KernelTarget({ algorithms: RECORDED_ALGORITHMS }) });
+  replay.open('signatures.jsonl.gz');
+  for (const line of readData('signatures.jsonl.gz').split('\n')) if (line !== '') replay.line(line);
+  const { cases: performed, mismatches, leaks } = replay.finish();
+  expect({ performed, leaks, mismatches: mismatches.slice(0, 10) }).toEqual({ performed: cases.length, leaks: 0, mismatches: [] });
 });
