@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { StringDecoder } from 'node:string_decoder';
 import { createGunzip } from 'node:zlib';
 import { Command, InvalidArgumentError } from 'commander';
+import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
 import { InputError } from '../../isa/errors.ts';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { KernelTarget } from '../replay/kernel-target.ts';
@@ -66,7 +67,7 @@ export async function replayFiles(
   if (dump !== undefined) mkdirSync(dump, { recursive: true });
   let caseStarted = performance.now();
   const replay = new Replay({
-    createTarget: () => new KernelTarget({ kernelBTF }),
+    createTarget: () => new KernelTarget({ kernelBTF, algorithms: RECORDED_ALGORITHMS }),
     only: options.only === undefined ? undefined : regularExpression(options.only),
     onAnswer: (testCase, index, operation, got, differences) => {
       if (dump === undefined || differences.length === 0) return;
