@@ -27,3 +27,4 @@ export { readCertificates } from './certificates.ts';
 export { compareWithObject, generateLightSkeleton, type GenerateOptions, type ObjectComparison } from './gen.ts';
 export { inspectSkeleton, type Inspection, type InspectOptions } from './inspect.ts';
 export { runSkeleton, type KeyringName, type RunOptions, type RunReport } from './run.ts';
+export { verifyObject, type VerifiedRow, type VerifyOptions } from './verify.ts';

@@ -69,6 +69,7 @@ function createProgram(surroundings: Surroundings, finish: Finish): Command {
   const context = (): Context => createContext(surroundings, program.opts<GlobalOptions>());
   addRun(program, context, finish);
   addInspect(program, context, finish);
+  addVerify(program, context, finish);
   addGen(program, context, finish);
   addSign(program, context, finish);
   addKeys(program, context, finish);
@@ -119,6 +120,19 @@ function addInspect(program: Command, context: () => Context, finish: Finish): v
     .action(async (file: string, options: object) => {
       const { inspectCommand } = await import('./inspect.ts');
       finish(await inspectCommand(file, options, context()));
+    });
+}
+
+function addVerify(program: Command, context: () => Context, finish: Finish): void {
+  program.command('verify')
+    .description('load every program of BPF objects: verdict, errno, log and figures')
+    .argument('<objects...>', 'BPF objects')
+    .option('--prog <name>', 'only this program; may be repeated', collect)
+    .option('--log <level>', 'log level: 1 and 2 for instructions and state, 4 for statistics', wholeNumber('--log'))
+    .option('--btf <file>', 'types of the kernel (raw BTF or ELF) instead of the built-in ones')
+    .action(async (files: string[], options: object) => {
+      const { verifyCommand } = await import('./verify.ts');
+      finish(await verifyCommand(files, options, context()));
     });
 }
 

@@ -1,0 +1,306 @@
+/**
+ * @module loader/object/load-object
+ * Loads the programs of an object into a kernel behind a {@link Port}, each for itself, as veristat does: the object's types and maps
+ * once, then every program relocated and loaded alone. Reproduces `bpf_object__load` of `tools/lib/bpf/libbpf.c` for one program at a
+ * time; kernels older than 7.3 and their missing features are not catered for.
+ */
+import { BTF_LOAD_ATTR, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, writeInt, writeLong, writeName, type Field } from '../../isa/attr.ts';
+import { errnoName } from '../../isa/errno.ts';
+import { InputError } from '../../isa/errors.ts';
+import * as U from '../../isa/uapi.ts';
+import { Scratch, type Port } from '../port.ts';
+import { CoreRelocator, findAttachTarget, KernelReferenceWriter, type KernelNames } from './kernel-references.ts';
+import { isMapInMap } from './map-defs.ts';
+import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
+import { openObject } from './open.ts';
+import { relocateObject } from './relocate.ts';
+import { SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from './section-defs.ts';
+
+const BPF_F_SLEEPABLE = 1 << 4;
+const BPF_F_XDP_HAS_FRAGS = 1 << 5;
+const BPF_F_ALL_CPUS = 16n;
+/** 7.3.4, for program types that still ask. */
+const KERNEL_VERSION = (7 << 16) | (3 << 8) | 4;
+
+/** Maps that are created without key and value types. */
+const WITHOUT_BTF: ReadonlySet<number> = new Set([
+  U.BPF_MAP_TYPE_PERF_EVENT_ARRAY, U.BPF_MAP_TYPE_CGROUP_ARRAY, U.BPF_MAP_TYPE_STACK_TRACE, U.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+  U.BPF_MAP_TYPE_HASH_OF_MAPS, U.BPF_MAP_TYPE_DEVMAP, U.BPF_MAP_TYPE_DEVMAP_HASH, U.BPF_MAP_TYPE_CPUMAP, U.BPF_MAP_TYPE_XSKMAP,
+  U.BPF_MAP_TYPE_SOCKMAP, U.BPF_MAP_TYPE_SOCKHASH, U.BPF_MAP_TYPE_QUEUE, U.BPF_MAP_TYPE_STACK, U.BPF_MAP_TYPE_ARENA,
+]);
+
+/** How programs are loaded. */
+export interface LoadObjectOptions {
+  readonly kernel: KernelNames;
+  /** `log_level` of each load and bytes of its buffer. */
+  readonly log: { readonly level: number; readonly size: number };
+  /** Which programs; default all. */
+  readonly only?: (name: string) => boolean;
+  /** Milliseconds, for the time that a load takes; default no time. */
+  readonly clock?: () => number;
+  readonly possibleCPUs?: number;
+}
+
+/** One program's load. */
+export interface LoadedObjectProgram {
+  readonly name: string;
+  readonly section: string;
+  /** 0, or positive. */
+  readonly errno: number;
+  /** Why the load was not even tried, in libbpf's words; `undefined` where the kernel decided. */
+  readonly reason: string | undefined;
+  readonly log: string;
+  /** Milliseconds in the kernel. */
+  readonly milliseconds: number;
+}
+
+/**
+ * Loads every program of an object, one after the other, and closes everything again.
+ *
+ * @throws InputError where the object cannot be opened, or its types and maps cannot be created
+ *
+ * @example
+ * loadObject(kernel, bytes, 'a.bpf.o', 'a', options).map(({ name, errno }) => [name, errno]);
+ */
+export function loadObject(port: Port, bytes: Uint8Array, file: string, name: string, options: LoadObjectOptions): LoadedObjectProgram[] {
+  const object = openObject(bytes, file, name);
+  const wanted = object.programs.filter((program) => !program.isSubprogram && (options.only?.(program.name) ?? true));
+  const loader = new ObjectLoader(port, object, options);
+  try {
+    loader.createCommon();
+    return wanted.map((program) => loader.loadProgram(bytes, name, program));
+  } finally {
+    loader.close();
+  }
+}
+
+class ObjectLoader {
+  readonly #port: Port;
+  readonly #object: BPFObject;
+  readonly #options: LoadObjectOptions;
+  readonly #fds: number[] = [];
+  readonly #mapFDs: number[] = [];
+  #btfFD = 0;
+
+  constructor(port: Port, object: BPFObject, options: LoadObjectOptions) {
+    this.#port = port;
+    this.#object = object;
+    this.#options = options;
+  }
+
+  close(): void {
+    for (const fd of this.#fds.splice(0).toReversed()) this.#port.close(fd);
+  }
+
+  #fail(place: string, reason: string): never {
+    throw new InputError(this.#object.file, place, reason);
+  }
+
+  /** Types and maps, which all programs share. */
+  createCommon(): void {
+    if (!this.#object.littleEndian) this.#fail('byte 5', `object '${this.#object.name}': loading non-native endianness is unsupported`);
+    const scratch = new Scratch(this.#port);
+    try {
+      this.#loadBTF(scratch);
+      for (const map of this.#object.maps) this.#mapFDs.push(this.#createWithContents(scratch, map));
+    } finally {
+      scratch.release();
+    }
+  }
+
+  #call(scratch: Scratch, command: number, attr: DataView): number {
+    const address = scratch.bytes(new Uint8Array(attr.buffer));
+    return address < 0 ? address : this.#port.bpf(command, address, attr.byteLength);
+  }
+
+  /** A failure to load the object's types is no reason to stop: libbpf goes on without them. */
+  #loadBTF(scratch: Scratch): void {
+    const { btf } = this.#object;
+    if (btf === undefined) return;
+    const bytes = btf.encode();
+    const attr = attrBytes(BTF_LOAD_ATTR.btf_token_fd);
+    writeLong(attr, 0, BTF_LOAD_ATTR.btf, BigInt(scratch.bytes(bytes)));
+    writeInt(attr, 0, BTF_LOAD_ATTR.btf_size, bytes.length);
+    const fd = this.#call(scratch, U.BPF_BTF_LOAD, attr);
+    if (fd < 0) return;
+    this.#fds.push(fd);
+    this.#btfFD = fd;
+  }
+
+  #createWithContents(scratch: Scratch, map: ObjectMap): number {
+    const place = map.kind === 'user' ? 'section .maps' : `section ${map.realName}`;
+    const fd = this.#create(scratch, map);
+    if (fd < 0) this.#fail(place, `map '${map.name}': failed to create: ${errnoName(-fd)}`);
+    this.#fds.push(fd);
+    if (map.kind !== 'user' && map.data !== undefined) {
+      this.#update(scratch, fd, 0, map.data, map.kind === 'percpu' ? BPF_F_ALL_CPUS : 0n, `map '${map.name}': failed to set initial contents`, place);
+      if (map.kind === 'rodata' || map.kind === 'kconfig') this.#freeze(scratch, fd, map, place);
+    }
+    if (isMapInMap(map.definition.type)) {
+      for (const [slot, target] of map.slots) {
+        const value = new DataView(new ArrayBuffer(4));
+        value.setInt32(0, this.#mapFDs[target] ?? -1, true);
+        this.#update(scratch, fd, slot, new Uint8Array(value.buffer), 0n, `map '${map.name}': failed to initialize slot [${slot}]`, place);
+      }
+    }
+    return fd;
+  }
+
+  #create(scratch: Scratch, map: ObjectMap): number {
+    const { definition } = map;
+    let innerFD = 0;
+    if (isMapInMap(definition.type) && map.inner !== undefined) {
+      innerFD = this.#create(scratch, map.inner);
+      if (innerFD < 0) return innerFD;
+    }
+    const hasTypes = this.#btfFD > 0 && !WITHOUT_BTF.has(definition.type);
+    const needsCPUs = definition.type === U.BPF_MAP_TYPE_PERF_EVENT_ARRAY && definition.maxEntries === 0;
+    const attr = attrBytes(MAP_CREATE_ATTR.excl_prog_hash_size);
+    writeInt(attr, 0, MAP_CREATE_ATTR.map_type, definition.type);
+    writeInt(attr, 0, MAP_CREATE_ATTR.key_size, definition.keySize);
+    writeInt(attr, 0, MAP_CREATE_ATTR.value_size, definition.valueSize);
+    writeInt(attr, 0, MAP_CREATE_ATTR.max_entries, needsCPUs ? this.#options.possibleCPUs ?? 1 : definition.maxEntries);
+    writeInt(attr, 0, MAP_CREATE_ATTR.map_flags, definition.flags);
+    writeInt(attr, 0, MAP_CREATE_ATTR.inner_map_fd, innerFD);
+    writeInt(attr, 0, MAP_CREATE_ATTR.numa_node, definition.numaNode);
+    writeName(attr, 0, MAP_CREATE_ATTR.map_name, map.name.slice(0, 15));
+    writeLong(attr, 0, MAP_CREATE_ATTR.map_extra, definition.mapExtra);
+    if (hasTypes) {
+      writeInt(attr, 0, MAP_CREATE_ATTR.btf_fd, this.#btfFD);
+      writeInt(attr, 0, MAP_CREATE_ATTR.btf_key_type_id, definition.keyTypeID);
+      writeInt(attr, 0, MAP_CREATE_ATTR.btf_value_type_id, definition.valueTypeID);
+    }
+    const fd = this.#createOrRetry(scratch, attr, definition.keyTypeID !== 0 || definition.valueTypeID !== 0);
+    if (innerFD > 0) this.#port.close(innerFD);
+    return fd;
+  }
+
+  /** A kernel that does not like a map's types gets it without them. */
+  #createOrRetry(scratch: Scratch, attr: DataView, hasTypes: boolean): number {
+    const fd = this.#call(scratch, U.BPF_MAP_CREATE, attr);
+    if (fd >= 0 || !hasTypes) return fd;
+    for (const field of [MAP_CREATE_ATTR.btf_fd, MAP_CREATE_ATTR.btf_key_type_id, MAP_CREATE_ATTR.btf_value_type_id]) writeInt(attr, 0, field, 0);
+    return this.#call(scratch, U.BPF_MAP_CREATE, attr);
+  }
+
+  #update(scratch: Scratch, fd: number, key: number, value: Uint8Array, flags: bigint, what: string, place: string): void {
+    const keyBytes = new DataView(new ArrayBuffer(4));
+    keyBytes.setUint32(0, key, true);
+    const attr = attrBytes(MAP_ELEM_ATTR.flags);
+    writeInt(attr, 0, MAP_ELEM_ATTR.map_fd, fd);
+    writeLong(attr, 0, MAP_ELEM_ATTR.key, BigInt(scratch.bytes(new Uint8Array(keyBytes.buffer))));
+    writeLong(attr, 0, MAP_ELEM_ATTR.value, BigInt(scratch.bytes(value)));
+    writeLong(attr, 0, MAP_ELEM_ATTR.flags, flags);
+    const result = this.#call(scratch, U.BPF_MAP_UPDATE_ELEM, attr);
+    if (result < 0) this.#fail(place, `${what}: ${errnoName(-result)}`);
+  }
+
+  #freeze(scratch: Scratch, fd: number, map: ObjectMap, place: string): void {
+    const attr = attrBytes(MAP_ELEM_ATTR.map_fd);
+    writeInt(attr, 0, MAP_ELEM_ATTR.map_fd, fd);
+    const result = this.#call(scratch, U.BPF_MAP_FREEZE, attr);
+    if (result < 0) this.#fail(place, `map '${map.name}': failed to freeze as read-only: ${errnoName(-result)}`);
+  }
+
+  /** Relocates a fresh copy of the object for one program and loads it. */
+  loadProgram(bytes: Uint8Array, name: string, { name: programName, sectionName }: ObjectProgram): LoadedObjectProgram {
+    const common = { name: programName, section: sectionName, log: '', milliseconds: 0 };
+    const scratch = new Scratch(this.#port);
+    try {
+      const object = this.#only(openObject(bytes, this.#object.file, name), programName);
+      new CoreRelocator(object, this.#options.kernel, () => {}).relocate();
+      relocateObject(withoutCore(object), new KernelReferenceWriter(object, this.#options.kernel, this.#mapFDs));
+      const program = object.programs.find((candidate) => !candidate.isSubprogram && candidate.name === programName);
+      if (program === undefined) return { ...common, errno: 2, reason: 'no such program' };
+      return { ...common, ...this.#load(scratch, program) };
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      return { ...common, errno: 22, reason: error.reason };
+    } finally {
+      scratch.release();
+    }
+  }
+
+  /** Only this program is loaded, also where its section's name begins with a question mark. */
+  #only(object: BPFObject, name: string): BPFObject {
+    const programs = object.programs.map((program) => ({ ...program, autoload: program.isSubprogram || program.name === name }));
+    return { ...object, programs };
+  }
+
+  #load(scratch: Scratch, program: ObjectProgram): Pick<LoadedObjectProgram, 'errno' | 'reason' | 'log' | 'milliseconds'> {
+    const attr = this.#programAttr(scratch, program);
+    if (typeof attr === 'string') return { errno: 22, reason: attr, log: '', milliseconds: 0 };
+    const { log, clock = () => 0 } = this.#options;
+    const buffer = log.level === 0 ? 0 : scratch.zeroed(log.size);
+    if (buffer > 0) {
+      writeInt(attr, 0, PROG_LOAD_ATTR.log_level, log.level);
+      writeInt(attr, 0, PROG_LOAD_ATTR.log_size, log.size);
+      writeLong(attr, 0, PROG_LOAD_ATTR.log_buf, BigInt(buffer));
+    }
+    const started = clock();
+    const fd = this.#call(scratch, U.BPF_PROG_LOAD, attr);
+    const milliseconds = clock() - started;
+    if (fd >= 0) this.#port.close(fd);
+    return { errno: fd < 0 ? -fd : 0, reason: undefined, log: buffer > 0 ? this.#readLog(buffer, log.size) : '', milliseconds };
+  }
+
+  #readLog(buffer: number, size: number): string {
+    const bytes = this.#port.readUser(buffer, size);
+    const end = bytes.indexOf(0);
+    return new TextDecoder('latin1').decode(end < 0 ? bytes : bytes.subarray(0, end));
+  }
+
+  /** The arguments of the load, or libbpf's reason for not trying. */
+  #programAttr(scratch: Scratch, program: ObjectProgram): DataView | string {
+    const flags = program.definition?.flags ?? 0;
+    if (program.type === U.BPF_PROG_TYPE_UNSPEC) return `missing BPF prog type, check ELF section name '${program.sectionName}'`;
+    if ((flags & SEC_USDT) !== 0) program.expectedAttachType = U.BPF_TRACE_UPROBE_MULTI;
+    let attachID = 0;
+    if ((flags & SEC_ATTACH_BTF) !== 0) {
+      if (!program.sectionName.includes('/')) return 'no BTF-based attach target is specified, use bpf_program__set_attach_target()';
+      if (program.type === U.BPF_PROG_TYPE_EXT) return 'attach program FD is not set';
+      attachID = findAttachTarget(program, this.#options.kernel);
+      const target = program.sectionName.slice(program.sectionName.indexOf('/') + 1);
+      if (attachID < 0) return `failed to find kernel BTF type ID of '${target}': ${attachID}`;
+    }
+    const attr = attrBytes(PROG_LOAD_ATTR.keyring_id);
+    const place = (bytes: Uint8Array): bigint => BigInt(scratch.bytes(bytes));
+    writeInt(attr, 0, PROG_LOAD_ATTR.prog_type, program.type);
+    writeInt(attr, 0, PROG_LOAD_ATTR.insn_cnt, program.instructions.length / 8);
+    writeLong(attr, 0, PROG_LOAD_ATTR.insns, place(program.instructions));
+    writeLong(attr, 0, PROG_LOAD_ATTR.license, BigInt(scratch.cString(this.#object.license)));
+    writeInt(attr, 0, PROG_LOAD_ATTR.kern_version, KERNEL_VERSION);
+    writeInt(attr, 0, PROG_LOAD_ATTR.prog_flags, ((flags & SEC_SLEEPABLE) !== 0 ? BPF_F_SLEEPABLE : 0)
+      | (program.type === U.BPF_PROG_TYPE_XDP && (flags & SEC_XDP_FRAGS) !== 0 ? BPF_F_XDP_HAS_FRAGS : 0));
+    writeName(attr, 0, PROG_LOAD_ATTR.prog_name, program.name.slice(0, 15));
+    writeInt(attr, 0, PROG_LOAD_ATTR.expected_attach_type, program.expectedAttachType);
+    writeInt(attr, 0, PROG_LOAD_ATTR.attach_btf_id, attachID);
+    if (this.#btfFD > 0) {
+      writeInt(attr, 0, PROG_LOAD_ATTR.prog_btf_fd, this.#btfFD);
+      writeInt(attr, 0, PROG_LOAD_ATTR.func_info_rec_size, program.functionInfoSize);
+      writeLong(attr, 0, PROG_LOAD_ATTR.func_info, place(recordBytes(program.functionInfo)));
+      writeInt(attr, 0, PROG_LOAD_ATTR.func_info_cnt, program.functionInfo.length);
+      writeInt(attr, 0, PROG_LOAD_ATTR.line_info_rec_size, program.lineInfoSize);
+      writeLong(attr, 0, PROG_LOAD_ATTR.line_info, place(recordBytes(program.lineInfo)));
+      writeInt(attr, 0, PROG_LOAD_ATTR.line_info_cnt, program.lineInfo.length);
+    }
+    return attr;
+  }
+}
+
+/** The relocations were performed here; the kernel gets none. */
+function withoutCore(object: BPFObject): BPFObject {
+  return object.ext === undefined ? object : { ...object, ext: { ...object.ext, relocations: { recordSize: 0, sections: [] } } };
+}
+
+function recordBytes(records: readonly Uint32Array[]): Uint8Array {
+  const words = records.flatMap((record) => [...record]);
+  const view = new DataView(new ArrayBuffer(4 * words.length));
+  for (const [i, word] of words.entries()) view.setUint32(4 * i, word, true);
+  return new Uint8Array(view.buffer);
+}
+
+/** A zeroed `union bpf_attr` that ends after `last`. */
+function attrBytes(last: Field): DataView {
+  return new DataView(new ArrayBuffer(last.offset + last.size));
+}

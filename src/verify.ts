@@ -1,0 +1,95 @@
+/**
+ * @module src/verify
+ * `bpftwin verify` without the command line: every program of an object through libbpf's steps and the verifier, with the figures that
+ * veristat shows. The load is `loader/object/load-object.ts`, the verdict the kernel's.
+ */
+import { BTF } from '../btf/btf.ts';
+import { errnoName } from '../isa/errno.ts';
+import { KernelSymbols } from '../kernel/kallsyms.ts';
+import { Kernel } from '../kernel/kernel.ts';
+import { defaultObjectName } from '../loader/gen/skeleton-text.ts';
+import { loadObject, type LoadedObjectProgram } from '../loader/object/load-object.ts';
+
+/** How an object is verified. */
+export interface VerifyOptions {
+  /** Raw BTF of the kernel. */
+  readonly kernelBTF?: () => Uint8Array;
+  /** Names of the programs to load; default all. */
+  readonly programs?: readonly string[];
+  /** `log_level` bits: 1 and 2 for the instructions, 4 for the statistics, which are always asked for. */
+  readonly logLevel?: number;
+  /** Milliseconds; default no time is taken, so that reports are the same every time. */
+  readonly clock?: () => number;
+  readonly possibleCPUs?: number;
+}
+
+/** One program's row, in the JSON of `verify -j`. */
+export interface VerifiedRow {
+  readonly file: string;
+  readonly prog: string;
+  readonly verdict: 'success' | 'failure';
+  readonly errno: number;
+  readonly name: string;
+  readonly duration_us: number;
+  /** Instructions processed. */
+  readonly insns: number;
+  readonly states: number;
+  readonly peak_states: number;
+  /** The last message of the verifier, or libbpf's reason for not loading. */
+  readonly message: string;
+  readonly log: string;
+}
+
+const STATISTICS = /^processed (\d+) insns \(limit \d+\) max_states_per_insn \d+ total_states (\d+) peak_states (\d+) mark_read \d+/m;
+const IS_STATISTIC = /^(processed |verification time|stack depth|max_states|mark_precise)/;
+const STATS_LEVEL = 4;
+const SHORT_LOG = 1 << 20;
+const LONG_LOG = 1 << 24;
+
+/** The kernel's types, parsed once for all objects. */
+const PARSED: WeakMap<Uint8Array, BTF> = new WeakMap();
+
+function parseKernelBTF(bytes: Uint8Array): BTF {
+  let btf = PARSED.get(bytes);
+  if (btf === undefined) {
+    btf = BTF.parse(bytes, { name: 'vmlinux', isKernel: true });
+    PARSED.set(bytes, btf);
+  }
+  return btf;
+}
+
+/**
+ * Loads every program of an object in a kernel of its own.
+ *
+ * @throws InputError where the object cannot be opened or its maps cannot be created
+ *
+ * @example
+ * verifyObject(bytes, 'a.bpf.o', { kernelBTF: () => loadKernelBTF() }).map(({ prog, verdict }) => [prog, verdict]);
+ */
+export function verifyObject(bytes: Uint8Array, file: string, options: VerifyOptions = {}): VerifiedRow[] {
+  const { kernelBTF, programs, logLevel = 0, clock, possibleCPUs = 2 } = options;
+  const btf = kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF());
+  const symbols = new KernelSymbols(() => btf);
+  const kernel = new Kernel(kernelBTF === undefined ? {} : { kernelBTF });
+  const rows = loadObject(kernel, bytes, file, defaultObjectName(file), {
+    kernel: { btf, symbol: (name) => symbols.lookup(name) },
+    log: { level: logLevel | STATS_LEVEL, size: logLevel === 0 ? SHORT_LOG : LONG_LOG },
+    possibleCPUs,
+    ...(programs === undefined ? {} : { only: (name: string) => programs.includes(name) }),
+    ...(clock === undefined ? {} : { clock }),
+  });
+  return rows.map((row) => describeRow(file, row));
+}
+
+function describeRow(file: string, { name, errno, reason, log, milliseconds }: LoadedObjectProgram): VerifiedRow {
+  const [, insns = '0', states = '0', peak = '0'] = STATISTICS.exec(log) ?? [];
+  return {
+    file, prog: name, verdict: errno === 0 ? 'success' : 'failure', errno, name: errno === 0 ? '' : errnoName(errno),
+    duration_us: Math.round(milliseconds * 1000), insns: Number(insns), states: Number(states), peak_states: Number(peak),
+    message: errno === 0 ? '' : reason ?? lastMessage(log), log,
+  };
+}
+
+function lastMessage(log: string): string {
+  return log.split('\n').findLast((line) => line !== '' && !IS_STATISTIC.test(line)) ?? '';
+}
