@@ -545,7 +545,7 @@ export class Keyrings {
     this.collectedAt = now;
     const isDead = (key: Key): boolean => (key.invalidatedAt !== undefined && now > key.invalidatedAt) || now >= key.expiry + COLLECTION_DELAY;
     for (const ring of this.keys.values()) for (const key of ring.links.filter(isDead)) this.detach(ring, key);
-    for (const key of this.keys.values()) if (key.releasedAt !== undefined && key.releasedAt < now) this.forget(key);
+    for (const key of this.keys.values()) if (key.releasedAt !== undefined && (key.releasedAt < now || isDead(key))) this.forget(key);
   }
 
   private linkKey(ring: Key, key: Key): number {
