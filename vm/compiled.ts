@@ -36,6 +36,7 @@ export class CompiledProgram {
   readonly variant: Variant;
   readonly main: (base: number, lo: number, hi: number) => number;
   readonly #batch: (base: number, list: number, count: number) => void;
+  readonly #go: (sp: number, base: number) => number;
   readonly #roots: Int32Array;
   readonly #entries: readonly EntryFunction[];
   readonly #host: Host;
@@ -51,6 +52,7 @@ export class CompiledProgram {
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
     this.#batch = exports['batch'] as (base: number, list: number, count: number) => void;
+    this.#go = exports['go'] as (sp: number, base: number) => number;
     this.#roots = compiled.roots;
     this.#entries = Array.from(compiled.roots, (_, index) => exports[`f${index}`] as EntryFunction);
   }
@@ -79,6 +81,28 @@ export class CompiledProgram {
       return false;
     }
     r[1] = this.#host.space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
+    if (this.variant.counted) readBudget(run);
+    return true;
+  }
+
+  /** Finishes the run's current frame from the continuation that the module was compiled for; its registers are those of the run. */
+  goOn(run: Run): boolean {
+    const { registers: r, stack } = run;
+    const { i32 } = run.space;
+    const to = (stack + SCRATCH_REGISTERS) >> 2;
+    for (let word = 0; word < 26; word++) i32[to + word] = r[word]!;
+    i32[(stack + SCRATCH_GOES) >> 2] = run.goes[run.depth]!;
+    this.#host.run = run;
+    if (this.variant.counted) writeBudget(run);
+    else run.uncounted = true;
+    try {
+      r[0] = this.#go(run.frameTop(), stack);
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+      this.explain(run, error);
+      return false;
+    }
+    r[1] = run.space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
     if (this.variant.counted) readBudget(run);
     return true;
   }

@@ -895,7 +895,16 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
       }
       left -= pc - segment + 4;
       pc = segment = target;
-      if (left < room) { left = run.refill(left); if (left < room) code = run.stepping(); }
+      if (left < room) {
+        left = run.refill(left);
+        if (left < room) code = run.stepping();
+        else if (run.promote(pc, left)) {
+          // The frame is finished: what remains is its exit, which was counted there.
+          left = run.left; segment = pc + 4; u8 = space.u8; view = space.view; limit = u8.length - 8; low = high = 0;
+          op = 127;
+          continue;
+        }
+      }
       op = code[pc]!;
       continue;
     }

@@ -68,6 +68,7 @@ export class Machine {
   /** Forgets what the engines keep of a program. Programs own no memory of the address space. */
   unload(program: Program): void {
     prepared(program).compiled = undefined;
+    prepared(program).continuations.clear();
     this.#quick = undefined;
   }
 
@@ -147,7 +148,7 @@ export class Machine {
   #begin(program: PreparedProgram, options: RunOptions): Run {
     const level = this.#nesting;
     if (level === 0) this.#quick = undefined;
-    const run = (this.#runs[level] ??= new Run(this.#options, program, this.#tiers.enter));
+    const run = (this.#runs[level] ??= new Run(this.#options, program, this.#tiers.enter, this.#tiers.promote));
     run.trace = options.trace;
     run.coverage = options.coverage;
     run.coverageOf = program;
@@ -200,8 +201,8 @@ export class Machine {
 
   /** The next run of a program that calls nothing outside needs no state but the stack. */
   #rememberQuick(run: Run, program: PreparedProgram, result: RunResult, options: RunOptions): void {
-    const compiled = this.#tiers.choose(run, program);
-    this.#quick = compiled === null ? undefined : { program, compiled, run, result, mode: options.mode, tier: options.tier, budget: options.budget };
+    const compiled = run.tier === 'interpreter' ? null : this.#tiers.known(run, program);
+    this.#quick = compiled === null || compiled === undefined ? undefined : { program, compiled, run, result, mode: options.mode, tier: options.tier, budget: options.budget };
   }
 
   /** `bpf_throw`: the cookie goes to the exception callback, or is the result itself (kernel/bpf/helpers.c, bpf_throw). */

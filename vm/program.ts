@@ -58,6 +58,8 @@ export class PreparedProgram implements Program {
   runs: number = 0;
   /** What an engine keeps with the program. */
   compiled: unknown = undefined;
+  /** The same for entries in the middle of frames. */
+  readonly continuations: Map<string, unknown> = new Map();
 
   constructor(image: ProgramImage) {
     this.image = image;

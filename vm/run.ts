@@ -18,6 +18,8 @@ import {
 const STACK_BYTES = FRAME_STRIDE * (MAX_FRAMES + 1);
 /** Instructions are charged in words of the dense form: four an instruction. This many words are handed out at a time. */
 const CHUNK = 1 << 28;
+/** After this many words (a quarter as many instructions, about a millisecond) a run is long: compiling it pays. */
+const PROMOTE_AFTER = 1 << 20;
 /** Page zero and its neighbours: never allocated, so that a null pointer plus an offset faults. */
 const LOWEST = 65536;
 /** MAX_TAIL_CALL_CNT of include/linux/bpf.h. */
@@ -83,7 +85,13 @@ export class Run implements HelperCall {
   counted: boolean = true;
   readonly enter: Enter;
 
-  constructor(options: MachineOptions, program: PreparedProgram, enter: Enter) {
+  /** Finishes the current frame in compiled code, from a dense instruction on; false where that is not possible. */
+  readonly #promote: (run: Run, dense: number) => boolean;
+  /** True while the run may still leave the interpreter for compiled code. */
+  promoting: boolean = false;
+
+  constructor(options: MachineOptions, program: PreparedProgram, enter: Enter, promote: (run: Run, dense: number) => boolean) {
+    this.#promote = promote;
     this.options = options;
     this.space = options.space;
     this.helpers = options.helpers;
@@ -105,6 +113,7 @@ export class Run implements HelperCall {
     this.reserve = budget * STRIDE;
     this.issued = 0;
     this.uncounted = false;
+    this.promoting = this.tier === 'auto' && !this.observed;
     this.left = this.refill(0);
     this.goes[0] = MAY_GOTO_COUNT;
     this.switchTo(program);
@@ -187,11 +196,20 @@ export class Run implements HelperCall {
 
   /** Moves budget from the reserve: gives the new number of words at hand. */
   refill(left: number): number {
-    const take = Math.min(this.reserve, CHUNK);
+    // The first chunk of a run that may be promoted is small: its end is where that is decided.
+    const take = Math.min(this.reserve, this.promoting && this.issued === 0 ? PROMOTE_AFTER : CHUNK);
     if (left > CHUNK || take <= 0) return left;
     this.reserve -= take;
     this.issued += take;
     return left + take;
+  }
+
+  /** At the target of a jump, once a chunk is used up: finishes the frame in compiled code if the run is worth it. */
+  promote(at: number, left: number): boolean {
+    if (!this.promoting || this.reserve + left < PROMOTE_AFTER) return false;
+    this.left = left;
+    this.promoting = this.#promote(this, at / STRIDE);
+    return this.promoting;
   }
 
   /** The stepping image, once a straight run of the program might overdraw the budget. */

@@ -6,9 +6,10 @@
 import { CompiledProgram, type Host } from './compiled.ts';
 import { interpret } from './interpreter.ts';
 import { PreparedProgram } from './program.ts';
-import type { Enter, Run } from './run.ts';
+import { FAULTED, type Enter, type Run } from './run.ts';
 import type { EngineStats, MachineOptions } from './types.ts';
-import { compileModule } from './wasm/module.ts';
+import { FRAME_TOP } from './wasm/layout.ts';
+import { compileModule, type Continuation } from './wasm/module.ts';
 import { Refusal } from './wasm/structure.ts';
 
 /** `auto`: from this run on a program is compiled. The first run of most programs is their last. */
@@ -60,20 +61,51 @@ export class Tiers {
   choose(run: Run, program: PreparedProgram): CompiledProgram | null {
     if (run.tier === 'interpreter') return null;
     if (run.tier === 'auto' && program.runs + 1 < COMPILE_AT_RUN) return null;
-    const optimised = run.tier === 'optimised' && this.#options.compileOptimised !== undefined && program.denseCount <= OPTIMISE_LIMIT;
-    const index = (run.checked ? 1 : 0) | (run.counted ? 2 : 0) | (optimised ? 4 : 0);
-    const kept = (program.compiled ??= []) as Compiled;
-    const known = kept[index];
+    const known = this.known(run, program);
     if (known !== undefined) return known;
-    const made = this.#compile(program, run.checked, run.counted, optimised);
-    kept[index] = made;
+    const made = this.#compile(program, run.checked, run.counted, this.#optimises(run, program));
+    (program.compiled as Compiled)[this.#index(run, program)] = made;
     return made;
   }
 
-  #compile(program: PreparedProgram, checked: boolean, counted: boolean, optimised: boolean): CompiledProgram | null {
+  /** What {@link choose} would give without compiling; `undefined` where it would have to. */
+  known(run: Run, program: PreparedProgram): CompiledProgram | null | undefined {
+    return ((program.compiled ??= []) as Compiled)[this.#index(run, program)];
+  }
+
+  #optimises(run: Run, program: PreparedProgram): boolean {
+    return run.tier === 'optimised' && this.#options.compileOptimised !== undefined && program.denseCount <= OPTIMISE_LIMIT;
+  }
+
+  #index(run: Run, program: PreparedProgram): number {
+    return (run.checked ? 1 : 0) | (run.counted ? 2 : 0) | (this.#optimises(run, program) ? 4 : 0);
+  }
+
+  /**
+   * A run that stays long in the interpreter: compiles the program with an entry at dense instruction `dense` of the current frame,
+   * optimised at once where the platform can, and finishes the frame there. False where that is not possible.
+   */
+  readonly promote = (run: Run, dense: number): boolean => {
+    const { program } = run;
+    const frameBytes = run.space.i32[(run.frameTop() - FRAME_TOP) >> 2]!;
+    const optimised = this.#options.compileOptimised !== undefined && program.denseCount <= OPTIMISE_LIMIT;
+    const key = `${dense} ${frameBytes} ${run.checked} ${run.counted}`;
+    const known = program.continuations.get(key) as CompiledProgram | null | undefined;
+    const compiled = known === undefined ? this.#compile(program, run.checked, run.counted, optimised, { dense, frameBytes }) : known;
+    program.continuations.set(key, compiled);
+    if (compiled === null) return false;
+    this.#compiledRuns++;
+    if (!compiled.goOn(run)) throw FAULTED;
+    if (run.program !== program) run.switchTo(program);
+    return true;
+  };
+
+  #compile(
+    program: PreparedProgram, checked: boolean, counted: boolean, optimised: boolean, continuation?: Continuation,
+  ): CompiledProgram | null {
     const variant = { checked, counted };
     try {
-      const compiled = compileModule(program, variant, this.#inlineHelpers);
+      const compiled = compileModule(program, variant, this.#inlineHelpers, continuation);
       const bytes = compiled.bytes as Uint8Array<ArrayBuffer>;
       const module = optimised && this.#options.compileOptimised !== undefined ? this.#options.compileOptimised(bytes) : new WebAssembly.Module(bytes);
       const result = new CompiledProgram(program, variant, compiled, module, this.#host);

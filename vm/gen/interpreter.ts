@@ -334,7 +334,16 @@ ${cases.join('\n')}
       }
       left -= pc - segment + 4;
       pc = segment = target;
-      ${RECHECK}
+      if (left < room) {
+        left = run.refill(left);
+        if (left < room) code = run.stepping();
+        else if (run.promote(pc, left)) {
+          // The frame is finished: what remains is its exit, which was counted there.
+          ${RETURN}
+          op = ${OPS.indexOf('exit')};
+          continue;
+        }
+      }
       op = code[pc]!;
       continue;
     }

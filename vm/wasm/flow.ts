@@ -275,9 +275,9 @@ export function zeroAfter(code: Int32Array, at: number, atomics: readonly Atomic
   }
 }
 
-/** Solves both analyses for one function. */
-export function analyse(code: Int32Array, graph: FlowGraph, atomics: readonly Atomic[], checked: boolean): BlockFacts {
-  return { ...solveDemand(code, graph, atomics, checked), zero: solveZero(code, graph, atomics) };
+/** Solves both analyses for one function. `fromStart`: it begins with its arguments and zeros, not in the middle of a frame. */
+export function analyse(code: Int32Array, graph: FlowGraph, atomics: readonly Atomic[], checked: boolean, fromStart: boolean): BlockFacts {
+  return { ...solveDemand(code, graph, atomics, checked), zero: solveZero(code, graph, atomics, fromStart ? ZERO_AT_ENTRY : 0) };
 }
 
 /** Walks back over one block (its short conditional part included) from the facts at its end. */
@@ -330,9 +330,9 @@ function solveDemand(
   return { live, wide };
 }
 
-function solveZero(code: Int32Array, graph: FlowGraph, atomics: readonly Atomic[]): Uint16Array {
+function solveZero(code: Int32Array, graph: FlowGraph, atomics: readonly Atomic[], atEntry: number): Uint16Array {
   const zero = new Uint16Array(graph.count).fill(ALL_REGISTERS);
-  zero[0] = ZERO_AT_ENTRY;
+  zero[0] = atEntry;
   const pending = new Uint8Array(graph.count).fill(1);
   const queue = new WorkList(graph.count);
   // Popped from the end: pushed from the last block to the first, so that the first pass goes forward.

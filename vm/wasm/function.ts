@@ -79,6 +79,7 @@ export class FunctionCompiler implements BlockEmitter {
   readonly #variant: Variant;
   readonly #module: ModuleContext;
   readonly #root: number;
+  readonly #continuation: number;
   readonly #facts: BlockFacts;
   readonly #loops: LoopFacts;
   /** The quiet loop around the block at hand, -1 for none. */
@@ -116,7 +117,11 @@ export class FunctionCompiler implements BlockEmitter {
   readonly #knownFrom: Int32Array = new Int32Array(13);
   readonly #knownTo: Int32Array = new Int32Array(13);
 
-  constructor(program: PreparedProgram, leaders: Uint8Array, root: number, variant: Variant, module: ModuleContext) {
+  /** `continuation`: the function begins inside a frame, with its registers in the scratch area; stack bytes of that frame. */
+  constructor(
+    program: PreparedProgram, leaders: Uint8Array, root: number, variant: Variant, module: ModuleContext, continuation: number = -1,
+  ) {
+    this.#continuation = continuation;
     this.#program = program;
     this.#variant = variant;
     this.#module = module;
@@ -124,7 +129,7 @@ export class FunctionCompiler implements BlockEmitter {
     this.code = variant.checked ? program.checked : program.fast;
     this.#atomics = program.atomics;
     this.graph = buildFlowGraph(this.code, leaders, root, true);
-    this.#facts = analyse(this.code, this.graph, this.#atomics, variant.checked);
+    this.#facts = analyse(this.code, this.graph, this.#atomics, variant.checked, continuation < 0);
     this.#fixedFrame = !this.#scan();
     this.#loops = variant.checked ? findLoops(this.code, this.graph) : NO_LOOPS;
   }
@@ -344,7 +349,8 @@ export class FunctionCompiler implements BlockEmitter {
       this.#validWide |= 1 << register;
       this.#validNarrow |= 1 << register;
     }
-    if (this.#variant.checked) {
+    if (this.#continuation >= 0) this.#loadRegisters();
+    else if (this.#variant.checked) {
       // The depth of the frame's stack, for the slow check of accesses to it.
       this.#get(PARAM_SP);
       this.#i32(FRAME_TOP);
@@ -354,12 +360,24 @@ export class FunctionCompiler implements BlockEmitter {
     }
     if (this.#variant.checked && this.#fixedFrame && this.#sizes[FP] !== 0) this.#openFrameWindow();
     if (this.#goes >= 0) {
-      this.#i32(MAY_GOTO);
+      if (this.#continuation >= 0) {
+        this.#get(PARAM_BASE);
+        this.#memory(W.i32_load, SCRATCH_GOES);
+      } else this.#i32(MAY_GOTO);
       this.#set(this.#goes);
     }
     if (this.#left >= 0) {
       this.#loadLeft(0);
       if (this.graph.isHeader[0] === 0) this.#checkBudget(this.graph.start[0]!, this.#facts.live[0]!);
+    }
+  }
+
+  #loadRegisters(): void {
+    for (let register = 0; register < 13; register++) {
+      if ((this.#facts.live[0]! & (1 << register)) === 0 || (register === FP && this.#fixedFrame)) continue;
+      this.#get(PARAM_BASE);
+      this.#memory(W.i64_load, SCRATCH_REGISTERS + 8 * register);
+      this.#setWide(register);
     }
   }
 
@@ -378,6 +396,7 @@ export class FunctionCompiler implements BlockEmitter {
   }
 
   #frameBytes(): number {
+    if (this.#continuation >= 0) return this.#continuation;
     return this.#program.stackAt(this.#program.pcOf[this.#root] ?? 0);
   }
 

@@ -23,6 +23,12 @@ export interface CompiledModule {
   readonly trapInstructions: Int32Array;
 }
 
+/** A frame that is under way: where it goes on, and the bytes of its stack. The function is exported as `go(sp, base)`. */
+export interface Continuation {
+  readonly dense: number;
+  readonly frameBytes: number;
+}
+
 /** Functions that share much code, as only hostile programs have, would be compiled many times over. */
 const MAX_EXPANSION = 4;
 
@@ -33,6 +39,7 @@ const LDDW = op('lddw');
 const TYPE_FUNCTION = 0;
 const TYPE_HELPER = 1;
 const TYPE_SLOW = 4;
+const TYPE_GO = 7;
 const TYPE_MAIN = 8;
 const TYPE_BATCH = 9;
 /** Parameters and results, by type index. */
@@ -60,7 +67,9 @@ const IMPORTS: readonly (readonly [name: string, type: number])[] = [
  * @param inlineHelpers helpers given as eBPF functions, compiled into the module where the program calls them
  * @throws Refusal where the program does not fit into what WebAssembly engines accept
  */
-export function compileModule(program: PreparedProgram, variant: Variant, inlineHelpers: ReadonlyMap<number, PreparedProgram>): CompiledModule {
+export function compileModule(
+  program: PreparedProgram, variant: Variant, inlineHelpers: ReadonlyMap<number, PreparedProgram>, continuation?: Continuation,
+): CompiledModule {
   const roots = findRoots(program);
   const used = usedHelpers(program, inlineHelpers);
   const context: ModuleContext = {
@@ -83,7 +92,10 @@ export function compileModule(program: PreparedProgram, variant: Variant, inline
     const helper = inlineHelpers.get(id)!;
     functions.push(new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, context).compile());
   }
-  return assemble(roots, functions);
+  if (continuation !== undefined) {
+    functions.push(new FunctionCompiler(program, leaders, continuation.dense, variant, context, continuation.frameBytes).compile());
+  }
+  return assemble(roots, functions, continuation !== undefined);
 }
 
 /** Functions of a program: the first instruction, targets of local calls, functions whose address is taken or declared. */
@@ -123,18 +135,22 @@ export function indexOf(sorted: Int32Array, value: number): number {
   return -1;
 }
 
-function assemble(roots: Int32Array, functions: readonly CompiledFunction[]): CompiledModule {
+function assemble(roots: Int32Array, functions: readonly CompiledFunction[], goesOn: boolean): CompiledModule {
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   module.section(1, typeSection());
   module.section(2, importSection());
   const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(), batchWrapper()];
   const types = [...functions.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_HELPER), TYPE_MAIN, TYPE_BATCH];
+  if (goesOn) {
+    wrappers.push(continuationWrapper(functions.length - 1));
+    types.push(TYPE_GO);
+  }
   const functionSection = new ByteWriter();
   functionSection.u32(types.length);
   for (const type of types) functionSection.u32(type);
   module.section(3, functionSection);
-  module.section(7, exportSection(roots.length, functions.length));
+  module.section(7, exportSection(roots.length, functions.length, goesOn));
   return codeSection(module, roots, functions, wrappers);
 }
 
@@ -168,16 +184,16 @@ function importSection(): ByteWriter {
   return out;
 }
 
-function exportSection(roots: number, functions: number): ByteWriter {
+function exportSection(roots: number, functions: number, goesOn: boolean): ByteWriter {
   const out = new ByteWriter();
   const first = IMPORT_COUNT + functions;
-  out.u32(roots + 2);
+  out.u32(roots + (goesOn ? 3 : 2));
   for (let index = 0; index < roots; index++) {
     out.name(`f${index}`);
     out.byte(0);
     out.u32(first + index);
   }
-  for (const [offset, name] of ['main', 'batch'].entries()) {
+  for (const [offset, name] of (goesOn ? ['main', 'batch', 'go'] : ['main', 'batch']).entries()) {
     out.name(name);
     out.byte(0);
     out.u32(first + roots + offset);
@@ -265,6 +281,24 @@ function entryWrapper(index: number): Uint8Array {
   out.byte(W.local_set);
   out.u32(13);
   leaveResult(out, 2, 13);
+  out.byte(W.end);
+  return out.view();
+}
+
+/** `go(sp, base) → r0 lo`: the rest of a frame whose registers are in the scratch area. */
+function continuationWrapper(index: number): Uint8Array {
+  const out = oneLocal(TYPE_I64);
+  for (let register = 1; register <= 5; register++) {
+    out.byte(W.i64_const);
+    out.s64(0, 0);
+  }
+  get(out, 0);
+  get(out, 1);
+  out.byte(W.call);
+  out.u32(IMPORT_COUNT + index);
+  out.byte(W.local_set);
+  out.u32(2);
+  leaveResult(out, 1, 2);
   out.byte(W.end);
   return out.view();
 }

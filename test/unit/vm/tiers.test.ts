@@ -1,0 +1,155 @@
+import { describe, expect, test } from 'vitest';
+import { alu64, assemble, callHelper, callLocal, exit, goto, jump, label, ldx, mov64, raw, stx, type Item } from '../../../isa/encode.ts';
+import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
+import { Machine } from '../../../vm/machine.ts';
+import type { MachineOptions, RunOptions } from '../../../vm/types.ts';
+
+function world(options: Partial<MachineOptions> = {}): { machine: Machine; space: AddressSpace; at: number } {
+  const space = new AddressSpace({ initialBytes: 1 << 18 });
+  const at = space.alloc(4096, 'memory', 16);
+  return { space, at, machine: new Machine({ space, helpers: [], ...options }) };
+}
+
+/** Counts down from `count`, summing and touching memory, in a function called from another with live registers. */
+const long = (count: number): readonly Item[] => [
+  mov64('r6', 7), mov64('r7', 'r1'), callLocal('sum'), alu64('add', 'r0', 'r6'), ldx('u64', 'r2', 'r7', 8), alu64('add', 'r0', 'r2'), exit(),
+  label('sum'), mov64('r8', count), mov64('r0', 0), stx('u64', 'r10', -8, 'r0'),
+  label('loop'), alu64('add', 'r0', 'r8'), stx('u64', 'r10', -8, 'r0'), stx('u64', 'r1', 8, 'r8'), alu64('sub', 'r8', 1), jump('jne', 'r8', 0, 'loop'),
+  ldx('u64', 'r0', 'r10', -8), exit(),
+];
+
+describe('the policy', () => {
+  test('first runs are interpreted, later ones compiled, with equal results', () => {
+    const { machine, at } = world();
+    const program = machine.load({ name: 'short', instructions: assemble([ldx('u8', 'r0', 'r1'), alu64('add', 'r0', 3), exit()]) });
+    for (let run = 0; run < 4; run++) expect(machine.run(program, at, KERNEL_HI)).toMatchObject({ r0Lo: 3, r0Hi: 0, fault: undefined, instructions: 3 });
+    expect(machine.stats).toMatchObject({ interpretedRuns: 1, compiledRuns: 3, compiledModules: 1, refusals: 0 });
+  });
+
+  test.each<[string, RunOptions, boolean]>([
+    ['checked and counted', {}, true], ['fast and counted', { mode: 'fast' }, true], ['checked', { budget: Infinity }, false],
+    ['fast', { mode: 'fast', budget: Infinity }, false],
+  ])('a long first run goes on in compiled code: %s', (_, options, counted) => {
+    const instructions = assemble(long(400_000));
+    const one = world();
+    const expected = { ...one.machine.run(one.machine.load({ name: 'long', instructions }), one.at, KERNEL_HI, { ...options, tier: 'interpreter' }) };
+    expect(one.machine.stats.compiledModules).toBe(0);
+    const two = world();
+    const result = two.machine.run(two.machine.load({ name: 'long', instructions }), two.at, KERNEL_HI, options);
+    expect(two.machine.stats.compiledModules).toBe(1);
+    expect({ ...result, instructions: 0 }).toEqual({ ...expected, instructions: 0 });
+    expect(result.instructions).toBe(counted ? expected.instructions : -1);
+    expect(two.space.getBytes(two.at, 16)).toEqual(one.space.getBytes(one.at, 16));
+  });
+
+  test('a promoted run keeps its budget and the place of its faults', () => {
+    const instructions = assemble([mov64('r2', 0), label('loop'), alu64('add', 'r2', 1), jump('jne', 'r2', 600_000, 'loop'), mov64('r3', 0), ldx('u8', 'r0', 'r3'), exit()]);
+    const { machine, at } = world();
+    const program = machine.load({ name: 'long', instructions });
+    const fault = machine.run(program, at, KERNEL_HI).fault;
+    expect(fault).toMatchObject({ kind: 'memory', pc: 4 });
+    for (const budget of [1_000_000, 1_000_001, 1_199_999]) {
+      const other = machine.load({ name: 'long', instructions });
+      const result = machine.run(other, at, KERNEL_HI, { budget });
+      expect(result).toMatchObject({ instructions: budget, fault: { kind: 'budget', pc: 1 + ((budget - 1) % 2) } });
+    }
+  });
+
+  test('an observed run stays in the interpreter', () => {
+    const { machine, at } = world();
+    const program = machine.load({ name: 'long', instructions: assemble(long(300_000)) });
+    const coverage = new Uint32Array(program.instructionCount);
+    machine.run(program, at, KERNEL_HI, { coverage });
+    expect(machine.stats.compiledModules).toBe(0);
+    expect(coverage[10]).toBe(300_000);
+  });
+
+  test('functions that share too much code are refused: the interpreter runs them, and says so', () => {
+    // Three hundred functions, each of which falls into all that follow.
+    const items: Item[] = [mov64('r0', 0)];
+    for (let n = 0; n < 300; n++) items.push(jump('jeq', 'r1', n, `skip${n}`), callLocal(`f${n}`), label(`skip${n}`));
+    items.push(exit());
+    for (let n = 0; n < 300; n++) items.push(label(`f${n}`), alu64('add', 'r0', 1), alu64('xor', 'r0', n));
+    items.push(exit());
+    const { machine, at } = world();
+    const program = machine.load({ name: 'sharing', instructions: assemble(items) });
+    const first = { ...machine.run(program, at, KERNEL_HI, { tier: 'interpreter' }) };
+    expect(machine.run(program, at, KERNEL_HI, { tier: 'baseline' })).toEqual(first);
+    expect(machine.stats).toMatchObject({ refusals: 1, compiledModules: 0, lastRefusal: 'functions that share too much code' });
+  });
+
+  test('what the platform refuses is interpreted', () => {
+    const { machine, at } = world({ compileOptimised: () => { throw new WebAssembly.CompileError('no'); } });
+    const program = machine.load({ name: 'refused', instructions: assemble([mov64('r0', 5), exit()]) });
+    expect(machine.run(program, at, KERNEL_HI, { tier: 'optimised' }).r0Lo).toBe(5);
+    expect(machine.stats).toMatchObject({ refusals: 1, lastRefusal: 'no' });
+  });
+});
+
+describe('repeated runs', () => {
+  const body = assemble([ldx('u32', 'r2', 'r1'), mov64('r0', 1), jump('jgt', 'r2', 5, 'out'), stx('u8', 'r1', 4, 'r0'), label('out'), alu64('add', 'r0', 'r2'), exit()]);
+  test('one call after the other, with other programs between', () => {
+    const { machine, space, at } = world();
+    const program = machine.load({ name: 'one', instructions: body, verified: true });
+    const other = machine.load({ name: 'two', instructions: assemble([ldx('u64', 'r0', 'r1', 9000), exit()]) });
+    for (let n = 0; n < 12; n++) {
+      space.setU32(at, n);
+      expect(machine.run(program, at, KERNEL_HI)).toMatchObject({ r0Lo: n + 1, r0Hi: 0, fault: undefined });
+      if (n % 4 === 3) expect(machine.run(other, at, KERNEL_HI).fault).toMatchObject({ kind: 'memory', pc: 0 });
+    }
+  });
+
+  test('a batch gives each entry its result', () => {
+    for (const options of [{ mode: 'fast', budget: Infinity, tier: 'baseline' }, { tier: 'interpreter' }, { tier: 'baseline', budget: 1000 }] as const) {
+      const { machine, space, at } = world();
+      const program = machine.load({ name: 'one', instructions: body });
+      const list = space.alloc(16 * 10, 'list');
+      for (let n = 0; n < 10; n++) {
+        space.setU32(at + 16 * n, n);
+        space.setU32(list + 16 * n, at + 16 * n);
+      }
+      expect(machine.runBatch(program, list, 10, options)).toMatchObject({ fault: undefined, r0Lo: 10 });
+      for (let n = 0; n < 10; n++) {
+        expect(space.getU32(list + 16 * n + 8)).toBe(n + 1);
+        expect(space.u8[at + 16 * n + 4]).toBe(n > 5 ? 0 : 1);
+      }
+    }
+  });
+
+  test('a batch with a fault says so', () => {
+    const { machine, space, at } = world();
+    const program = machine.load({ name: 'one', instructions: body });
+    const list = space.alloc(32, 'list');
+    space.setU32(list, at);
+    space.setU32(list + 16, 0x7ffffff0);
+    for (const tier of ['baseline', 'interpreter'] as const) {
+      expect(machine.runBatch(program, list, 2, { mode: 'fast', budget: Infinity, tier }).fault).toMatchObject({ kind: 'memory', pc: 0 });
+    }
+  });
+});
+
+test('helpers given as eBPF do what the helper does', () => {
+  const inlineHelpers = new Map([[5, assemble([mov64('r0', 'r1'), jump('jgt', 'r2', 3, 'big'), alu64('lsh', 'r0', 1), label('big'), alu64('add', 'r0', 'r5'), exit()])]]);
+  const helpers: MachineOptions['helpers'] = [
+    undefined, undefined, undefined, undefined, undefined,
+    (call): void => call.setResult((call.u32(2) > 3 ? call.u32(1) : call.u32(1) * 2) + call.u32(5)),
+  ];
+  const items: readonly Item[] = [mov64('r6', 'r1'), ldx('u8', 'r2', 'r6'), mov64('r1', 20), mov64('r5', 7), callHelper(5), goto('out'), label('out'), raw(0x95)];
+  for (const first of [2, 9]) {
+    const results = (['interpreter', 'baseline'] as const).map((tier) => {
+      const { machine, space, at } = world({ helpers, inlineHelpers });
+      space.u8[at] = first;
+      return machine.run(machine.load({ name: 'helped', instructions: assemble(items) }), at, KERNEL_HI, { tier, budget: 100 }).r0Lo;
+    });
+    expect(results).toEqual(first > 3 ? [27, 27] : [47, 47]);
+  }
+});
+
+test('a machine leaves no allocation behind', () => {
+  const { machine, space, at } = world();
+  const program = machine.load({ name: 'short', instructions: assemble([mov64('r0', 5), exit()]) });
+  machine.run(program, at, KERNEL_HI);
+  machine.unload(program);
+  machine.dispose();
+  expect(space.live().map((one) => one.label)).toEqual(['memory']);
+});
