@@ -64,7 +64,8 @@ interface LoadBody {
  */
 export function parseLightSkeleton(source: Uint8Array, file: string): LightSkeleton {
   refuseOtherFiles(source, file);
-  return new SkeletonParser(source, file).parse();
+  // A plain view: the slice() of Node's Buffer would not copy.
+  return new SkeletonParser(new Uint8Array(source.buffer, source.byteOffset, source.byteLength), file).parse();
 }
 
 function refuseOtherFiles(source: Uint8Array, file: string): void {

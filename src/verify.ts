@@ -20,7 +20,6 @@ export interface VerifyOptions {
   readonly logLevel?: number;
   /** Milliseconds; default no time is taken, so that reports are the same every time. */
   readonly clock?: () => number;
-  readonly possibleCPUs?: number;
 }
 
 /** One program's row, in the JSON of `verify -j`. */
@@ -41,7 +40,7 @@ export interface VerifiedRow {
 }
 
 const STATISTICS = /^processed (\d+) insns \(limit \d+\) max_states_per_insn \d+ total_states (\d+) peak_states (\d+) mark_read \d+/m;
-const IS_STATISTIC = /^(processed |verification time|stack depth|max_states|mark_precise)/;
+const IS_STATISTIC = /^(processed |verification time|stack depth|max_states|mark_precise|subprog \d+ \()/;
 const STATS_LEVEL = 4;
 const SHORT_LOG = 1 << 20;
 const LONG_LOG = 1 << 24;
@@ -67,14 +66,13 @@ function parseKernelBTF(bytes: Uint8Array): BTF {
  * verifyObject(bytes, 'a.bpf.o', { kernelBTF: () => loadKernelBTF() }).map(({ prog, verdict }) => [prog, verdict]);
  */
 export function verifyObject(bytes: Uint8Array, file: string, options: VerifyOptions = {}): VerifiedRow[] {
-  const { kernelBTF, programs, logLevel = 0, clock, possibleCPUs = 2 } = options;
+  const { kernelBTF, programs, logLevel = 0, clock } = options;
   const btf = kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF());
   const symbols = new KernelSymbols(() => btf);
   const kernel = new Kernel(kernelBTF === undefined ? {} : { kernelBTF });
   const rows = loadObject(kernel, bytes, file, defaultObjectName(file), {
     kernel: { btf, symbol: (name) => symbols.lookup(name) },
     log: { level: logLevel | STATS_LEVEL, size: logLevel === 0 ? SHORT_LOG : LONG_LOG },
-    possibleCPUs,
     ...(programs === undefined ? {} : { only: (name: string) => programs.includes(name) }),
     ...(clock === undefined ? {} : { clock }),
   });

@@ -95,7 +95,8 @@ export interface ELFObject {
  * parseELF(readFileSync('a.bpf.o'), 'a.bpf.o').sections.map((section) => section.name);
  */
 export function parseELF(bytes: Uint8Array, file: string): ELFObject {
-  return new ELFReader(bytes, file).read();
+  // A plain view: the slice() of Node's Buffer would share the caller's memory, which is later written to.
+  return new ELFReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), file).read();
 }
 
 class ELFReader {

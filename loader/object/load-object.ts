@@ -10,7 +10,7 @@ import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import { Scratch, type Port } from '../port.ts';
 import { CoreRelocator, findAttachTarget, KernelReferenceWriter, type KernelNames } from './kernel-references.ts';
-import { isMapInMap } from './map-defs.ts';
+import { isMapInMap, PAGE_SIZE } from './map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
 import { openObject } from './open.ts';
 import { relocateObject } from './relocate.ts';
@@ -38,7 +38,6 @@ export interface LoadObjectOptions {
   readonly only?: (name: string) => boolean;
   /** Milliseconds, for the time that a load takes; default no time. */
   readonly clock?: () => number;
-  readonly possibleCPUs?: number;
 }
 
 /** One program's load. */
@@ -154,12 +153,11 @@ class ObjectLoader {
       if (innerFD < 0) return innerFD;
     }
     const hasTypes = this.#btfFD > 0 && !WITHOUT_BTF.has(definition.type);
-    const needsCPUs = definition.type === U.BPF_MAP_TYPE_PERF_EVENT_ARRAY && definition.maxEntries === 0;
     const attr = attrBytes(MAP_CREATE_ATTR.excl_prog_hash_size);
     writeInt(attr, 0, MAP_CREATE_ATTR.map_type, definition.type);
     writeInt(attr, 0, MAP_CREATE_ATTR.key_size, definition.keySize);
     writeInt(attr, 0, MAP_CREATE_ATTR.value_size, definition.valueSize);
-    writeInt(attr, 0, MAP_CREATE_ATTR.max_entries, needsCPUs ? this.#options.possibleCPUs ?? 1 : definition.maxEntries);
+    writeInt(attr, 0, MAP_CREATE_ATTR.max_entries, definition.maxEntries === 0 ? defaultEntries(definition.type) : definition.maxEntries);
     writeInt(attr, 0, MAP_CREATE_ATTR.map_flags, definition.flags);
     writeInt(attr, 0, MAP_CREATE_ATTR.inner_map_fd, innerFD);
     writeInt(attr, 0, MAP_CREATE_ATTR.numa_node, definition.numaNode);
@@ -287,6 +285,17 @@ class ObjectLoader {
     return attr;
   }
 }
+
+/** Maps whose size the process would set get the least that works, as veristat does it; storages have none. */
+function defaultEntries(type: number): number {
+  if (STORAGES.has(type)) return 0;
+  return type === U.BPF_MAP_TYPE_RINGBUF || type === U.BPF_MAP_TYPE_USER_RINGBUF ? PAGE_SIZE : 1;
+}
+
+const STORAGES: ReadonlySet<number> = new Set([
+  U.BPF_MAP_TYPE_SK_STORAGE, U.BPF_MAP_TYPE_TASK_STORAGE, U.BPF_MAP_TYPE_INODE_STORAGE, U.BPF_MAP_TYPE_CGROUP_STORAGE, U.BPF_MAP_TYPE_CGRP_STORAGE,
+  U.BPF_MAP_TYPE_STRUCT_OPS,
+]);
 
 /** The relocations were performed here; the kernel gets none. */
 function withoutCore(object: BPFObject): BPFObject {

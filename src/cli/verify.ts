@@ -5,7 +5,6 @@
 import { basename } from 'node:path';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { verifyObject, type VerifiedRow } from '../verify.ts';
-import { possibleCPUs } from './gen.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
 import { createRenderer } from './render.ts';
 
@@ -19,7 +18,7 @@ export interface VerifyCommandOptions {
 export async function verifyCommand(files: readonly string[], options: VerifyCommandOptions, context: Context): Promise<number> {
   const logLevel = options.log ?? (context.debug ? 1 : 0);
   const rows = files.flatMap((file) => verifyObject(readInput(file), file, {
-    kernelBTF: () => loadKernelBTF(options.btf), logLevel, clock: () => performance.now(), possibleCPUs: possibleCPUs(),
+    kernelBTF: () => loadKernelBTF(options.btf), logLevel, clock: () => performance.now(),
     ...(options.prog === undefined ? {} : { programs: options.prog }),
   }));
   if (context.json) writeJSON(context, rows);

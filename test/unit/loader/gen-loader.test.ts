@@ -36,6 +36,15 @@ describe('loaders for kernels before 7.3', () => {
   });
 });
 
+describe('the caller\'s bytes', () => {
+  it('are not written to, also where they are a Buffer', () => {
+    const bytes = readFileSync(fixturePath('objects/kfuncs.bpf.o'));
+    const copy = Uint8Array.from(bytes);
+    generateLoader(openObject(bytes, 'a.o', 'a'));
+    expect(Buffer.compare(bytes, copy)).toBe(0);
+  });
+});
+
 describe('malformed objects', () => {
   const failure = (bytes: Uint8Array): string => {
     try {
