@@ -13,7 +13,7 @@ import type { RunResult } from './types.ts';
 import {
   FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
 } from './wasm/layout.ts';
-import type { Variant } from './wasm/function.ts';
+import type { Variant } from './wasm/state.ts';
 import { indexOf, type CompiledModule } from './wasm/module.ts';
 
 /** What all instances of a machine share: the run that is under way. */

@@ -9,8 +9,9 @@ import { op } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { BAD_TARGET_OP, findLeaders } from './cfg.ts';
-import { FunctionCompiler, type CompiledFunction, type ModuleContext, type Variant } from './function.ts';
+import { FunctionCompiler, type CompiledFunction } from './function.ts';
 import { FRAME_STRIDE, FRAME_TOP, IMPORT_COUNT, SCRATCH_RESULT } from './layout.ts';
+import type { ModuleContext, Variant } from './state.ts';
 import { MAX_BODY, Refusal } from './structure.ts';
 
 /** A module's bytes, and what is needed to run it and to explain its traps. */

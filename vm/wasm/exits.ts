@@ -1,0 +1,86 @@
+/**
+ * @module vm/wasm/exits
+ * The ways out of a compiled function other than its end: the budget and its check, faults, and handing the frame over to the
+ * interpreter.
+ */
+import { STRIDE } from '../program.ts';
+import type { FaultKind } from '../types.ts';
+import { TYPE_VOID, W } from './bytes.ts';
+import { FAULT_KINDS, IMPORT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
+import { FP, FunctionState, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
+
+export class ExitEmitter extends FunctionState {
+  protected charge(count: number): void {
+    if (this.left < 0 || count === 0) return;
+    this.get(this.left);
+    this.i64(count);
+    this.out.byte(W.i64_sub);
+    this.set(this.left);
+  }
+
+  /** Writes the budget that is left, with `ahead` instructions given back. */
+  protected storeLeft(ahead: number): void {
+    if (this.left < 0) return;
+    this.get(PARAM_BASE);
+    this.get(this.left);
+    if (ahead !== 0) {
+      this.i64(ahead);
+      this.out.byte(W.i64_add);
+    }
+    this.memory(W.i64_store, SCRATCH_LEFT);
+  }
+
+  protected loadLeft(ahead: number): void {
+    if (this.left < 0) return;
+    this.get(PARAM_BASE);
+    this.memory(W.i64_load, SCRATCH_LEFT);
+    if (ahead !== 0) {
+      this.i64(ahead);
+      this.out.byte(W.i64_sub);
+    }
+    this.set(this.left);
+  }
+
+  /** Between two checks no instruction runs twice, so the function's length is enough. */
+  protected checkBudget(dense: number, live: number): void {
+    this.get(this.left);
+    this.i64(this.graph.instructions + 1);
+    this.out.byte(W.i64_lt_s);
+    this.out.byte(W.if);
+    this.out.byte(TYPE_VOID);
+    this.resume(dense, this.ahead, live);
+    this.out.byte(W.end);
+  }
+
+  /** Lets the interpreter finish the frame from `dense` on, and returns its result. */
+  protected resume(dense: number, ahead: number, live: number): void {
+    this.storeLeft(ahead);
+    for (let register = 0; register < 13; register++) {
+      if ((live & (1 << register)) === 0 && register !== FP) continue;
+      this.get(PARAM_BASE);
+      this.pushWide(register);
+      this.memory(W.i64_store, SCRATCH_REGISTERS + 8 * register);
+    }
+    this.get(PARAM_BASE);
+    if (this.goes >= 0) this.get(this.goes);
+    else this.i32(MAY_GOTO);
+    this.memory(W.i32_store, SCRATCH_GOES);
+    this.i32(dense * STRIDE);
+    this.get(PARAM_SP);
+    this.call(IMPORT.resume);
+    this.get(PARAM_BASE);
+    this.memory(W.i64_load, SCRATCH_RESULT);
+    this.out.byte(W.return);
+  }
+
+  protected fault(at: number, kind: FaultKind, ahead: number): void {
+    this.storeLeft(ahead);
+    this.i32(at);
+    this.get(PARAM_SP);
+    this.i32(FAULT_KINDS[kind]);
+    this.i32(0);
+    this.i32(0);
+    this.call(IMPORT.fault);
+    this.out.byte(W.unreachable);
+  }
+}
