@@ -2,14 +2,13 @@
  * @module verifier/check_btf
  * The program's own BTF: function and line records, checked against the instructions (kernel/bpf/check_btf.c).
  */
-import type { BTF } from '../btf/btf.ts';
 import { applyCoreRelocation, CoreCandidateCache } from '../btf/core_apply.ts';
 import { readCoreRelocation } from '../btf/ext.ts';
 import { EACCES, EBADF, EFAULT, EINVAL, E2BIG } from '../isa/errno.ts';
 import { BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_INT } from '../isa/uapi.ts';
 import { Insns, type LineInfo, type VerifierEnv } from './env.ts';
 import { BPF_LOG_LEVEL2 } from './log_levels.ts';
-import type { UserArray } from './types.ts';
+import type { BTFDescriptor, UserArray } from './types.ts';
 
 const FUNC_INFO_SIZE = 8;
 const LINE_INFO_SIZE = 16;
@@ -97,15 +96,13 @@ export function prepareBTFInfo(env: VerifierEnv): number {
   return readFuncInfo(env);
 }
 
-/** Candidate caches, one for each kernel: they live as long as its BTF. */
-const candidateCaches = new WeakMap<BTF, CoreCandidateCache>();
+/** Candidate caches: what earlier loads left shows in logs, so that each kernel instance (its BTF object) has its own. */
+const candidateCaches = new WeakMap<BTFDescriptor, CoreCandidateCache>();
 
-function candidateCacheOf(kernelBTF: BTF | undefined): CoreCandidateCache {
-  let cache = kernelBTF === undefined ? undefined : candidateCaches.get(kernelBTF);
-  if (cache === undefined) {
-    cache = new CoreCandidateCache();
-    if (kernelBTF !== undefined) candidateCaches.set(kernelBTF, cache);
-  }
+function candidateCacheOf(kernelBTF: BTFDescriptor | undefined): CoreCandidateCache {
+  const known = kernelBTF === undefined ? undefined : candidateCaches.get(kernelBTF);
+  const cache = known ?? new CoreCandidateCache();
+  if (kernelBTF !== undefined) candidateCaches.set(kernelBTF, cache);
   return cache;
 }
 
@@ -115,10 +112,10 @@ export function checkCoreRelo(env: VerifierEnv): number {
   if (array.count === 0) return 0;
   const size = array.recordSize;
   if (array.count > 0x7fffffff / CORE_RELO_SIZE || size < CORE_RELO_SIZE || size > MAX_RECORD_SIZE || size % 4 !== 0) return -EINVAL;
-  const kernelBTF = env.ext.kernelBTF()?.btf;
+  const kernelBTF = env.ext.kernelBTF();
   const program = env.insns.encode();
   const context = {
-    btf: env.btf!.btf, kernelBTF, cache: candidateCacheOf(kernelBTF), log: env.log.level !== 0 ? env.log : undefined,
+    btf: env.btf!.btf, kernelBTF: kernelBTF?.btf, cache: candidateCacheOf(kernelBTF), log: env.log.level !== 0 ? env.log : undefined,
     isVerbose: (env.log.level & BPF_LOG_LEVEL2) !== 0,
   };
   for (let i = 0; i < array.count; i++) {
