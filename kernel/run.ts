@@ -23,16 +23,23 @@ export interface RunContext {
   readonly notes: string[];
 }
 
-/** Linear packet data in kernel memory. */
+/** Packet data in kernel memory; what lies behind the linear part follows it directly. */
 export interface PacketBuffer {
-  /** Offset of the first byte now, and bytes from there on. */
+  readonly kind: 'skb' | 'xdp' | 'other';
+  /** Offset of the first byte now. */
   data: number;
+  /** Bytes from there on, of which `linear` may be accessed directly. */
   length: number;
-  /** Bytes of room before `data`. */
-  headroom: number;
-  tailroom: number;
-  /** Offset of the network header from `data`, for relative loads. */
+  linear: number;
+  /** Bytes from `data` to the network header and to the link layer's, for relative loads. */
   network: number;
+  link: number;
+  /** Makes room before and behind the packet, which may move; false where there is no memory. */
+  reserve(front: number, back: number): boolean;
+  /** Writes `data`, `length` and `linear` into the structure that programs see. */
+  sync(): void;
+  /** The structure that programs see. */
+  readonly address: number;
 }
 
 /** What a run gave back. */
@@ -105,11 +112,19 @@ export class Runner {
   }
 }
 
+/** `SKF_NET_OFF`, `SKF_LL_OFF`: offsets from here on are relative to the network header and the link layer's. */
+const NETWORK_OFFSETS = -0x100000;
+const LINK_OFFSETS = -0x200000;
+
 /** `bpf_skb_load_helper_*` behind `BPF_LD_ABS`, `BPF_LD_IND`: offsets from the packet's data. */
 function loadPacket(call: HelperCall, offset: number, size: number): number {
   const packet = (call.context as RunContext).packet;
-  if (packet === undefined || offset < 0 || offset + size > packet.length) return -1;
+  if (packet === undefined || offset < LINK_OFFSETS) return -1;
+  const from = offset >= 0 ? offset : offset >= NETWORK_OFFSETS ? packet.network + offset - NETWORK_OFFSETS : packet.link + offset - LINK_OFFSETS;
+  // Negative offsets reach back to the headers, but only into the linear part.
+  const end = offset >= 0 ? packet.length : packet.linear;
+  if ((offset >= 0 && from < 0) || from < Math.min(packet.link, 0) || from + size > end) return -1;
   const view = call.space.view;
-  const at = packet.data + offset;
+  const at = packet.data + from;
   return size === 1 ? view.getUint8(at) : size === 2 ? view.getUint16(at) : view.getUint32(at);
 }

@@ -139,14 +139,18 @@ export class InsnArrayMap extends BPFMap {
     return offset % 8 !== 0 || offset / 8 >= this.maxEntries ? -EACCES : this.addresses + offset;
   }
 
-  /** Fills the table for a loaded program; `xlated` gives the final place of an instruction, -1 where it was removed. */
-  link(xlated: (original: number) => number): void {
+  /**
+   * Fills the table for a loaded program. `xlated` gives the place of an instruction in the rewritten program, -1 where it was removed;
+   * `machine` where the machine has it.
+   */
+  link(xlated: (original: number) => number, machine: (original: number) => number): void {
     const view = this.host.memory.view;
     for (let i = 0; i < this.maxEntries; i++) {
       const entry = this.values + i * INSN_ARRAY.entry;
-      const place = xlated(view.getUint32(entry, true));
+      const original = view.getUint32(entry, true);
+      const place = xlated(original);
       view.setInt32(entry + 4, place, true);
-      view.setInt32(this.addresses + i * 8, place < 0 ? 0 : codeAddress(place), true);
+      view.setInt32(this.addresses + i * 8, place < 0 ? 0 : codeAddress(machine(original)), true);
       view.setInt32(this.addresses + i * 8 + 4, place < 0 ? 0 : CODE_HI, true);
     }
   }

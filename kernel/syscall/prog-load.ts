@@ -216,7 +216,8 @@ function holdReferences(
     if (!(map instanceof InsnArrayMap)) continue;
     if (map.isUsed) return -EBUSY;
     map.isUsed = true;
-    map.link((original) => program.verified?.xlatedIndex?.[original] ?? original);
+    const { verified } = program;
+    map.link((original) => verified?.xlated.position[original] ?? -1, (original) => verified?.xlatedIndex?.[original] ?? original);
   }
   return 0;
 }

@@ -32,6 +32,8 @@ const NF_CTX = 64;
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 const LOOPBACK = 1;
+/** `NO_QUEUE_MAPPING` */
+const NO_QUEUE = 0xffff;
 
 /** Offsets of `struct __sk_buff` that a caller may set, and the fields' names in `struct sk_buff`. */
 const CTX = { mark: 8, priority: 32, ingress: 36, ifindex: 40, cb: 48, data: 76, dataEnd: 80, dataMeta: 140, tstamp: 152, wireLength: 160, segments: 164, size: 176, hwtstamp: 184 } as const;
@@ -136,33 +138,59 @@ class SocketBuffer {
   readonly address: number;
   readonly packet: PacketBuffer;
   private readonly call: Call;
-  private readonly linear: number;
-  private readonly size: number;
-  private readonly head: number;
+  private head: number;
+  /** Bytes of the block at `head`. */
+  private room: number;
   private readonly device: number;
   private readonly socket: number;
-  private readonly blocks: number[] = [];
+  private readonly blocks: Set<number> = new Set();
 
   constructor(call: Call, input: Uint8Array, linear: number) {
     const { memory, structs } = call.kernel;
     this.call = call;
-    this.linear = linear;
-    this.size = input.length;
-    this.head = this.own(memory.alloc(SKB_HEADROOM + input.length + SHARED_INFO, 'packet', 64));
+    this.room = SKB_HEADROOM + input.length + SHARED_INFO;
+    this.head = this.own(memory.alloc(this.room, 'packet', 64));
     memory.space.setBytes(this.head + SKB_HEADROOM, input);
     this.address = this.own(structs.allocate('sk_buff', 256));
     this.device = this.own(structs.allocate('net_device', 64));
     this.socket = this.own(structs.allocate('sock', 64));
-    this.packet = { data: this.head + SKB_HEADROOM, length: input.length, headroom: SKB_HEADROOM, tailroom: SHARED_INFO, network: 0 };
+    this.packet = {
+      kind: 'skb', data: this.head + SKB_HEADROOM, length: input.length, linear, network: ETH_HLEN, link: 0, address: this.address,
+      reserve: (front, back) => this.reserve(front, back), sync: () => this.writeData(),
+    };
   }
 
   private own(block: number): number {
-    this.blocks.push(block);
+    this.blocks.add(block);
     return block;
   }
 
   free(): void {
     for (const block of this.blocks) this.call.kernel.memory.free(block);
+  }
+
+  /** `pskb_expand_head`: headers are offsets from the head. */
+  private reserve(front: number, back: number): boolean {
+    const { memory, structs } = this.call.kernel;
+    const { packet } = this;
+    const before = packet.data - this.head;
+    const behind = this.room - before - packet.length - SHARED_INFO;
+    if (front <= before && back <= behind) return true;
+    const shift = Math.ceil(Math.max(0, front - before) / 64) * 64;
+    const room = this.room + shift + Math.max(0, back - behind);
+    const head = memory.tryAlloc(room, 'packet', 64);
+    if (head === 0) return false;
+    memory.u8.copyWithin(head + shift, this.head, this.head + before + packet.length);
+    this.blocks.delete(this.head);
+    memory.free(this.head);
+    this.own(head);
+    this.head = head;
+    this.room = room;
+    packet.data = head + shift + before;
+    structs.point('sk_buff', this.address, 'head', head);
+    this.set('end', room - SHARED_INFO);
+    for (const header of ['mac_header', 'network_header']) this.set(header, Number(structs.get('sk_buff', this.address, header)) + shift);
+    return true;
   }
 
   private set(member: string, value: number | bigint): void {
@@ -177,10 +205,8 @@ class SocketBuffer {
     const frame = this.packet.data;
     const protocol = view.getUint16(frame + 12);
     const type = protocol >= 0x600 ? protocol : 4;
-    this.packet.data += ETH_HLEN;
-    this.packet.length -= ETH_HLEN;
-    this.packet.headroom += ETH_HLEN;
-    const bad = this.addressSocket(type, this.linear - ETH_HLEN);
+    this.moveStart(ETH_HLEN);
+    const bad = this.addressSocket(type, this.packet.linear);
     if (bad !== 0) return bad;
     structs.set('net_device', this.device, 'ifindex', LOOPBACK);
     structs.point('sk_buff', this.address, 'dev', this.device);
@@ -191,25 +217,32 @@ class SocketBuffer {
     this.set('network_header', SKB_HEADROOM + ETH_HLEN);
     this.set('transport_header', 0xffff);
     this.set('pkt_type', packetType(memory.space.getBytes(frame, 6)));
-    this.set('end', SKB_HEADROOM + this.size);
-    if (L2_TYPES.has(program.type)) {
-      this.packet.data -= ETH_HLEN;
-      this.packet.length += ETH_HLEN;
-      this.packet.headroom -= ETH_HLEN;
-      this.packet.network = ETH_HLEN;
-    }
+    this.set('mac_len', ETH_HLEN);
+    this.set('end', this.room - SHARED_INFO);
+    for (const queue of ['sk_rx_queue_mapping', 'sk_tx_queue_mapping']) structs.set('sock', this.socket, queue, NO_QUEUE);
+    if (L2_TYPES.has(program.type)) this.moveStart(-ETH_HLEN);
     this.writeData();
     return this.takeContext(ctx);
+  }
+
+  /** `skb_pull`, `skb_push` */
+  private moveStart(by: number): void {
+    const { packet } = this;
+    packet.data += by;
+    packet.length -= by;
+    packet.linear -= by;
+    packet.network -= by;
+    packet.link -= by;
   }
 
   /** `data`, `tail`, `len` and the end pointers in the control block. */
   private writeData(): void {
     const { structs, memory } = this.call.kernel;
-    const end = this.head + SKB_HEADROOM + this.linear;
+    const end = this.packet.data + this.packet.linear;
     structs.point('sk_buff', this.address, 'data', this.packet.data);
     this.set('tail', end - this.head);
     this.set('len', this.packet.length);
-    this.set('data_len', this.size - this.linear);
+    this.set('data_len', this.packet.length - this.packet.linear);
     const cb = structs.offset('sk_buff', 'cb');
     const dataEnd = structs.offset('bpf_skb_data_end', 'data_end');
     const dataMeta = structs.offset('bpf_skb_data_end', 'data_meta');
@@ -353,7 +386,11 @@ export function runXDP(call: Call, program: BPFProgram): number {
     point('data_end', hard + headroom + linear);
     point('rxq', queue);
     structs.set('xdp_buff', buffer, 'frame_sz', PAGE);
-    const packet: PacketBuffer = { data: hard + headroom + meta, length: linear - meta, headroom: headroom + meta, tailroom: SHARED_INFO, network: 0 };
+    const packet: PacketBuffer = {
+      kind: 'xdp', data: hard + headroom + meta, length: size - meta, linear: linear - meta, network: ETH_HLEN, link: 0, address: buffer,
+      // A frame is one page: `bpf_xdp_adjust_*` stay inside it or refuse.
+      reserve: () => false, sync: () => undefined,
+    };
     const retval = runTimes(call, program, buffer, packet);
     const start = Number(structs.get('xdp_buff', buffer, 'data_meta') & 0xffffffffn);
     const data = Number(structs.get('xdp_buff', buffer, 'data') & 0xffffffffn);
@@ -374,6 +411,11 @@ export function runXDP(call: Call, program: BPFProgram): number {
 }
 
 // ---------------------------------------------------------------- others
+
+/** A packet that programs only read. */
+function fixedPacket(data: number, size: number, address: number): PacketBuffer {
+  return { kind: 'other', data, length: size, linear: size, network: 0, link: 0, address, reserve: () => false, sync: () => undefined };
+}
 
 function takesNoTarget(call: Call): boolean {
   return call.u32(A.flags) === 0 && call.u32(A.cpu) === 0 && call.u32(A.batch_size) === 0;
@@ -403,7 +445,7 @@ export function runFlowDissector(call: Call, program: BPFProgram): number {
     structs.point('bpf_flow_dissector', block, 'flow_keys', keys);
     structs.point('bpf_flow_dissector', block, 'data', data);
     structs.point('bpf_flow_dissector', block, 'data_end', data + size);
-    const retval = runTimes(call, program, block, { data, length: size, headroom: 0, tailroom: 0, network: 0 });
+    const retval = runTimes(call, program, block, fixedPacket(data, size, block));
     // bpf_flow_dissect keeps the offsets inside the packet.
     const clamp = (offset: number, least: number): number => Math.min(Math.max(offset, least), size);
     view.setUint16(keys, clamp(view.getUint16(keys, true), ETH_HLEN), true);
@@ -491,8 +533,7 @@ export function runNetfilter(call: Call, program: BPFProgram): number {
     if (hook === 2 || hook === 4 || (hook === 3 && ctx !== undefined)) structs.point('nf_hook_state', state, 'out', device);
     structs.point('bpf_nf_ctx', block, 'state', state);
     structs.point('bpf_nf_ctx', block, 'skb', skb);
-    const packet: PacketBuffer = { data: head + SKB_HEADROOM + start, length: size - start, headroom: SKB_HEADROOM + start, tailroom: SHARED_INFO, network: 0 };
-    return finish(call, undefined, 0, runTimes(call, program, block, packet));
+    return finish(call, undefined, 0, runTimes(call, program, block, fixedPacket(head + SKB_HEADROOM + start, size - start, block)));
   } finally {
     for (const one of blocks) memory.free(one);
   }

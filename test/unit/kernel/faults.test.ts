@@ -73,7 +73,7 @@ describe('maps under faults', () => {
         expect([-ENOMEM, -EMFILE]).toContain(fd);
         expect(fault()).toBe(true);
       } else {
-        for (let i = 0; i < 3; i++) c.update(fd, type === U.BPF_MAP_TYPE_LPM_TRIE ? u32(32, i) : u32(i), u32(...new Array<number>(2 * 64).fill(i)));
+        for (let i = 0; i < 3; i++) c.update(fd, type === U.BPF_MAP_TYPE_LPM_TRIE ? u32(32, i) : u32(i), u32(...Array.from({ length: 2 * 64 }, () => i)));
         c.call('MAP_DELETE_ELEM', { map_fd: fd, key: u32(1, 1) });
         kernel.close(fd);
       }
