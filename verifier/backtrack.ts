@@ -151,7 +151,7 @@ const hasStack = (env: VerifierEnv, frame: number): boolean => (env.btStackLo[fr
 
 function btEmpty(env: VerifierEnv): boolean {
   let any = 0;
-  for (let i = 0; i <= env.btFrame; i++) any |= env.btRegMasks[i]! | env.btStackLo[i]! | env.btStackHi[i]! | env.btArgMasks[i]!;
+  for (let i = env.btFrame; i >= 0; i--) any |= env.btRegMasks[i]! | env.btStackLo[i]! | env.btStackHi[i]! | env.btArgMasks[i]!;
   return any === 0;
 }
 
@@ -468,6 +468,26 @@ function markEntry(env: VerifierEnv, st: VState): number {
   return 0;
 }
 
+/** What a history entry may say that concerns the walk back: stack accesses and linked registers. */
+const NOTED: number = 15 | (7 << COUNT_SHIFT);
+
+/** False where an instruction without notes surely leaves what is wanted as it is; most instructions are of that kind. */
+function mattersTo(regs: number, op: number, dreg: number, sreg: number): boolean {
+  switch (op & 7) {
+    case BPF_ALU: case BPF_ALU64: case BPF_LDX: case BPF_ST:
+      return (regs & (1 << dreg)) !== 0;
+    case BPF_JMP: case BPF_JMP32: {
+      const operation = op & 0xf0;
+      if (operation === BPF_CALL || operation === BPF_EXIT) return true;
+      return (op & BPF_X) !== 0 && (regs & ((1 << dreg) | (1 << sreg))) !== 0;
+    }
+    case BPF_STX:
+      return (op & 0xe0) === BPF_ATOMIC || (regs & (1 << dreg)) !== 0;
+    default:
+      return op !== 0;
+  }
+}
+
 const NO_PREVIOUS = -2;
 /** History entries that {@link previousInsn} has not used yet. */
 let historyLeft = 0;
@@ -500,30 +520,34 @@ export function markChainPrecisionFrom(env: VerifierEnv, start: VState, regno: n
   }
   if (btEmpty(env)) return 0;
 
+  const { code, dst, src } = env.insns;
+  const talk = (env.log.level & BPF_LOG_LEVEL2) !== 0;
   let st = start, last = start.insnIdx, first = start.firstInsnIdx, subseq = -1;
   // marks in the state at hand do not matter: it is not one that others are compared with yet
   let skip = true;
   for (;;) {
     historyLeft = st.histCount;
-    if ((env.log.level & BPF_LOG_LEVEL2) !== 0) {
+    if (talk) {
       env.log.write(`mark_precise: frame${env.btFrame}: last_idx ${last} first_idx ${first} subseq_idx ${subseq} \n`);
     }
     if (last < 0) return markEntry(env, st);
     for (let i = last; ;) {
-      let err = 0;
       if (skip) skip = false;
       else {
         const entry = st.histAt + (historyLeft - 1) * HIST_WORDS;
         const at = historyLeft > 0 && st.hist[entry + HIST_IDX] === i ? entry : -1;
-        err = backtrackInsn(env, i, subseq, st.hist, at);
+        const isNoted = talk || (at >= 0 && (st.hist[at + HIST_FLAGS]! & NOTED) !== 0);
+        if (isNoted || mattersTo(env.btRegMasks[env.btFrame]!, code[i]!, dst[i]!, src[i]!)) {
+          const err = backtrackInsn(env, i, subseq, st.hist, at);
+          if (err === -ENOTSUPP) {
+            markAllScalarsPrecise(env, start);
+            btReset(env);
+            return 0;
+          }
+          if (err !== 0) return err;
+          if (btEmpty(env)) return 0;
+        }
       }
-      if (err === -ENOTSUPP) {
-        markAllScalarsPrecise(env, start);
-        btReset(env);
-        return 0;
-      }
-      if (err !== 0) return err;
-      if (btEmpty(env)) return 0;
       subseq = i;
       i = previousInsn(st, i);
       if (i === NO_PREVIOUS) break;

@@ -68,9 +68,12 @@ class Instance {
     this.marks(frame).fill(-1, (insn - this.start) * MARK_WORDS + READ, (insn - this.start) * MARK_WORDS + READ + 4);
   }
 
-  isLive(insn: number, frame: number, half: number): boolean {
+  /** Adds to `live` the halves of a frame that are live before an instruction. */
+  addLive(insn: number, frame: number, live: Int32Array): void {
     const m = this.frames[frame];
-    return m !== undefined && (m[(insn - this.start) * MARK_WORDS + LIVE + (half >> 5)]! & (1 << (half & 31))) !== 0;
+    if (m === undefined) return;
+    const at = (insn - this.start) * MARK_WORDS + LIVE;
+    for (let i = 0; i < 4; i++) live[i]! |= m[at + i]!;
   }
 }
 
@@ -554,23 +557,29 @@ function lookupInstance(env: VerifierEnv, q: LiveStack, st: VState, fr: number):
   return q.find(start, 0);
 }
 
-/** True where half `half` of a frame's stack may still be read: by the innermost function, or after the return to an outer one. */
-export function stackSlotAlive(env: VerifierEnv, frameno: number, half: number): boolean {
+/**
+ * Writes to `live` (four words, a bit a half slot) what of a frame's stack may still be read: by the innermost function, or
+ * after the return to an outer one.
+ */
+export function stackHalvesAlive(env: VerifierEnv, frameno: number, live: Int32Array): void {
   const q = env.liveStack;
   const inner = q?.byFrame[q.curframe];
-  if (q === undefined || inner === undefined) return true;
-  const innerFrame = frameno + inner.depth - q.curframe;
-  if (innerFrame >= 0 && innerFrame <= inner.depth && inner.isLive(q.insn, innerFrame, half)) return true;
-  for (let i = frameno; i < q.curframe; i++) {
-    const outer = q.byFrame[i];
-    if (outer === undefined) return true;
-    const frame = frameno + outer.depth - i;
-    if (frame < 0 || frame > outer.depth) return true;
-    const callsite = q.callsites[i]!;
-    const next = (env.aux.flags[callsite]! & AUX_CALLS_CALLBACK) !== 0 ? callsite : callsite + 1;
-    if (outer.isLive(next, frame, half)) return true;
+  for (let i = 0; i < 4; i++) live[i] = 0;
+  if (q === undefined || inner === undefined) {
+    for (let i = 0; i < 4; i++) live[i] = -1;
+    return;
   }
-  return false;
+  const innerFrame = frameno + inner.depth - q.curframe;
+  if (innerFrame >= 0 && innerFrame <= inner.depth) inner.addLive(q.insn, innerFrame, live);
+  for (let i = frameno; i < q.curframe; i++) {
+    const outer = q.byFrame[i], frame = outer === undefined ? -1 : frameno + outer.depth - i;
+    if (outer === undefined || frame < 0 || frame > outer.depth) {
+      for (let k = 0; k < 4; k++) live[k] = -1;
+      return;
+    }
+    const callsite = q.callsites[i]!;
+    outer.addLive((env.aux.flags[callsite]! & AUX_CALLS_CALLBACK) !== 0 ? callsite : callsite + 1, frame, live);
+  }
 }
 
 // The log at level 2.

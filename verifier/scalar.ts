@@ -163,7 +163,7 @@ function learnBits(w: Int32Array, o: number): void {
 
 /** Lets tnum and arcs teach each other, to the depth to which Linux does. An empty scalar stays as it is. */
 export function scalarSync(w: Int32Array, o: number): void {
-  if (scalarIsEmpty(w, o) || isSettled(w, o)) return;
+  if (scalarIsEmpty(w, o) || isSettled(w, o) || syncSmall(w, o)) return;
   scalarLearnFromBits(w, o);
   learnFromOtherArc(w, o);
   learnFromOtherArc(w, o);
@@ -180,6 +180,57 @@ function isSettled(w: Int32Array, o: number): boolean {
   }
   return (maskLo & maskHi & w[o + R64 + 2]! & w[o + R64 + 3]! & w[o + R32 + 1]!) === -1
     && (w[o + R64]! | w[o + R64 + 1]! | w[o + R32]!) === 0;
+}
+
+/**
+ * Syncs a scalar below 2^31 of which both arcs say the same: then one interval and one word of bits are all there is, and
+ * none of the cases of the general way can occur. False where the scalar is of another kind, untouched then.
+ */
+function syncSmall(w: Int32Array, o: number): boolean {
+  const base = w[o + R64]!, size = w[o + R64 + 2]!;
+  if ((w[o + 1]! | w[o + 3]! | w[o + R64 + 1]! | w[o + R64 + 3]!) !== 0 || w[o + R32] !== base || w[o + R32 + 1] !== size) return false;
+  let value = w[o]!, mask = w[o + 2]!;
+  if ((value | mask | base | size | (base + size)) < 0) return false;
+  let min = base, max = base + size;
+  for (let round = 0; round < 2; round++) {
+    const most = value | mask;
+    if (value > max || most < min) return false;
+    if (min < value) min = value;
+    if (max > most) max = most;
+    let only = -1;
+    const next = stepSmall(value, mask, min);
+    if ((min & ~mask) === value) {
+      if (next > max) only = min;
+    } else if (next === most || (next <= max && stepSmall(value, mask, next) > max)) only = next;
+    if (only >= 0) {
+      scalarConst(w, o, only, 0);
+      return true;
+    }
+    if (round !== 0) break;
+    // bits that all values of the interval share
+    const free = fillBelow(min ^ max), fixed = min & ~free;
+    mask &= free;
+    value = (value | fixed) & ~mask;
+  }
+  w[o] = value;
+  w[o + 2] = mask;
+  w[o + R64] = min;
+  w[o + R64 + 2] = max - min;
+  w[o + R32] = min;
+  w[o + R32 + 1] = max - min;
+  return true;
+}
+
+/** All bits up to the highest one of a number. */
+const fillBelow = (bits: number): number => (bits === 0 ? 0 : -1 >>> Math.clz32(bits));
+
+/** {@link tnumStep} for numbers below 2^31. */
+function stepSmall(value: number, mask: number, z: number): number {
+  const most = value | mask;
+  if (z >= most) return most;
+  if (z < value) return value;
+  const distance = z - value;
+  return value | (((distance | fillBelow(distance & ~mask) | ~mask) + 1) & mask);
 }
 
 /** The low half, zero-extended: what every 32-bit operation leaves. Does not sync. */

@@ -11,7 +11,7 @@ import {
 } from './regtypes.ts';
 import { scalarUnknown } from './scalar.ts';
 import {
-  BPF_ADD_CONST, FF_NO_STACK_ARG_LOAD, F_ALLOCATED_STACK, F_CALLBACK_DEPTH, F_CALLSITE, F_FLAGS, F_OUT_STACK_ARGS, REF_ID, REF_PARENT_OR_PTR,
+  BPF_ADD_CONST, FF_NO_STACK_ARG_LOAD, F_ALLOCATED_STACK, F_CALLBACK_DEPTH, F_CALLSITE, F_FLAGS, F_OUT_STACK_ARGS, F_REGS, REF_ID, REF_PARENT_OR_PTR,
   REF_TYPE, REF_TYPE_IRQ, REF_TYPE_LOCK_MASK, REF_TYPE_PTR, REF_WORDS, REG_A, REG_B, REG_C, REG_DELTA, REG_ID, REG_MAP_UID, REG_PARENT_ID, REG_PRECISE,
   REG_R32, REG_R64, REG_SCALAR, REG_TYPE, REG_WORDS, SLOT_TYPES, STACK_DYNPTR, STACK_INVALID, STACK_IRQ_FLAG, STACK_ITER, STACK_MISC,
   STACK_POISON, STACK_SPILL, STACK_ZERO, frameInsnIdx, regAt, slotAt, stackArgAt, type VState,
@@ -121,6 +121,12 @@ function scalarInSlot(env: VerifierEnv, st: VState, slot: number, from: number):
 
 const withoutPoison = (type: number): number => (type === STACK_POISON ? STACK_INVALID : type);
 
+/** All eight bytes of a slot are invalid, or all are forgotten. */
+function isUnused(w: Int32Array, slot: number): boolean {
+  const types = w[slot + SLOT_TYPES]!;
+  return types === w[slot + SLOT_TYPES + 1] && (types === 0 || types === STACK_POISON * 0x01010101);
+}
+
 function stackSafe(env: VerifierEnv, old: VState, oldFrame: number, cur: VState, curFrame: number, exact: number): boolean {
   const oldSize = old.w[oldFrame + F_ALLOCATED_STACK]!, curSize = cur.w[curFrame + F_ALLOCATED_STACK]!;
   for (let i = 0; i < oldSize; i++) {
@@ -130,15 +136,17 @@ function stackSafe(env: VerifierEnv, old: VState, oldFrame: number, cur: VState,
     const inside = i < curSize;
     const curType = inside ? cur.b[(curSlot + SLOT_TYPES) * 4 + im]! : STACK_INVALID;
     if (exact === EXACT && (!inside || withoutPoison(type) !== withoutPoison(curType))) return false;
-    if (type === STACK_INVALID || type === STACK_POISON) continue;
+    if (type === STACK_INVALID || type === STACK_POISON) {
+      if (im === 0 && exact !== EXACT && isUnused(old.w, oldSlot)) i += 7;
+      continue;
+    }
     if (env.allowUninitStack && type === STACK_MISC) continue;
     if (!inside) return false;
     if (im === 0 || im === 4) {
       const a = scalarInSlot(env, old, oldSlot, im), b = a === NOTHING ? NOTHING : scalarInSlot(env, cur, curSlot, im);
       if (b !== NOTHING) {
-        const [ow, o] = a === SPILLED ? [old.w, oldSlot] : [UNBOUND, 0];
-        const [cw, c] = b === SPILLED ? [cur.w, curSlot] : [UNBOUND, 0];
-        if (!regSafe(env, ow, o, cw, c, exact)) return false;
+        const ow = a === SPILLED ? old.w : UNBOUND, cw = b === SPILLED ? cur.w : UNBOUND;
+        if (!regSafe(env, ow, a === SPILLED ? oldSlot : 0, cw, b === SPILLED ? curSlot : 0, exact)) return false;
         i += im === 0 ? 7 : 3;
         continue;
       }
@@ -226,11 +234,22 @@ export function statesEqual(env: VerifierEnv, old: VState, cur: VState, exact: n
   return true;
 }
 
+/** Where the last comparison of {@link maybeLooping} failed: mostly the next one fails there, too (a loop's counter). */
+let lastDifference = 0;
+
 /** A cheap test before the exact comparison: the registers of the innermost frame are the same, ids included. */
 export function maybeLooping(old: VState, cur: VState): boolean {
   if (old.curframe !== cur.curframe) return false;
-  const o = old.frameAt[cur.curframe]!, c = cur.frameAt[cur.curframe]!;
-  for (let i = 0; i < MAX_BPF_REG; i++) if (!sameWords(old.w, regAt(o, i), cur.w, regAt(c, i), REG_PRECISE)) return false;
+  const ow = old.w, cw = cur.w;
+  const o = old.frameAt[cur.curframe]! + F_REGS, c = cur.frameAt[cur.curframe]! + F_REGS;
+  if (ow[o + lastDifference] !== cw[c + lastDifference]) return false;
+  for (let reg = 0; reg < MAX_BPF_REG * REG_WORDS; reg += REG_WORDS) {
+    for (let at = reg; at < reg + REG_PRECISE; at++) {
+      if (ow[o + at] === cw[c + at]) continue;
+      lastDifference = at;
+      return false;
+    }
+  }
   return true;
 }
 

@@ -10,7 +10,7 @@ import {
 } from './backtrack.ts';
 import { AUX_CALLS_CALLBACK, AUX_FORCE_CHECKPOINT, AUX_IS_ITER_NEXT, AUX_JMP_POINT, type VerifierEnv } from './env.ts';
 import type { SCCVisit } from './explored.ts';
-import { liveStackQueryInit, stackSlotAlive } from './live_stack.ts';
+import { liveStackQueryInit, stackHalvesAlive } from './live_stack.ts';
 import { BPF_LOG_LEVEL2 } from './log_levels.ts';
 import { printVerifierState } from './print.ts';
 import { MAX_CALL_FRAMES, NOT_INIT, SCALAR_VALUE } from './regtypes.ts';
@@ -41,7 +41,7 @@ let callchainSCC = 0;
 /** Finds the outermost frame that stands in a loop and the call sites above it; false where none does. */
 function findCallchain(env: VerifierEnv, st: VState): boolean {
   if (env.sccCount <= 1) return false;
-  CALLSITES.fill(0);
+  for (let i = 0; i < CALLSITES.length; i++) CALLSITES[i] = 0;
   for (let i = 0; i <= st.curframe; i++) {
     const insn = frameInsnIdx(st, i);
     callchainSCC = env.aux.scc[insn]!;
@@ -54,8 +54,13 @@ function findCallchain(env: VerifierEnv, st: VState): boolean {
 function lookupVisit(env: VerifierEnv): SCCVisit | undefined {
   const visits = env.explored.visits[callchainSCC];
   if (visits === undefined) return undefined;
-  for (const visit of visits) if (CALLSITES.every((site, i) => site === visit.callsites[i])) return visit;
+  for (const visit of visits) if (isAtCallsites(visit.callsites)) return visit;
   return undefined;
+}
+
+function isAtCallsites(callsites: Int32Array): boolean {
+  for (let i = 0; i < CALLSITES.length; i++) if (CALLSITES[i] !== callsites[i]) return false;
+  return true;
 }
 
 function callchainText(): string {
@@ -112,7 +117,7 @@ function addBackedge(env: VerifierEnv, checkpoint: VState, backedge: VState): nu
 
 /** True while the marks of `st` may still grow: it stands in a loop with back edges that are not settled. */
 function hasIncompleteMarks(env: VerifierEnv, st: VState): boolean {
-  return findCallchain(env, st) && (lookupVisit(env)?.backedges.length ?? 0) > 0;
+  return env.numBackedges > 0 && findCallchain(env, st) && (lookupVisit(env)?.backedges.length ?? 0) > 0;
 }
 
 /** Repeats until no mark is new: each back edge's parents learn what the state that it met needs. */
@@ -157,13 +162,19 @@ export function updateBranchCounts(env: VerifierEnv, st: VState): number {
   return 0;
 }
 
+/** A register that was never written. */
+const UNWRITTEN: Int32Array = new Int32Array(REG_WORDS);
+UNWRITTEN[REG_TYPE] = NOT_INIT;
+scalarUnknown(UNWRITTEN, REG_SCALAR);
+
 /** Makes a register "never written": what comparison ignores. */
 function markNotInit(env: VerifierEnv, w: Int32Array, reg: number): void {
-  w.fill(0, reg, reg + REG_WORDS);
-  scalarUnknown(w, reg + REG_SCALAR);
-  w[reg + REG_TYPE] = NOT_INIT;
+  for (let i = 0; i < REG_WORDS; i++) w[reg + i] = UNWRITTEN[i]!;
   w[reg + REG_PRECISE] = env.bpfCapable ? 0 : 1;
 }
+
+/** Bits of half slots that may still be read. */
+const LIVE_HALVES: Int32Array = new Int32Array(4);
 
 /** Forgets registers and stack bytes that nothing reads from here on. */
 function cleanState(env: VerifierEnv, st: VState): number {
@@ -177,15 +188,19 @@ function cleanState(env: VerifierEnv, st: VState): number {
       const reg = regAt(frame, i);
       if ((live & (1 << i)) === 0 && w[reg + REG_TYPE] !== NOT_INIT) markNotInit(env, w, reg);
     }
-    for (let i = 0, n = w[frame + F_ALLOCATED_STACK]! >> 3; i < n; i++) cleanSlot(env, st, slotAt(frame, i), fr, i);
+    const slots = w[frame + F_ALLOCATED_STACK]! >> 3;
+    if (slots === 0) continue;
+    stackHalvesAlive(env, fr, LIVE_HALVES);
+    for (let i = 0; i < slots; i++) {
+      const halves = (LIVE_HALVES[i >> 4]! >> ((i & 15) * 2)) & 3;
+      if (halves !== 3) cleanSlot(env, st, slotAt(frame, i), (halves & 1) !== 0, (halves & 2) !== 0);
+    }
   }
   return 0;
 }
 
-/** The two halves of a slot die separately. */
-function cleanSlot(env: VerifierEnv, st: VState, slot: number, fr: number, spi: number): void {
-  const lowLive = stackSlotAlive(env, fr, spi * 2), highLive = stackSlotAlive(env, fr, spi * 2 + 1);
-  if (lowLive && highLive) return;
+/** The two halves of a slot die separately; at least one of them did. */
+function cleanSlot(env: VerifierEnv, st: VState, slot: number, lowLive: boolean, highLive: boolean): void {
   const { w, b } = st, types = (slot + SLOT_TYPES) * 4;
   const type = b[types + 7]!;
   // overwriting one of these must still be noticed
@@ -198,7 +213,7 @@ function cleanSlot(env: VerifierEnv, st: VState, slot: number, fr: number, spi: 
     }
     markNotInit(env, w, slot);
   }
-  b.fill(STACK_POISON, types + (lowLive ? 4 : 0), types + (highLive ? 4 : 8));
+  for (let i = lowLive ? 4 : 0, end = highLive ? 4 : 8; i < end; i++) b[types + i] = STACK_POISON;
 }
 
 const isNull = (w: Int32Array, reg: number): boolean =>
@@ -211,42 +226,23 @@ function propagatePrecision(env: VerifierEnv, old: VState, cur: VState): number 
   for (let fr = old.curframe; fr >= 0; fr--) {
     const frame = old.frameAt[fr]!;
     let first = true;
-    const say = (name: string): void => {
-      if (talk) env.log.write(first ? `frame ${fr}: propagating ${name}` : `,${name}`);
-      first = false;
-    };
     for (let i = 0; i < FRAME_POINTER; i++) {
       const reg = regAt(frame, i);
       if (w[reg + REG_TYPE] !== SCALAR_VALUE || w[reg + REG_PRECISE] === 0) continue;
-      say(`r${i}`);
+      if (talk) env.log.write(first ? `frame ${fr}: propagating r${i}` : `,r${i}`);
+      first = false;
       btSetFrameReg(env, fr, i);
     }
     for (let i = 0, n = w[frame + F_ALLOCATED_STACK]! >> 3; i < n; i++) {
       const slot = slotAt(frame, i);
       if (!isSpilledReg(old, slot) || w[slot + REG_TYPE] !== SCALAR_VALUE || w[slot + REG_PRECISE] === 0) continue;
-      say(`fp${(-i - 1) * 8}`);
+      if (talk) env.log.write(first ? `frame ${fr}: propagating fp${(-i - 1) * 8}` : `,fp${(-i - 1) * 8}`);
+      first = false;
       btSetFrameSlot(env, fr, i);
     }
     if (!first && talk) env.log.write('\n');
   }
   return markChainPrecisionFrom(env, cur, -1);
-}
-
-/** Calls `visit` with every register of a state that may hold a scalar: registers, spills, stack arguments. */
-function eachScalar(st: VState, visit: (reg: number) => void): void {
-  const w = st.w;
-  for (let fr = 0; fr <= st.curframe; fr++) {
-    const frame = st.frameAt[fr]!;
-    for (let i = 0; i <= FRAME_POINTER; i++) if (w[regAt(frame, i) + REG_TYPE] === SCALAR_VALUE) visit(regAt(frame, i));
-    for (let i = 0, n = w[frame + F_ALLOCATED_STACK]! >> 3; i < n; i++) {
-      const slot = slotAt(frame, i);
-      if (isSpilledReg(st, slot) && w[slot + REG_TYPE] === SCALAR_VALUE) visit(slot);
-    }
-    for (let i = 0; i < w[frame + F_OUT_STACK_ARGS]!; i++) {
-      const reg = stackArgAt(st, frame, i);
-      if (w[reg + REG_TYPE] === SCALAR_VALUE) visit(reg);
-    }
-  }
 }
 
 function markAllScalarsImprecise(st: VState): void {
@@ -264,43 +260,68 @@ function markAllScalarsImprecise(st: VState): void {
   }
 }
 
-/** Ids seen by {@link clearSingularIDs} and how often. */
-const ID_COUNTS: Map<number, number> = new Map();
+/** Registers, spills and stack arguments with an id that {@link clearSingularIDs} found. */
+let linkedRegs: Int32Array = new Int32Array(256);
+let linkedCount = 0;
+
+function noteLinked(w: Int32Array, reg: number): void {
+  if (w[reg + REG_TYPE] !== SCALAR_VALUE || w[reg + REG_ID] === 0) return;
+  if (linkedCount === linkedRegs.length) {
+    const grown = new Int32Array(linkedCount * 2);
+    grown.set(linkedRegs);
+    linkedRegs = grown;
+  }
+  linkedRegs[linkedCount++] = reg;
+}
 
 /** An id that only one scalar has links it to nothing. */
 export function clearSingularIDs(st: VState): void {
   const w = st.w;
-  ID_COUNTS.clear();
-  eachScalar(st, (reg) => {
-    const id = w[reg + REG_ID]!;
-    if (id !== 0) ID_COUNTS.set(id & ~BPF_ADD_CONST, (ID_COUNTS.get(id & ~BPF_ADD_CONST) ?? 0) + 1);
-  });
-  if (ID_COUNTS.size === 0) return;
-  eachScalar(st, (reg) => {
-    const id = w[reg + REG_ID]!;
-    if (id === 0 || ID_COUNTS.get(id & ~BPF_ADD_CONST) !== 1) return;
+  linkedCount = 0;
+  for (let fr = 0; fr <= st.curframe; fr++) {
+    const frame = st.frameAt[fr]!;
+    for (let i = 0; i <= FRAME_POINTER; i++) noteLinked(w, regAt(frame, i));
+    for (let i = 0, n = w[frame + F_ALLOCATED_STACK]! >> 3; i < n; i++) {
+      const slot = slotAt(frame, i);
+      if (isSpilledReg(st, slot)) noteLinked(w, slot);
+    }
+    for (let i = 0; i < w[frame + F_OUT_STACK_ARGS]!; i++) noteLinked(w, stackArgAt(st, frame, i));
+  }
+  // each id is settled with its first bearer: the others are struck out
+  for (let i = 0; i < linkedCount; i++) {
+    const reg = linkedRegs[i]!;
+    if (reg < 0) continue;
+    const id = w[reg + REG_ID]! & ~BPF_ADD_CONST;
+    let shared = false;
+    for (let j = i + 1; j < linkedCount; j++) {
+      const other = linkedRegs[j]!;
+      if (other < 0 || (w[other + REG_ID]! & ~BPF_ADD_CONST) !== id) continue;
+      shared = true;
+      linkedRegs[j] = -1;
+    }
+    if (shared) continue;
     w[reg + REG_ID] = 0;
     w[reg + REG_DELTA] = 0;
-  });
+  }
 }
 
-/** What an old state on the way to the current one says about it. */
-type Meeting = 'miss' | 'hit' | 'loop' | number;
+/** What an old state on the way to the current one says about it; negative: `-errno`. */
+const MISS = 0, HIT = 1, LOOP = 2;
 
 /** `old` has open branches, so the current path may be its own descendant: loops are looked for here. */
-function meetAncestor(env: VerifierEnv, old: VState, insn: number): Meeting {
+function meetAncestor(env: VerifierEnv, old: VState, insn: number): number {
   const cur = env.cur;
   const flags = env.aux.flags[insn]!;
   const oldFrame = curFrame(old), frame = curFrame(cur);
   const otherEntry = (old.w[oldFrame + F_FLAGS]! & FF_IN_ASYNC_CALLBACK) !== 0
     && old.w[oldFrame + F_ASYNC_ENTRY_CNT] !== cur.w[frame + F_ASYNC_ENTRY_CNT];
-  if (otherEntry) return 'miss';
-  if ((flags & AUX_IS_ITER_NEXT) !== 0) return statesEqual(env, old, cur, RANGE_WITHIN) && iteratorIsActive(cur, frame) ? 'loop' : 'miss';
-  if (isMayGoto(env, insn) && old.mayGotoDepth !== cur.mayGotoDepth && statesEqual(env, old, cur, RANGE_WITHIN)) return 'loop';
-  if ((flags & AUX_CALLS_CALLBACK) !== 0) return statesEqual(env, old, cur, RANGE_WITHIN) ? 'loop' : 'miss';
+  if (otherEntry) return MISS;
+  if ((flags & AUX_IS_ITER_NEXT) !== 0) return statesEqual(env, old, cur, RANGE_WITHIN) && iteratorIsActive(cur, frame) ? LOOP : MISS;
+  if (isMayGoto(env, insn) && old.mayGotoDepth !== cur.mayGotoDepth && statesEqual(env, old, cur, RANGE_WITHIN)) return LOOP;
+  if ((flags & AUX_CALLS_CALLBACK) !== 0) return statesEqual(env, old, cur, RANGE_WITHIN) ? LOOP : MISS;
   const looping = maybeLooping(old, cur) && statesEqual(env, old, cur, EXACT) && !iteratorDepthsDiffer(old, cur)
     && old.mayGotoDepth === cur.mayGotoDepth && old.callbackUnrollDepth === cur.callbackUnrollDepth;
-  if (!looping) return 'miss';
+  if (!looping) return MISS;
   verboseLine(env, insn, '; ');
   env.log.write(`infinite loop detected at insn ${insn}\n`);
   env.log.write('cur state:');
@@ -357,17 +378,17 @@ export function isStateVisited(env: VerifierEnv, insn: number): number {
     seen++;
     let kept = true;
     if (old.insnIdx === insn) {
-      let meeting: Meeting;
+      let meeting: number;
       if (old.branches > 0) {
         meeting = meetAncestor(env, old, insn);
-        if (typeof meeting === 'number') return meeting;
+        if (meeting < 0) return meeting;
         // the iterations of one loop are all different: few of them are worth remembering
-        if (meeting === 'miss' && !forceNew && jumps < 20 && insns < 100) addNew = false;
+        if (meeting === MISS && !forceNew && jumps < 20 && insns < 100) addNew = false;
       } else {
         const incomplete = hasIncompleteMarks(env, old);
-        meeting = statesEqual(env, old, cur, incomplete ? RANGE_WITHIN : NOT_EXACT) ? (incomplete ? 'loop' : 'hit') : 'miss';
+        meeting = statesEqual(env, old, cur, incomplete ? RANGE_WITHIN : NOT_EXACT) ? (incomplete ? LOOP : HIT) : MISS;
       }
-      if (meeting !== 'miss') return meet(env, old, insn, meeting === 'loop');
+      if (meeting !== MISS) return meet(env, old, insn, meeting === LOOP);
       if (addNew) old.missCount++;
       const patience = (flags & AUX_FORCE_CHECKPOINT) !== 0 && old.branches > 0 ? 64 : 3;
       if (old.missCount > old.hitCount * patience + patience) {
