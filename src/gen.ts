@@ -18,6 +18,8 @@ export interface GenerateOptions {
   readonly sign?: (parts: readonly Uint8Array[]) => Uint8Array;
   /** Possible processors, for perf event arrays without a size. */
   readonly possibleCPUs?: number;
+  /** Text of a kernel configuration, for `__kconfig` externs. */
+  readonly configuration?: string;
 }
 
 /**
@@ -28,10 +30,10 @@ export interface GenerateOptions {
  * @example
  * generateLightSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', { name: 'a' });
  */
-export function generateLightSkeleton(bytes: Uint8Array, file: string, { name, sign, possibleCPUs }: GenerateOptions): string {
+export function generateLightSkeleton(bytes: Uint8Array, file: string, { name, sign, possibleCPUs, configuration }: GenerateOptions): string {
   const object = openObject(bytes, file, name);
   const draft = draftSkeleton(object, name);
-  const loader = generateLoader(object, { signed: sign !== undefined, ...(possibleCPUs === undefined ? {} : { possibleCPUs }) });
+  const loader = generateLoader(object, { signed: sign !== undefined, ...(possibleCPUs === undefined ? {} : { possibleCPUs }), ...(configuration === undefined ? {} : { configuration }) });
   if (sign === undefined) return formatSkeleton(draft, loader);
   const signature = sign([loader.instructions, loader.metadata]);
   return formatSkeleton(draft, loader, { signature, exclusiveHash: sha256(loader.instructions) });

@@ -18,6 +18,8 @@ export interface VerifyOptions {
   readonly programs?: readonly string[];
   /** `log_level` bits: 1 and 2 for the instructions, 4 for the statistics, which are always asked for. */
   readonly logLevel?: number;
+  /** Text of a kernel configuration, for `__kconfig` externs. */
+  readonly configuration?: string;
   /** Milliseconds; default no time is taken, so that reports are the same every time. */
   readonly clock?: () => number;
 }
@@ -66,7 +68,7 @@ function parseKernelBTF(bytes: Uint8Array): BTF {
  * verifyObject(bytes, 'a.bpf.o', { kernelBTF: () => loadKernelBTF() }).map(({ prog, verdict }) => [prog, verdict]);
  */
 export function verifyObject(bytes: Uint8Array, file: string, options: VerifyOptions = {}): VerifiedRow[] {
-  const { kernelBTF, programs, logLevel = 0, clock } = options;
+  const { kernelBTF, programs, logLevel = 0, clock, configuration } = options;
   const btf = kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF());
   const symbols = new KernelSymbols(() => btf);
   const kernel = new Kernel(kernelBTF === undefined ? {} : { kernelBTF });
@@ -75,6 +77,7 @@ export function verifyObject(bytes: Uint8Array, file: string, options: VerifyOpt
     log: { level: logLevel | STATS_LEVEL, size: logLevel === 0 ? SHORT_LOG : LONG_LOG },
     ...(programs === undefined ? {} : { only: (name: string) => programs.includes(name) }),
     ...(clock === undefined ? {} : { clock }),
+    ...(configuration === undefined ? {} : { configuration }),
   });
   return rows.map((row) => describeRow(file, row));
 }

@@ -11,6 +11,7 @@ import {
 import { E2BIG, ENOENT, ENOSPC, EOPNOTSUPP, errnoName } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
+import { resolveConfiguration } from '../object/kconfig.ts';
 import { isMapInMap } from '../object/map-defs.ts';
 import type { BPFObject, Extern, ObjectMap, ObjectProgram } from '../object/model.ts';
 import { swapInstructions, writeImmediate, writeSource } from '../object/open.ts';
@@ -44,6 +45,8 @@ export interface GenLoaderOptions {
   readonly signed?: boolean;
   /** For kernels before 7.3 (as libbpf of 7.2 has it): a signed loader compares its metadata with a hash of its own. */
   readonly inLoaderCheck?: boolean;
+  /** Text of a kernel configuration, for `__kconfig` externs; libbpf reads that of the machine it runs on. */
+  readonly configuration?: string;
   /** Possible processors, for perf event arrays without a size; libbpf asks the machine it runs on. */
   readonly possibleCPUs?: number;
 }
@@ -84,6 +87,7 @@ const WRITER: ReferenceWriter = {
  * generateLoader(openObject(bytes, 'a.bpf.o', 'a'), { signed: true }).instructions.length / 8;
  */
 export function generateLoader(object: BPFObject, options: GenLoaderOptions = {}): GeneratedLoader {
+  resolveConfiguration(object, options.configuration);
   relocateObject(object, WRITER);
   try {
     return new LoaderGenerator(object, options).generate();
@@ -133,8 +137,7 @@ class LoaderGenerator {
   }
 
   generate(): GeneratedLoader {
-    const { btf, maps, programs, kconfigIndex } = this.#object;
-    if (kconfigIndex >= 0) this.#setConfiguration();
+    const { btf, maps, programs } = this.#object;
     this.#code.prologue(programs.length, maps.length);
     const constants = this.#inLoaderCheck ? this.#code.checkMetadata() : [];
     if (btf !== undefined) this.#loadBTF(btf.encode());
@@ -149,22 +152,6 @@ class LoaderGenerator {
     const metadata = this.#code.takeData();
     this.#code.setMetadataHash(constants, sha256(metadata));
     return { instructions: this.#code.takeInstructions(), metadata };
-  }
-
-  /** Values that libbpf knows without a configuration; `CONFIG_…` stays zero where it is weak. */
-  #setConfiguration(): void {
-    const { externs, maps, kconfigIndex, littleEndian, file } = this.#object;
-    const data = maps[kconfigIndex]?.data ?? new Uint8Array(0);
-    for (const { name, kind, isWeak, dataOffset, size } of externs) {
-      if (kind !== 'kconfig') continue;
-      const value = VIRTUAL_CONFIGURATION.get(name);
-      if (value !== undefined) {
-        for (let i = 0; i < size; i++) data[dataOffset + (littleEndian ? i : size - 1 - i)] = i < 4 ? (value >>> (8 * i)) & 0xff : 0;
-      } else if (!isWeak) {
-        const reason = name.startsWith('CONFIG_') ? `extern '${name}' (strong): not resolved` : `extern (kcfg) '${name}': unrecognized virtual extern`;
-        throw new InputError(file, 'section .kconfig', reason);
-      }
-    }
   }
 
   #epilogue(): void {
@@ -566,9 +553,3 @@ const WITHOUT_BTF: ReadonlySet<number> = new Set([
   U.BPF_MAP_TYPE_HASH_OF_MAPS, U.BPF_MAP_TYPE_DEVMAP, U.BPF_MAP_TYPE_DEVMAP_HASH, U.BPF_MAP_TYPE_CPUMAP, U.BPF_MAP_TYPE_XSKMAP,
   U.BPF_MAP_TYPE_SOCKMAP, U.BPF_MAP_TYPE_SOCKHASH, U.BPF_MAP_TYPE_QUEUE, U.BPF_MAP_TYPE_STACK, U.BPF_MAP_TYPE_ARENA,
 ]);
-
-/** `LINUX_…` externs; the version is that of the twin, as libbpf takes the running kernel's. */
-const VIRTUAL_CONFIGURATION: ReadonlyMap<string, number> = new Map([
-  ['LINUX_KERNEL_VERSION', (7 << 16) | (3 << 8) | 4], ['LINUX_HAS_BPF_COOKIE', 1], ['LINUX_HAS_SYSCALL_WRAPPER', 1],
-]);
-

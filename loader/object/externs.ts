@@ -8,12 +8,14 @@ import * as U from '../../isa/uapi.ts';
 import { btfKindName } from './map-defs.ts';
 import { STB_GLOBAL, STB_WEAK, STT_NOTYPE, SHN_UNDEF, type ELFObject, type Symbol } from './elf.ts';
 import { typeInfo, type ObjectBTF } from './btf-object.ts';
-import type { Extern } from './model.ts';
+import type { ConfigKind, Extern } from './model.ts';
 
 const BTF_VAR_GLOBAL_ALLOCATED = 1;
 const BTF_VAR_GLOBAL_EXTERN = 2;
 const BTF_FUNC_GLOBAL = 1;
 const BTF_FUNC_EXTERN = 2;
+const BTF_INT_SIGNED = 1;
+const BTF_INT_BOOL = 4;
 const KSYMS = '.ksyms';
 const KCONFIG = '.kconfig';
 
@@ -64,7 +66,7 @@ class ExternCollector {
     const common = { name: btf.name(btfID), symbolIndex: symbol.index, isWeak: symbol.binding === STB_WEAK, btfID, dataOffset: 0 };
     if (sectionName === KSYMS) {
       sections.ksyms = datasec;
-      return { ...common, kind: 'ksym', typeID: btf.skipModifiers(btf.target(btfID)), size: 0, align: 0, isSigned: false };
+      return { ...common, kind: 'ksym', typeID: btf.skipModifiers(btf.target(btfID)), size: 0, align: 0, isSigned: false, configKind: undefined };
     }
     if (sectionName !== KCONFIG) this.#fail(`unrecognized extern section '${sectionName}'`);
     if (btf.kind(btfID) === U.BTF_KIND_FUNC) this.#fail(`extern function ${common.name} is unsupported under ${KCONFIG} section`);
@@ -74,9 +76,9 @@ class ExternCollector {
     if (size <= 0) this.#fail(`failed to resolve size of extern (kcfg) '${symbol.name}': ${size < 0 ? -22 : 0}`);
     const align = btf.alignOf(type);
     if (align <= 0) this.#fail(`failed to determine alignment of extern (kcfg) '${symbol.name}': ${align}`);
-    const isSigned = configType(btf, type);
-    if (isSigned === undefined) this.#fail(`extern (kcfg) '${symbol.name}': type is unsupported`);
-    return { ...common, kind: 'kconfig', typeID: 0, size, align, isSigned };
+    const form = configForm(btf, type);
+    if (form === undefined) return this.#fail(`extern (kcfg) '${symbol.name}': type is unsupported`);
+    return { ...common, kind: 'kconfig', typeID: 0, size, align, isSigned: form.isSigned, configKind: form.kind };
   }
 
   #findID(btf: ObjectBTF, name: string): number {
@@ -165,23 +167,32 @@ function nameParameters(btf: ObjectBTF, prototype: number, nameOffset: number): 
   }
 }
 
-/** Whether a configuration value of this type is signed; `undefined` where libbpf has no form for the type. */
-function configType(btf: ObjectBTF, type: number, isElement = false): boolean | undefined {
+interface ConfigForm {
+  readonly kind: ConfigKind;
+  readonly isSigned: boolean;
+}
+
+/** What a variable of this type can hold (`find_kcfg_type`); `undefined` where libbpf has no form for it. */
+function configForm(btf: ObjectBTF, type: number): ConfigForm | undefined {
   const id = btf.skipModifiers(type);
   switch (btf.kind(id)) {
-    case U.BTF_KIND_INT: {
-      const encoding = (btf.word(id, 3) >>> 24) & 15;
-      const size = btf.target(id);
-      if ((encoding & 4) !== 0) return size === 1 && !isElement ? false : undefined;
-      const isSigned = (encoding & 1) !== 0;
-      if (isElement) return size === 1 ? isSigned : undefined;
-      return [1, 2, 4, 8].includes(size) ? isSigned : undefined;
+    case U.BTF_KIND_INT: return integerForm((btf.word(id, 3) >>> 24) & 15, btf.target(id));
+    case U.BTF_KIND_ENUM: return btf.target(id) === 4 && btf.name(id) === 'libbpf_tristate' ? { kind: 'tristate', isSigned: false } : undefined;
+    case U.BTF_KIND_ENUM64: return btf.name(id) === 'libbpf_tristate' ? { kind: 'tristate', isSigned: false } : undefined;
+    case U.BTF_KIND_ARRAY: {
+      const element = btf.skipModifiers(btf.word(id, 3));
+      const isText = btf.word(id, 5) !== 0 && btf.kind(element) === U.BTF_KIND_INT && configForm(btf, element)?.kind === 'char';
+      return isText ? { kind: 'string', isSigned: false } : undefined;
     }
-    case U.BTF_KIND_ENUM: return !isElement && btf.target(id) === 4 && btf.name(id) === 'libbpf_tristate' ? false : undefined;
-    case U.BTF_KIND_ENUM64: return !isElement && btf.name(id) === 'libbpf_tristate' ? false : undefined;
-    case U.BTF_KIND_ARRAY: return !isElement && btf.word(id, 5) !== 0 ? configType(btf, btf.word(id, 3), true) : undefined;
     default: return undefined;
   }
+}
+
+function integerForm(encoding: number, size: number): ConfigForm | undefined {
+  if ((encoding & BTF_INT_BOOL) !== 0) return size === 1 ? { kind: 'bool', isSigned: false } : undefined;
+  const isSigned = (encoding & BTF_INT_SIGNED) !== 0;
+  if (size === 1) return { kind: 'char', isSigned };
+  return [2, 4, 8].includes(size) ? { kind: 'int', isSigned } : undefined;
 }
 
 /** kconfig first, by falling alignment, rising size, then name; ksyms by name. */

@@ -9,11 +9,12 @@ import { errnoName } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import { Scratch, type Port } from '../port.ts';
+import { resolveConfiguration } from './kconfig.ts';
 import { CoreRelocator, findAttachTarget, KernelReferenceWriter, type KernelNames } from './kernel-references.ts';
 import { isMapInMap, PAGE_SIZE } from './map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
 import { openObject } from './open.ts';
-import { relocateObject } from './relocate.ts';
+import { markStaticFunctions, relocateObject } from './relocate.ts';
 import { SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from './section-defs.ts';
 
 const BPF_F_SLEEPABLE = 1 << 4;
@@ -34,6 +35,8 @@ export interface LoadObjectOptions {
   readonly kernel: KernelNames;
   /** `log_level` of each load and bytes of its buffer. */
   readonly log: { readonly level: number; readonly size: number };
+  /** Text of a kernel configuration, for `__kconfig` externs. */
+  readonly configuration?: string;
   /** Which programs; default all. */
   readonly only?: (name: string) => boolean;
   /** Milliseconds, for the time that a load takes; default no time. */
@@ -98,6 +101,7 @@ class ObjectLoader {
   /** Types and maps, which all programs share. */
   createCommon(): void {
     if (!this.#object.littleEndian) this.#fail('byte 5', `object '${this.#object.name}': loading non-native endianness is unsupported`);
+    resolveConfiguration(this.#object, this.#options.configuration);
     const scratch = new Scratch(this.#port);
     try {
       this.#loadBTF(scratch);
@@ -116,6 +120,7 @@ class ObjectLoader {
   #loadBTF(scratch: Scratch): void {
     const { btf } = this.#object;
     if (btf === undefined) return;
+    markStaticFunctions(this.#object);
     const bytes = btf.encode();
     const attr = attrBytes(BTF_LOAD_ATTR.btf_token_fd);
     writeLong(attr, 0, BTF_LOAD_ATTR.btf, BigInt(scratch.bytes(bytes)));

@@ -106,7 +106,12 @@ export interface Extern {
   readonly size: number;
   readonly align: number;
   readonly isSigned: boolean;
+  /** kconfig: what the variable can hold. */
+  readonly configKind: ConfigKind | undefined;
 }
+
+/** Forms of a configuration value (`enum kcfg_type`). */
+export type ConfigKind = 'bool' | 'tristate' | 'char' | 'int' | 'string';
 
 /** An opened object. */
 export interface BPFObject {

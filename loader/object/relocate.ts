@@ -250,7 +250,7 @@ function arenaDataOffset(object: BPFObject): number {
 }
 
 /** Hidden subprograms become static, so that the verifier looks at them with their callers. */
-function markStaticFunctions({ btf, programs }: BPFObject): void {
+export function markStaticFunctions({ btf, programs }: BPFObject): void {
   if (btf === undefined) return;
   for (const program of programs) {
     if (!program.markStatic || !program.isSubprogram) continue;

@@ -4,12 +4,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { gunzipSync } from 'node:zlib';
 import { checkKeyName } from '../../crypto/private-key.ts';
 import { signDetached } from '../../crypto/sign.ts';
 import { InputError } from '../../isa/errors.ts';
 import { cutObjectName, defaultObjectName } from '../../loader/gen/skeleton-text.ts';
 import { readCertificates } from '../certificates.ts';
-import { generateLightSkeleton } from '../gen.ts';
+import { generateLightSkeleton, type GenerateOptions } from '../gen.ts';
 import { installNodeCrypto } from '../node/native-crypto.ts';
 import { UsageError } from './failure.ts';
 import { EXIT_OK, readInput, type Context } from './io.ts';
@@ -21,6 +22,7 @@ export interface GenSkeletonOptions {
   readonly key?: string;
   readonly cert?: string;
   readonly passphraseFile?: string;
+  readonly kconfig?: string;
 }
 
 /** Runs the command; `words` are what follows the object: `name NAME`. */
@@ -29,7 +31,8 @@ export function genSkeletonCommand(file: string, words: readonly string[], optio
   const name = nameOf(file, words);
   const bytes = readInput(file);
   installNodeCrypto();
-  context.stdout.write(options.sign === true ? signed(bytes, file, name, options) : generateLightSkeleton(bytes, file, { name, possibleCPUs: possibleCPUs() }));
+  const common = { name, possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
+  context.stdout.write(options.sign === true ? signed(bytes, file, common, options) : generateLightSkeleton(bytes, file, common));
   return EXIT_OK;
 }
 
@@ -42,16 +45,29 @@ function nameOf(file: string, words: readonly string[]): string {
   return cutObjectName(name);
 }
 
-function signed(bytes: Uint8Array, file: string, name: string, options: GenSkeletonOptions): string {
+function signed(bytes: Uint8Array, file: string, common: GenerateOptions, options: GenSkeletonOptions): string {
   const { key, cert } = options;
   if (key === undefined || cert === undefined) throw new UsageError('-S needs a private key (-k) and a certificate (-i)');
   checkKeyName(key);
   const [certificate] = readCertificates(readInput(cert), cert);
   if (certificate === undefined) throw new InputError(cert, '', 'no certificate in it');
   return withKey({ ...options, key }, (privateKey) => generateLightSkeleton(bytes, file, {
-    name, possibleCPUs: possibleCPUs(), sign: (parts) => signDetached(parts, privateKey, certificate.raw, { file: cert }),
+    ...common, sign: (parts) => signDetached(parts, privateKey, certificate.raw, { file: cert }),
   }));
 }
+
+/** The text of a kernel configuration, compressed or not (`/proc/config.gz`). */
+export function readConfiguration(file: string): string {
+  const bytes = readInput(file, MAX_CONFIGURATION);
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return new TextDecoder().decode(bytes);
+  try {
+    return gunzipSync(bytes, { maxOutputLength: MAX_CONFIGURATION }).toString('utf8');
+  } catch (error) {
+    throw new InputError(file, '', error instanceof Error ? error.message : String(error));
+  }
+}
+
+const MAX_CONFIGURATION = 16 * 1024 * 1024;
 
 /** Processors that this machine can have: libbpf sizes perf event arrays by them. */
 export function possibleCPUs(): number {

@@ -130,6 +130,7 @@ function addVerify(program: Command, context: () => Context, finish: Finish): vo
     .option('--prog <name>', 'only this program; may be repeated', collect)
     .option('--log <level>', 'log level: 1 and 2 for instructions and state, 4 for statistics', wholeNumber('--log'))
     .option('--btf <file>', 'types of the kernel (raw BTF or ELF) instead of the built-in ones')
+    .option('--kconfig <file>', 'kernel configuration (.config or config.gz) for __kconfig externs')
     .action(async (files: string[], options: object) => {
       const { verifyCommand } = await import('./verify.ts');
       finish(await verifyCommand(files, options, context()));
@@ -146,6 +147,7 @@ function addGen(program: Command, context: () => Context, finish: Finish): void 
     .option('-k, --key <file>', 'private key to sign with')
     .option('-i, --cert <file>', "the signer's certificate")
     .option('--passphrase-file <file>', 'passphrase of the private key')
+    .option('--kconfig <file>', 'kernel configuration (.config or config.gz) for __kconfig externs')
     .action(async (file: string, words: string[], options: object) => {
       const { genSkeletonCommand } = await import('./gen.ts');
       finish(genSkeletonCommand(file, words, options, context()));

@@ -5,6 +5,7 @@
 import { basename } from 'node:path';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { verifyObject, type VerifiedRow } from '../verify.ts';
+import { readConfiguration } from './gen.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
 import { createRenderer } from './render.ts';
 
@@ -12,6 +13,7 @@ export interface VerifyCommandOptions {
   readonly prog?: readonly string[];
   readonly log?: number;
   readonly btf?: string;
+  readonly kconfig?: string;
 }
 
 /** Runs the command; 1 where a program is refused. */
@@ -19,6 +21,7 @@ export async function verifyCommand(files: readonly string[], options: VerifyCom
   const logLevel = options.log ?? (context.debug ? 1 : 0);
   const rows = files.flatMap((file) => verifyObject(readInput(file), file, {
     kernelBTF: () => loadKernelBTF(options.btf), logLevel, clock: () => performance.now(),
+    ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }),
     ...(options.prog === undefined ? {} : { programs: options.prog }),
   }));
   if (context.json) writeJSON(context, rows);
