@@ -277,12 +277,14 @@ class Environment implements VerifierEnvironment {
   private readonly call: Call;
   private readonly program: BPFProgram;
   readonly profile: string;
+  readonly cpuCount: number;
 
   constructor(call: Call, program: BPFProgram) {
     this.kernel = call.kernel;
     this.call = call;
     this.program = program;
     this.profile = call.kernel.profile;
+    this.cpuCount = call.kernel.cpus;
   }
 
   resolveFD(fd: number): MapDescriptor | BTFDescriptor | ProgramDescriptor | number {
