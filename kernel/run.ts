@@ -84,6 +84,7 @@ export class Runner {
       name: program.name, instructions: verified?.instructions ?? program.instructions, subprograms: verified?.subprograms ?? [0],
       stackDepths: (verified?.stackDepths ?? [512]).map((depth) => (verified?.fullyVerified === true ? depth : 512)),
       verified: verified?.fullyVerified ?? false,
+      ...(verified?.exceptionCallback === undefined ? {} : { exceptionCallback: verified.exceptionCallback }),
     });
     program.prepared = prepared;
     this.byProgram.set(prepared, program);

@@ -201,8 +201,10 @@ export interface VerifiedProgram {
   readonly usedBTFs: readonly BTFDescriptor[];
   /** First instruction of each subprogram, main program first. */
   readonly subprograms: readonly number[];
-  /** Final index of each instruction as passed, -1 where it was removed; absent where nothing moved. For jump tables. */
-  readonly xlatedIndex?: Int32Array;
+  /** Where the machine has each instruction as passed; absent where nothing moved. For jump tables. */
+  readonly machineIndex?: Int32Array;
+  /** Index in `subprograms` of the function that exceptions lead to. */
+  readonly exceptionCallback?: number | undefined;
   /** Stack bytes by subprogram. */
   readonly stackDepths: readonly number[];
   readonly btf: BTFDescriptor | undefined;

@@ -16,7 +16,7 @@ import { checkAndResolveInsns } from './insns.ts';
 import { addKfuncCalls } from './kfunc_table.ts';
 import { computeLiveRegisters } from './liveness.ts';
 import { BPF_LOG_STATS } from './log_levels.ts';
-import { machineInstructions } from './rewrite/fixups.ts';
+import { machineProgram } from './rewrite/machine.ts';
 import { xlate } from './rewrite/xlate.ts';
 import { computeSCC } from './scc.ts';
 import { checkMaxStackDepth } from './stack_depth.ts';
@@ -61,11 +61,9 @@ function check(env: VerifierEnv): number {
     const error = phase(env);
     if (error < 0) return error;
   }
-  env.machine = {
-    instructions: machineInstructions(env),
-    subprograms: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.start),
-    stackDepths: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.stackDepth),
-  };
+  const machine = machineProgram(env);
+  if (typeof machine === 'number') return machine;
+  env.machine = machine;
   const xlated = xlate(env);
   if (typeof xlated === 'number') return xlated;
   env.xlated = xlated;

@@ -217,7 +217,7 @@ function holdReferences(
     if (map.isUsed) return -EBUSY;
     map.isUsed = true;
     const { verified } = program;
-    map.link((original) => verified?.xlated.position[original] ?? -1, (original) => verified?.xlatedIndex?.[original] ?? original);
+    map.link((original) => verified?.xlated.position[original] ?? -1, (original) => verified?.machineIndex?.[original] ?? original);
   }
   return 0;
 }

@@ -2,8 +2,8 @@
  * @module verifier/rewrite/fixups
  * The passes that turn a verified program into the one that Linux compiles and shows as "xlated": loops instead of `bpf_loop()`,
  * no dead code, accesses to the kernel's own structures, guards around divisions, lookups and helpers done without calls. Behaviour
- * of `kernel/bpf/fixups.c`, Linux 7.3, for x86-64 with its compiler on. The machine of this project runs the program as it was
- * verified (see {@link machineInstructions}): it knows the context structures, divides by zero and calls helpers itself.
+ * of `kernel/bpf/fixups.c`, Linux 7.3, for x86-64 with its compiler on. The machine of this project runs another
+ * form (see machine.ts): it divides by zero and calls helpers itself.
  */
 import { E2BIG, EFAULT, EINVAL, ENOMEM } from '../../isa/errno.ts';
 import { BPF_PROBE_ATOMIC, BPF_PROBE_MEM, BPF_PROBE_MEM32, BPF_PROBE_MEM32SX, BPF_PROBE_MEMSX } from '../../isa/instructions.ts';
@@ -11,7 +11,7 @@ import {
   BPF_ABS, BPF_ADD, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ARSH, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DIV, BPF_DW, BPF_EXIT,
   BPF_FUNC_loop, BPF_FUNC_map_lookup_elem, BPF_FUNC_tail_call, BPF_FUNC_timer_set_callback, BPF_IMM, BPF_IND, BPF_JA, BPF_JCOND, BPF_JEQ, BPF_JGE, BPF_JGT,
   BPF_JLE, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_LD, BPF_LDX, BPF_LSH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MEM, BPF_MEMSX, BPF_MOD, BPF_MOV, BPF_MUL, BPF_NEG, BPF_OR,
-  BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX_VALUE, BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BPF_SUB, BPF_X, BPF_XOR,
+  BPF_PSEUDO_CALL, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX_VALUE, BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BPF_SUB, BPF_X, BPF_XOR,
 } from '../../isa/uapi.ts';
 import {
   AUX_LOOP_FIT, AUX_MAP_KEY_POISON, AUX_MAP_KEY_SEEN, AUX_MAP_PTR_POISON, AUX_MAP_PTR_UNPRIV, AUX_NEEDS_ZEXT, AUX_NOSPEC, AUX_NOSPEC_RESULT,
@@ -138,11 +138,11 @@ function removeDeadCode(r: Rewrite, isPrivileged: boolean): number {
 
 // ---------------------------------------------------------------- accesses
 
-function isPlainLoad(code: number): boolean {
+export function isPlainLoad(code: number): boolean {
   return (code & 7) === BPF_LDX && ((code & 0xe0) === BPF_MEM || ((code & 0xe0) === BPF_MEMSX && code !== (BPF_LDX | BPF_MEMSX | BPF_DW)));
 }
 
-function isPlainStore(code: number): boolean {
+export function isPlainStore(code: number): boolean {
   return ((code & 7) === BPF_STX || (code & 7) === BPF_ST) && (code & 0xe0) === BPF_MEM;
 }
 
@@ -151,7 +151,7 @@ function withMode(code: number, mode: number): number {
 }
 
 /** Operation code of an access that the kernel guards against faults or takes to an arena; the same code for all others. */
-function guardedCode(code: number, ptrType: number): number {
+export function guardedCode(code: number, ptrType: number): number {
   const isSigned = (code & 0xe0) === BPF_MEMSX;
   if (ptrType === PTR_TO_ARENA) {
     if ((code & 7) === BPF_STX && (code & 0xe0) === BPF_ATOMIC) return withMode(code, BPF_PROBE_ATOMIC);
@@ -162,22 +162,6 @@ function guardedCode(code: number, ptrType: number): number {
     return withMode(code, isSigned ? BPF_PROBE_MEMSX : BPF_PROBE_MEM);
   }
   return code;
-}
-
-/**
- * The instructions that the machine executes: those that were verified, with accesses that may fault marked as such.
- * @returns 8 bytes an instruction
- */
-export function machineInstructions(env: VerifierEnv): Uint8Array {
-  const { insns, aux } = env;
-  const bytes = insns.encode();
-  for (let i = 0; i < insns.count; i++) {
-    const code = insns.code[i]!;
-    if (code === LD_IMM64) {
-      if (insns.src[i] !== BPF_PSEUDO_FUNC) bytes[i * 8 + 1]! &= 0xf;
-    } else bytes[i * 8] = guardedCode(code, aux.ptrType[i]!);
-  }
-  return bytes;
 }
 
 /** Accesses to contexts, sockets, arenas and memory that may fault (`bpf_convert_ctx_accesses`). */
