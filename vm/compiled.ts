@@ -8,6 +8,7 @@
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import { interpret } from './interpreter.ts';
 import { STRIDE, type PreparedProgram } from './program.ts';
+import { REGISTERS } from './registers.ts';
 import { FAULTED, Unwind, type Run } from './run.ts';
 import type { RunResult } from './types.ts';
 import {
@@ -26,7 +27,8 @@ type EntryFunction = (
   unused: number, sp: number, base: number, r1: number, r1h: number, r2: number, r2h: number, r3: number, r3h: number, r4: number, r4h: number,
   r5: number, r5h: number,
 ) => number;
-type Import = (...values: number[]) => number | void;
+/** No import has more than six parameters. */
+type Import = (a: number, b: number, c: number, d: number, e: number, f: number) => number | void;
 
 const TWO32 = 4294967296;
 
@@ -179,69 +181,84 @@ function place(run: Run, at: number, sp: number): void {
   run.depth = (((sp - run.stack - FRAME_TOP) / FRAME_STRIDE) | 0) - 1;
 }
 
+/** r1…r5 from the scratch area. */
+function takeArguments(run: Run): void {
+  const { i32 } = run.space;
+  const r = REGISTERS;
+  const from = (run.stack + SCRATCH_REGISTERS) >> 2;
+  r[2] = i32[from + 2]!;
+  r[3] = i32[from + 3]!;
+  r[4] = i32[from + 4]!;
+  r[5] = i32[from + 5]!;
+  r[6] = i32[from + 6]!;
+  r[7] = i32[from + 7]!;
+  r[8] = i32[from + 8]!;
+  r[9] = i32[from + 9]!;
+  r[10] = i32[from + 10]!;
+  r[11] = i32[from + 11]!;
+}
+
 /** Imports of uncounted code. */
 function plainImports(host: Host, program: PreparedProgram): Record<string, Import> {
   const { space } = host;
-  const helper: Import = (at, id, sp, a, ah, b, bh, c, ch, d, dh, e, eh) => {
+  const helper = (at: number, id: number, sp: number): number => {
     const run = host.run!;
-    const r = run.registers;
-    r[2] = a!; r[3] = ah!; r[4] = b!; r[5] = bh!; r[6] = c!; r[7] = ch!; r[8] = d!; r[9] = dh!; r[10] = e!; r[11] = eh!;
-    run.at = at!;
-    run.depth = (((sp! - run.stack - FRAME_TOP) / FRAME_STRIDE) | 0) - 1;
-    const call = run.helpers[id!];
+    takeArguments(run);
+    run.at = at;
+    run.depth = (((sp - run.stack - FRAME_TOP) / FRAME_STRIDE) | 0) - 1;
+    const call = run.helpers[id];
     if (call === undefined) return run.fault('unknown-helper');
     call(run);
     host.run = run;
-    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = r[1]!;
-    return r[0]!;
+    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = REGISTERS[1]!;
+    return REGISTERS[0]!;
   };
-  const kfunc: Import = (at, id, sp, a, ah, b, bh, c, ch, d, dh, e, eh) => {
+  const kfunc = (at: number, id: number, sp: number): number => {
     const run = host.run!;
-    const r = run.registers;
-    r[2] = a!; r[3] = ah!; r[4] = b!; r[5] = bh!; r[6] = c!; r[7] = ch!; r[8] = d!; r[9] = dh!; r[10] = e!; r[11] = eh!;
-    place(run, at!, sp!);
+    takeArguments(run);
+    place(run, at, sp);
     if (run.options.kfunc === undefined) return run.fault('unknown-helper');
-    run.options.kfunc(run, id!, program.fast[at! + 1]!);
+    run.options.kfunc(run, id, program.fast[at + 1]!);
     host.run = run;
-    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = r[1]!;
-    return r[0]!;
+    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = REGISTERS[1]!;
+    return REGISTERS[0]!;
   };
   return {
     helper, kfunc,
     tail: (at, sp, lo, hi, map, index) => {
       const run = currentRun(host);
-      place(run, at!, sp!);
-      return tailCall(host, run, program, lo!, hi!, map!, index!);
+      place(run, at, sp);
+      return tailCall(host, run, program, lo, hi, map, index);
     },
     packet: (at, sp, offset, lo, hi) => {
       const run = currentRun(host);
-      place(run, at!, sp!);
-      return loadPacket(host, run, at!, offset!, lo!, hi!);
+      place(run, at, sp);
+      return loadPacket(host, run, at, offset, lo, hi);
     },
     slow: (at, sp, lo, hi, what) => {
       const run = currentRun(host);
-      place(run, at!, sp!);
-      checkSlowly(run, lo!, hi!, what!);
+      place(run, at, sp);
+      checkSlowly(run, lo, hi, what);
     },
     fault: (at, sp, what, lo, hi) => {
       const run = currentRun(host);
-      place(run, at!, sp!);
-      raise(run, what!, lo!, hi!);
+      place(run, at, sp);
+      raise(run, what, lo, hi);
     },
     resume: (at, sp) => {
       const run = currentRun(host);
-      place(run, at!, sp!);
+      place(run, at, sp);
       resume(host, run, program);
     },
     region: (sp, lo, hi) => {
       const run = currentRun(host);
-      place(run, run.at, sp!);
-      return findRegion(run, lo!, hi!);
+      place(run, run.at, sp);
+      return findRegion(run, lo, hi);
     },
-    arena: (lo, off, size) => currentRun(host).arenaOffset(lo!, off!, size!),
+    arena: (lo, off, size) => currentRun(host).arenaOffset(lo, off, size),
     perCPU: (at, sp) => {
       const run = currentRun(host);
-      place(run, at!, sp!);
+      place(run, at, sp);
       const by = run.options.perCPUOffset === undefined ? 0 : run.options.perCPUOffset(run);
       host.run = run;
       return by;
@@ -253,10 +270,10 @@ function plainImports(host: Host, program: PreparedProgram): Record<string, Impo
 function countedImports(host: Host, program: PreparedProgram): Record<string, Import> {
   const wrapped: Record<string, Import> = {};
   for (const [name, inner] of Object.entries(plainImports(host, program))) {
-    wrapped[name] = name === 'arena' || name === 'region' ? inner : (...values) => {
+    wrapped[name] = name === 'arena' || name === 'region' ? inner : (a, b, c, d, e, f) => {
       const run = host.run!;
       readBudget(run);
-      const result = inner(...values);
+      const result = inner(a, b, c, d, e, f);
       writeBudget(run);
       return result;
     };

@@ -497,6 +497,12 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
       return;
     }
     this.storeLeft(this.ahead);
+    // Arguments travel in memory: thirteen int32 parameters cost more than the call.
+    for (let register = 1; register <= 5; register++) {
+      this.get(PARAM_BASE);
+      this.pushWide(register);
+      this.memory(W.i64_store, SCRATCH_REGISTERS + 8 * register);
+    }
     this.i32(at);
     if (facts.kind === KIND.callx) {
       // An id beyond 32 bits is none: -1 is never a helper.
@@ -507,10 +513,6 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
       out.byte(W.select);
     } else this.i32(code[at + 3]!);
     this.get(PARAM_SP);
-    for (let register = 1; register <= 5; register++) {
-      this.pushNarrow(register);
-      this.pushHigh(register);
-    }
     this.call(isKfunc ? IMPORT.kfunc : IMPORT.helper);
     if (this.isWide(dense, 0)) {
       out.byte(W.i64_extend_i32_u);

@@ -38,7 +38,7 @@ const HELPER = op('helper');
 const LDDW = op('lddw');
 
 const TYPE_FUNCTION = 0;
-const TYPE_HELPER = 1;
+const TYPE_ENTRY = 1;
 const TYPE_SLOW = 4;
 const TYPE_GO = 7;
 const TYPE_MAIN = 8;
@@ -58,7 +58,7 @@ const TYPES: readonly (readonly [parameters: readonly number[], results: readonl
 ];
 /** Imports in the order of `IMPORT`: name and type. */
 const IMPORTS: readonly (readonly [name: string, type: number])[] = [
-  ['helper', TYPE_HELPER], ['kfunc', TYPE_HELPER], ['tail', 2], ['packet', 3], ['slow', TYPE_SLOW], ['fault', TYPE_SLOW], ['resume', 5],
+  ['helper', 6], ['kfunc', 6], ['tail', 2], ['packet', 3], ['slow', TYPE_SLOW], ['fault', TYPE_SLOW], ['resume', 5],
   ['arena', 6], ['perCPU', 7], ['region', 6],
 ];
 
@@ -142,7 +142,7 @@ function assemble(roots: Int32Array, functions: readonly CompiledFunction[], goe
   module.section(1, typeSection());
   module.section(2, importSection());
   const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(), batchWrapper()];
-  const types = [...functions.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_HELPER), TYPE_MAIN, TYPE_BATCH];
+  const types = [...functions.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_BATCH];
   if (goesOn) {
     wrappers.push(continuationWrapper(functions.length - 1));
     types.push(TYPE_GO);

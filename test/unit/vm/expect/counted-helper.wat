@@ -50,35 +50,25 @@
   i64.const 2
   i64.add
   i64.store offset=72
+  local.get $base
+  local.get $n9
+  i64.extend_i32_u
+  i64.store offset=120
+  local.get $base
+  local.get $r2
+  i64.store offset=128
+  local.get $base
+  local.get $r3
+  i64.store offset=136
+  local.get $base
+  local.get $r4
+  i64.store offset=144
+  local.get $base
+  local.get $r5
+  i64.store offset=152
   i32.const 4
   i32.const 1
   local.get $sp
-  local.get $n9
-  i32.const 0
-  local.get $r2
-  i32.wrap_i64
-  local.get $r2
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $r3
-  i32.wrap_i64
-  local.get $r3
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $r4
-  i32.wrap_i64
-  local.get $r4
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $r5
-  i32.wrap_i64
-  local.get $r5
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
   call $helper
   i64.extend_i32_u
   local.get $base

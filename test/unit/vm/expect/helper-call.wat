@@ -11,19 +11,29 @@
   local.set $n11
   i32.const 5
   local.set $n12
+  local.get $base
+  local.get $n8
+  i64.extend_i32_u
+  i64.store offset=120
+  local.get $base
+  local.get $n9
+  i64.extend_i32_u
+  i64.store offset=128
+  local.get $base
+  local.get $n10
+  i64.extend_i32_u
+  i64.store offset=136
+  local.get $base
+  local.get $n11
+  i64.extend_i32_u
+  i64.store offset=144
+  local.get $base
+  local.get $n12
+  i64.extend_i32_u
+  i64.store offset=152
   i32.const 24
   i32.const 1
   local.get $sp
-  local.get $n8
-  i32.const 0
-  local.get $n9
-  i32.const 0
-  local.get $n10
-  i32.const 0
-  local.get $n11
-  i32.const 0
-  local.get $n12
-  i32.const 0
   call $helper
   i64.extend_i32_u
   local.get $base

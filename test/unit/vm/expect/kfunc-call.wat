@@ -1,37 +1,22 @@
 (func $f0
+  local.get $base
+  local.get $r1
+  i64.store offset=120
+  local.get $base
+  local.get $r2
+  i64.store offset=128
+  local.get $base
+  local.get $r3
+  i64.store offset=136
+  local.get $base
+  local.get $r4
+  i64.store offset=144
+  local.get $base
+  local.get $r5
+  i64.store offset=152
   i32.const 0
   i32.const 77
   local.get $sp
-  local.get $r1
-  i32.wrap_i64
-  local.get $r1
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $r2
-  i32.wrap_i64
-  local.get $r2
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $r3
-  i32.wrap_i64
-  local.get $r3
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $r4
-  i32.wrap_i64
-  local.get $r4
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $r5
-  i32.wrap_i64
-  local.get $r5
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
   call $kfunc
   i64.extend_i32_u
   local.get $base
