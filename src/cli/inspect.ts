@@ -6,7 +6,7 @@ import { parseLightSkeleton } from '../../loader/lskel.ts';
 import { readCertificates } from '../certificates.ts';
 import { inspectSkeleton, type Inspection } from '../inspect.ts';
 import { installNodeCrypto } from '../node/native-crypto.ts';
-import { possibleCPUs } from './gen.ts';
+import { possibleCPUs } from './host.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
 import { createRenderer, type Renderer } from './render.ts';
 

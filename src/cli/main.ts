@@ -150,7 +150,7 @@ function addGen(program: Command, context: () => Context, finish: Finish): void 
     .option('--kconfig <file>', 'kernel configuration (.config or config.gz) for __kconfig externs')
     .action(async (file: string, words: string[], options: object) => {
       const { genSkeletonCommand } = await import('./gen.ts');
-      finish(genSkeletonCommand(file, words, options, context()));
+      finish(await genSkeletonCommand(file, words, options, context()));
     });
 }
 

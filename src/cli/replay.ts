@@ -67,7 +67,7 @@ export async function replayFiles(
   if (dump !== undefined) mkdirSync(dump, { recursive: true });
   let caseStarted = performance.now();
   const replay = new Replay({
-    createTarget: () => new KernelTarget({ kernelBTF, algorithms: RECORDED_ALGORITHMS }),
+    createTarget: () => new KernelTarget({ kernelBTF, algorithms: RECORDED_ALGORITHMS, cpus: 2 }),
     only: options.only === undefined ? undefined : regularExpression(options.only),
     onAnswer: (testCase, index, operation, got, differences) => {
       if (dump === undefined || differences.length === 0) return;

@@ -5,7 +5,7 @@
 import { basename } from 'node:path';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { verifyObject, type VerifiedRow } from '../verify.ts';
-import { readConfiguration } from './gen.ts';
+import { readConfiguration } from './host.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
 import { createRenderer } from './render.ts';
 
