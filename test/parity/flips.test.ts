@@ -21,7 +21,7 @@ interface Recorded {
 }
 
 const recorded = JSON.parse(readData('flips.json.gz')) as readonly Recorded[];
-const step = process.env['BPFTWIN_FLIPS'] === 'all' ? 1 : 13;
+const step = process.env['BPFTWIN_FLIPS'] === 'all' ? 1 : 29;
 
 afterAll(() => setProvider(undefined));
 
