@@ -9,13 +9,8 @@ const names = caseNames('acceptance.jsonl');
 const differences = replayed('acceptance.jsonl');
 const ROWS = 29;
 
-/**
- * Cases that differ, and why. `it.fails`: a case fails here on the day on which it agrees, and then leaves the list.
- * `not-inlined`: the lookup in an array is not yet inlined, so the program's length differs.
- */
-const DIVERGENCES: Readonly<Record<string, string>> = {
-  '02_loadtime_with_map': 'not-inlined',
-};
+/** Cases that differ, and why. `it.fails`: a case fails here on the day on which it agrees, and then leaves the list. */
+const DIVERGENCES: Readonly<Record<string, string>> = {};
 
 describe('the signing contract', () => {
   it('has all its rows', () => {
