@@ -7,8 +7,10 @@ import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
 import { KERNEL_HI } from '../vm/address-space.ts';
 import { Machine } from '../vm/machine.ts';
 import type { Fault, HelperCall, Program } from '../vm/types.ts';
+import { high } from './helpers/arguments.ts';
 import { createHelpers } from './helpers/table.ts';
 import { callKfunc } from './helpers/kfuncs.ts';
+import { ArenaMap } from './maps/arena.ts';
 import { ProgArrayMap } from './maps/fd-array.ts';
 import { BPFProgram } from './program.ts';
 import type { KernelState } from './state.ts';
@@ -60,7 +62,7 @@ export class Runner {
       space: kernel.memory.space,
       helpers: createHelpers(kernel),
       kfunc: (call, btfID, offset) => callKfunc(kernel, call, btfID, offset),
-      tailCall: (_call, mapLo, index) => this.tailCall(mapLo >>> 0, index),
+      tailCall: (call, mapLo, index) => this.tailCall(mapLo >>> 0, index, high(call, 3)),
       loadPacket: (call, offset, size) => loadPacket(call, offset, size),
     });
     kernel.unload = (program) => {
@@ -69,21 +71,27 @@ export class Runner {
     };
   }
 
-  private tailCall(mapOffset: number, index: number): Program | undefined {
+  private tailCall(mapOffset: number, index: number, indexHi: number): Program | undefined {
     const map = this.kernel.mapAt(mapOffset);
     if (!(map instanceof ProgArrayMap) || map.type !== BPF_MAP_TYPE_PROG_ARRAY) return undefined;
+    // The check that the verifier adds for users without CAP_PERFMON takes the whole register, the call itself 32 bits.
+    if (indexHi !== 0 && !map.bypassesSpecV1) return undefined;
     const target = map.programAt(index);
     return target instanceof BPFProgram ? this.prepare(target) : undefined;
   }
 
   /** The program as the machine wants it. */
   prepare(program: BPFProgram): Program {
+    const arenaMap = program.usedMaps.find((map) => map instanceof ArenaMap);
+    arenaMap?.noticeUserPages();
     if (program.prepared !== undefined) return program.prepared;
     const { verified } = program;
+    const arena = arenaMap?.window();
     const prepared = this.machine.load({
       name: program.name, instructions: verified?.instructions ?? program.instructions, subprograms: verified?.subprograms ?? [0],
       stackDepths: (verified?.stackDepths ?? [512]).map((depth) => (verified?.fullyVerified === true ? depth : 512)),
       verified: verified?.fullyVerified ?? false,
+      ...(arena === undefined ? {} : { arena }),
       ...(verified?.exceptionCallback === undefined ? {} : { exceptionCallback: verified.exceptionCallback }),
     });
     program.prepared = prepared;

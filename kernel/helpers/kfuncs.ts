@@ -7,10 +7,11 @@ import { BTF_KIND_FUNC } from '../../isa/uapi.ts';
 import type { HelperCall, HelperFunction } from '../../vm/types.ts';
 import type { RunContext } from '../run.ts';
 import type { KernelState } from '../state.ts';
+import { ARENA_KFUNCS } from './kfuncs-arena.ts';
 import { CORE_KFUNCS } from './kfuncs-core.ts';
 import { STRING_KFUNCS } from './kfuncs-strings.ts';
 
-const BY_NAME: ReadonlyMap<string, (kernel: KernelState) => HelperFunction> = new Map([...CORE_KFUNCS, ...STRING_KFUNCS]);
+const BY_NAME: ReadonlyMap<string, (kernel: KernelState) => HelperFunction> = new Map([...CORE_KFUNCS, ...STRING_KFUNCS, ...ARENA_KFUNCS]);
 
 /** Calls the kernel function with that BTF id; `offset` 0 is the kernel's own BTF. */
 export function callKfunc(kernel: KernelState, call: HelperCall, btfID: number, offset: number): void {

@@ -3,6 +3,7 @@
  * Which map types the instance has: for each its check of the attributes, its maker, and the capability it needs beyond those
  * of every `bpf()` call. Reproduces `bpf_map_types` and the privilege switch of `map_create_alloc` (kernel/bpf/syscall.c).
  */
+import { ArenaMap } from './arena.ts';
 import * as U from '../../isa/uapi.ts';
 import { CAP_BPF, CAP_NET_ADMIN } from '../api.ts';
 import { ArrayMap, checkArray, checkFDArray, PerCPUArrayMap } from './array.ts';
@@ -16,7 +17,7 @@ import { checkQueueStack, QueueStackMap } from './queue-stack.ts';
 import { RingBufferMap } from './ringbuf.ts';
 import { checkDevMap, checkReuseport, CPUMap, DevMap, SocketMap } from './sockets.ts';
 import {
-  ArenaMap, checkInsnArray, checkResizableHash, checkStructOps, InsnArrayMap, ResizableHashMap, StackTraceMap, StructOpsMap,
+  checkInsnArray, checkResizableHash, checkStructOps, InsnArrayMap, ResizableHashMap, StackTraceMap, StructOpsMap,
 } from './special.ts';
 import { CgroupStorageMap, checkLocalStorage, LocalStorageMap } from './storage.ts';
 

@@ -1,12 +1,11 @@
 /**
  * @module kernel/maps/special
- * Stack traces, instruction arrays, struct_ops, arenas, resizable hashes: kinds with rules of their own. Reproduces
- * kernel/bpf/stackmap.c, bpf_insn_array.c, bpf_struct_ops.c, arena.c and the `rhtab` part of hashtab.c.
+ * Stack traces, instruction arrays, struct_ops, resizable hashes: kinds with rules of their own. Reproduces
+ * kernel/bpf/stackmap.c, bpf_insn_array.c, bpf_struct_ops.c and the `rhtab` part of hashtab.c.
  */
 import type { BTF } from '../../btf/btf.ts';
-import { E2BIG, EACCES, EBADF, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP, ERANGE } from '../../isa/errno.ts';
+import { E2BIG, EACCES, EBADF, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
-import { PAGE_SIZE, USER_BASE } from '../../vm/address-space.ts';
 import { CODE_HI, codeAddress } from '../../vm/types.ts';
 import { isPlain32BitInt, nextArrayKey } from './array.ts';
 import { checkHash, HashBase, HashMap } from './hashtab.ts';
@@ -14,7 +13,6 @@ import { type BatchOperations, BPFMap, type ElementFlags, type MapAttributes, ty
 
 const STACK_MAP_SIZE = 528;
 const STRUCT_OPS_SIZE = 832;
-const ARENA_SIZE = 976;
 const INSN_ARRAY = { used: 488, ips: 496, values: 504, entry: 16 } as const;
 /** `kernel.perf_event_max_stack` */
 const MAX_STACK = 127;
@@ -220,111 +218,6 @@ export class StructOpsMap extends BPFMap {
     if (key !== 0 && this.isFirst(key)) return -ENOENT;
     this.host.memory.view.setUint32(out, 0, true);
     return 0;
-  }
-}
-
-/** Pages shared with user space. They are one block of memory, allocated when the arena is first used. */
-export class ArenaMap extends BPFMap {
-  /** Address of the arena in user space, 0 until it is known. */
-  userStart: bigint;
-  userEnd: bigint;
-  private pages = 0;
-
-  static create(host: MapHost, attr: MapAttributes): ArenaMap | number {
-    const known = U.BPF_F_SEGV_ON_FAULT | U.BPF_F_MMAPABLE | U.BPF_F_NO_USER_CONV;
-    const isBad = attr.keySize !== 0 || attr.valueSize !== 0 || attr.maxEntries === 0 || (attr.flags & U.BPF_F_MMAPABLE) === 0
-      || (attr.flags & ~known) !== 0;
-    if (isBad || (attr.mapExtra & 0xfffn) !== 0n) return -EINVAL;
-    const range = BigInt(attr.maxEntries) * 4096n;
-    if (range > 1n << 32n) return -E2BIG;
-    if (attr.mapExtra >> 32n !== BigInt.asUintN(64, attr.mapExtra + range - 1n) >> 32n) return -ERANGE;
-    return new ArenaMap(host, attr, ARENA_SIZE);
-  }
-
-  constructor(host: MapHost, attr: MapAttributes, structSize: number) {
-    super(host, attr, structSize);
-    this.userStart = attr.mapExtra;
-    this.userEnd = attr.mapExtra === 0n ? 0n : attr.mapExtra + BigInt(attr.maxEntries) * 4096n;
-  }
-
-  protected override freeElements(): void {
-    if (this.pages !== 0) this.host.memory.free(this.pages);
-  }
-
-  /** Offset of the first page, 0 where there is no memory for it. */
-  block(): number {
-    if (this.pages === 0 && this.maxEntries * PAGE_SIZE <= this.host.memoryLimit) {
-      this.pages = this.host.memory.tryAlloc(this.maxEntries * PAGE_SIZE, `arena ${this.name}`, PAGE_SIZE);
-    }
-    return this.pages;
-  }
-
-  override get hasMmap(): boolean {
-    return true;
-  }
-
-  override get mappedAt(): number {
-    return Number(this.userStart);
-  }
-
-  /** `arena_get_unmapped_area`, `arena_map_mmap` */
-  override mmap(length: number, page: number, _writable: boolean, address: number): number {
-    if (page !== 0) return -EINVAL;
-    const size = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
-    if (size > 2 ** 32) return -E2BIG;
-    if (this.userStart !== 0n) {
-      const range = this.userEnd - this.userStart;
-      if (BigInt(size) > range) return -E2BIG;
-      if (BigInt(size) !== range || BigInt(address) !== this.userStart) return -EINVAL;
-    }
-    const at = this.block();
-    if (at === 0) return -ENOMEM;
-    if (this.userStart === 0n) {
-      this.userStart = BigInt(USER_BASE + at);
-      this.userEnd = this.userStart + BigInt(size);
-    }
-    return at;
-  }
-
-  override get hasBTFCheck(): boolean {
-    return true;
-  }
-
-  override checkBTF(): number {
-    return 0;
-  }
-
-  override lookup(): number {
-    return -EINVAL;
-  }
-
-  override update(): number {
-    return -EOPNOTSUPP;
-  }
-
-  override remove(): number {
-    return -EOPNOTSUPP;
-  }
-
-  override nextKey(): number {
-    return -EOPNOTSUPP;
-  }
-
-  override push(): number {
-    return -EOPNOTSUPP;
-  }
-
-  override pop(): number {
-    return -EOPNOTSUPP;
-  }
-
-  override peek(): number {
-    return -EOPNOTSUPP;
-  }
-
-  override directValueAddress(offset: number): number {
-    if (BigInt(offset) >= this.userEnd - this.userStart) return -ERANGE;
-    return Number(BigInt.asUintN(32, this.userStart)) + offset;
   }
 }
 
