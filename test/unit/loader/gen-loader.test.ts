@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../../isa/errors.ts';
 import { generateLoader } from '../../../loader/gen/gen-loader.ts';
@@ -25,6 +26,20 @@ describe('whole headers are written byte for byte as bpftool does', () => {
     const sign = signature === undefined ? {} : { sign: () => signature.bytes };
     expect(generateLightSkeleton(object(name), `${name}.bpf.o`, { name, ...sign }) === text).toBe(true);
   });
+});
+
+describe('awkward declarations and the other byte order', () => {
+  it.each(['declarations', 'declarations-be', 'globals-be', 'kfuncs-be', 'mapinmap-be'])('%s', (name) => {
+    const file = fileURLToPath(new URL(`data/${name}.bpf.o`, import.meta.url));
+    const want = readFileSync(new URL(`data/${name}.lskel.h`, import.meta.url), 'utf8');
+    const got = generateLightSkeleton(readFileSync(file), file, { name: name.replace('-', '_') });
+    expect(got === want, firstDifference(got, want)).toBe(true);
+  });
+
+  function firstDifference(got: string, want: string): string {
+    const at = [...want].findIndex((char, i) => got[i] !== char);
+    return `at ${at}: ${JSON.stringify(got.slice(at - 40, at + 40))}, not ${JSON.stringify(want.slice(at - 40, at + 40))}`;
+  }
 });
 
 describe('loaders for kernels before 7.3', () => {

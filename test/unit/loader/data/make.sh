@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Makes the objects and headers of this folder: make.sh BPFTOOL (of Linux 7.3), with clang 19, libbpf's headers and vmlinux.h in $INCLUDE.
+set -euo pipefail
+cd "$(dirname "$0")"
+bpftool=$1
+build() { # SOURCE TARGET OUT
+  clang-19 -g -O2 -mcpu=v3 -target "$2" -fms-extensions -Wno-microsoft-anon-tag -D__TARGET_ARCH_x86 -I"$INCLUDE" -c "$1" -o "$3.bpf.o"
+  llvm-strip-19 -g "$3.bpf.o"
+  "$bpftool" gen skeleton -L "$3.bpf.o" name "${3//-/_}" > "$3.lskel.h"
+}
+build declarations.bpf.c bpf declarations
+build declarations.bpf.c bpfeb declarations-be
+for name in kfuncs globals mapinmap; do build ../../../fixtures/src/$name.bpf.c bpfeb "$name-be"; done
