@@ -7,7 +7,7 @@
 import {
   BPF_KPTR, BPF_KPTR_PERCPU, BPF_KPTR_REF, BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK, BPF_TASK_WORK, BPF_TIMER, fieldTypeName,
 } from '../btf/record.ts';
-import { EACCES, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP } from '../isa/errno.ts';
+import { EACCES, EFAULT, EINVAL, EOPNOTSUPP } from '../isa/errno.ts';
 import {
   BPF_FUNC_kptr_xchg, BPF_FUNC_map_peek_elem, BPF_FUNC_sk_release, BPF_FUNC_spin_lock, BPF_FUNC_spin_unlock, BPF_MAP_TYPE_ARRAY,
   BPF_MAP_TYPE_BLOOM_FILTER, BPF_MAP_TYPE_INSN_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_SOCKHASH, BPF_MAP_TYPE_SOCKMAP,
@@ -22,7 +22,7 @@ import { processDynptrArg } from './dynptr.ts';
 import type { VerifierEnv } from './env.ts';
 import { lockPtr } from './graph.ts';
 import { inRBTreeCallback } from './graph.ts';
-import { mapRecord, recordFind, recordHas, regRecord } from './map_record.ts';
+import { hasDirectValues, mapRecord, recordFind, recordHas, regRecord } from './map_record.ts';
 import {
   ACCESS_HELPER, checkAlignment, checkBuffer, checkMapAccess, checkMapAccessType, checkPacketAccess, checkRegion, isMapReadOnly,
   isVarCtxOffAllowed, mayAccessPacket, regMap,
@@ -328,7 +328,7 @@ export function checkConstString(env: VerifierEnv, reg: number, argno: number): 
   if (map.type === BPF_MAP_TYPE_PERCPU_ARRAY) return refuse(env, `${name} points to percpu_array map which cannot be used as const string`);
   if (!isMapReadOnly(map)) return refuse(env, `${name} does not point to a readonly map'`);
   if (!isVarConst(w, reg)) return refuse(env, `${name} is not a constant address'`);
-  if (map.directValueAddress(0) === -ENOTSUPP) return refuse(env, 'no direct value access support for this map type');
+  if (!hasDirectValues(map)) return refuse(env, 'no direct value access support for this map type');
   const off = w[reg + REG_VAR_LO]!;
   const error = checkMapAccess(env, reg, argno, 0, map.valueSize - off, false, ACCESS_HELPER);
   if (error !== 0) return error;

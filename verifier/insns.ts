@@ -23,7 +23,7 @@ import {
 import { MAX_USED_BTFS, MAX_USED_MAPS, type VerifierEnv } from './env.ts';
 import { BPF_LIST_HEAD, BPF_RB_ROOT, BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK } from '../btf/record.ts';
 import { initInstructionArray } from './insn_array.ts';
-import { mapRecord, recordHas } from './map_record.ts';
+import { hasDirectValues, mapRecord, recordHas } from './map_record.ts';
 import { MAX_BPF_REG, MEM_PERCPU, MEM_RDONLY, PTR_TO_BTF_ID, PTR_TO_FUNC, PTR_TO_MEM } from './regtypes.ts';
 import type { BTFDescriptor, MapDescriptor } from './types.ts';
 
@@ -352,9 +352,8 @@ function resolveMapLoad(env: VerifierEnv, i: number): number {
     return 0;
   }
   const off = imm[i + 1]!;
-  const support = map.directValueAddress(0);
-  const address = support < 0 ? support : map.directValueAddress(off >>> 0);
-  if (support === -524) return refuse(env, 'no direct value access support for this map type');
+  if (!hasDirectValues(map)) return refuse(env, 'no direct value access support for this map type');
+  const address = map.directValueAddress(off >>> 0);
   if (address < 0) {
     return refuse(env, `invalid access to map value pointer, value_size=${map.valueSize} off=${off >>> 0}`, address);
   }

@@ -4,6 +4,7 @@
  * map. The parsing is btf/record.ts.
  */
 import { type Field, type FieldRecord, MAP_VALUE_FIELDS, parseFields, structRecord } from '../btf/record.ts';
+import { BPF_MAP_TYPE_ARENA, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_INSN_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY } from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
 import { PTR_TO_MAP_VALUE, typeIsPtrAllocObj } from './regtypes.ts';
 import { REG_A, REG_B, REG_TYPE } from './state.ts';
@@ -42,4 +43,9 @@ export function regRecord(env: VerifierEnv, reg: number): FieldRecord | undefine
   if (!typeIsPtrAllocObj(type)) return undefined;
   const btf = env.btfAt(env.w[reg + REG_A]!);
   return btf === undefined ? undefined : structRecord(btf, env.w[reg + REG_B]!);
+}
+
+/** True for maps whose values have a fixed address that instructions may carry (`map_direct_value_addr`). */
+export function hasDirectValues(map: MapDescriptor): boolean {
+  return map.type === BPF_MAP_TYPE_ARRAY || map.type === BPF_MAP_TYPE_PERCPU_ARRAY || map.type === BPF_MAP_TYPE_ARENA || map.type === BPF_MAP_TYPE_INSN_ARRAY;
 }

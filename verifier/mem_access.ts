@@ -7,7 +7,7 @@
 import {
   BPF_KPTR, BPF_KPTR_PERCPU, BPF_KPTR_REF, BPF_UPTR, type Field, fieldTypeName,
 } from '../btf/record.ts';
-import { EACCES, EINVAL, ENOTSUPP, EPERM } from '../isa/errno.ts';
+import { EACCES, EINVAL, EPERM } from '../isa/errno.ts';
 import {
   BPF_LDX, BPF_MAP_TYPE_INSN_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MEM, BPF_PROG_TYPE_CGROUP_SKB, BPF_PROG_TYPE_CGROUP_SOCKOPT,
   BPF_PROG_TYPE_FLOW_DISSECTOR, BPF_PROG_TYPE_LWT_IN, BPF_PROG_TYPE_LWT_OUT, BPF_PROG_TYPE_LWT_SEG6LOCAL, BPF_PROG_TYPE_LWT_XMIT,
@@ -19,7 +19,7 @@ import { checkPtrToBTFAccess, checkPtrToMapAccess, markBTFLoad, mapKptrMatches, 
 import { BOUND, cnum64SMin } from './cnum.ts';
 import { DIAG_DEREF_INVALID_PTR, DIAG_DEREF_NULLABLE_PTR, DIAG_DEREF_SCALAR } from './diagnostics_port.ts';
 import type { VerifierEnv } from './env.ts';
-import { mapRecord, recordFind } from './map_record.ts';
+import { hasDirectValues, mapRecord, recordFind } from './map_record.ts';
 import { convertsCtxAccess, funcRetvalRange, isValidAccess, sockIsValidAccess } from './ops.ts';
 import type { AccessInfo, HelperProto } from './ops_types.ts';
 import { checkPtrOff } from './ptr_off.ts';
@@ -400,7 +400,7 @@ function loadFromMap(env: VerifierEnv, reg: number, off: number, size: number, v
     w[dst + REG_TYPE] = PTR_TO_INSN;
     return 0;
   }
-  if (map.type !== BPF_MAP_TYPE_PERCPU_ARRAY && isVarConst(w, reg) && isMapReadOnly(map) && map.directValueAddress(0) !== -ENOTSUPP) {
+  if (map.type !== BPF_MAP_TYPE_PERCPU_ARRAY && isVarConst(w, reg) && isMapReadOnly(map) && hasDirectValues(map)) {
     const at = (off + w[reg + REG_VAR_LO]!) | 0;
     const words = map.readDirectValue(at, size);
     if (words === undefined) {

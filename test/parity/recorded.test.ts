@@ -1,6 +1,6 @@
 /**
  * Programs and loads recorded from Linux 7.3.4 (test/parity/gen): historical bugs, signing at its edges, random programs, small C
- * programs of every type, every fixture's loader with its log. Everything has to agree: results, errors, whole logs, test runs.
+ * programs of every type, calls of every helper from every kind of program, every fixture's loader with its log. Everything has to agree: results, errors, whole logs, test runs.
  */
 import { describe, expect, it } from 'vitest';
 import { caseNames, replayed } from './replayed.ts';
@@ -18,6 +18,7 @@ const FILES: Readonly<Record<string, number>> = {
   'heldout-objects.jsonl.gz': 150,
   'flips-fixtures.jsonl.gz': 8,
   'loaders.jsonl.gz': 45,
+  'helper-args.jsonl.gz': 69,
 };
 
 describe.each(Object.entries(FILES))('%s', (file, count) => {

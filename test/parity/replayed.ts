@@ -42,7 +42,7 @@ export function replayed(file: string, skip: ReadonlySet<string> = new Set()): (
 }
 
 function perform(file: string, skip: ReadonlySet<string>): { mismatches: ReadonlyMap<string, readonly Mismatch[]>; leaking: readonly string[] } {
-  const replay = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS }) });
+  const replay = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS, cpus: 2 }) });
   replay.open(file);
   for (const line of linesOf(file, skip)) replay.line(line);
   const { mismatches, leaking } = replay.finish();
@@ -72,7 +72,7 @@ export function recordedCases(file: string): readonly RecordedCase[] {
 
 /** Performs one case on a fresh kernel: the differences, none where it agrees. */
 export function replayCase({ name, lines }: RecordedCase): readonly Mismatch[] {
-  const replay = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS }) });
+  const replay = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS, cpus: 2 }) });
   replay.open(name);
   for (const line of lines) replay.line(line);
   const { mismatches, leaking } = replay.finish();
