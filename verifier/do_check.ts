@@ -297,6 +297,7 @@ function doCheck(env: VerifierEnv): number {
   const count = env.insns.count;
   const resetLog = (env.log.level & BPF_LOG_LEVEL2) === 0;
   const logs = env.log.level !== 0;
+  const { observer } = env.ext;
   const st = env.cur;
   let previous = -1;
   env.printNextState = false;
@@ -317,7 +318,7 @@ function doCheck(env: VerifierEnv): number {
     st.insnIdx = i;
     if (env.diag !== undefined) recordBranch(env, previous);
     let ends = false;
-    if ((flags[i]! & AUX_PRUNE_POINT) !== 0) {
+    if ((flags[i]! & AUX_PRUNE_POINT) !== 0 && observer?.everyPath !== true) {
       const visited = isStateVisited(env, i);
       if (visited < 0) return visited;
       if (visited === 1) {
@@ -332,6 +333,7 @@ function doCheck(env: VerifierEnv): number {
       }
       if (logs) logInsn(env);
       noteSeen(env);
+      observer?.visit(i, env.w, curFrame(st));
       previous = i;
       if (st.speculative && (flags[i]! & AUX_NOSPEC) !== 0) {
         ends = true;

@@ -122,6 +122,17 @@ export interface UserArray {
   read(offset: number, length: number): Uint8Array | undefined;
 }
 
+/** Looks on while the paths of a program are followed. */
+export interface StateObserver {
+  /** True to follow every path to its end, also where an equal state was explored before. */
+  readonly everyPath: boolean;
+  /**
+   * What is known before instruction `insn` is checked. The words hold the current frame at `frame`, laid out as `state.ts` says; they
+   * change as soon as this returns.
+   */
+  visit(insn: number, words: Int32Array, frame: number): void;
+}
+
 /** What the verifier may ask of its surroundings while it works. All calls are pure reads of kernel state. */
 export interface VerifierEnvironment {
   /** Resolves a file descriptor; `-errno` where it is not one of these objects (`-EBADF`, `-EINVAL`). */
@@ -143,6 +154,7 @@ export interface VerifierEnvironment {
   random(): number;
   /** Whole microseconds for "verification time", from the kernel instance's clock. */
   now(): number;
+  readonly observer?: StateObserver | undefined;
   /** Possible CPUs (`nr_cpu_ids`). */
   readonly cpuCount?: number;
   /** Kernel profile, `"7.3"` or `"6.18"`. */
