@@ -13,7 +13,7 @@ import {
 } from './ber.ts';
 import { concatBytes } from './bytes.ts';
 import { lookUpOID, type OIDName } from './oid.ts';
-import { orRefusal, Rejection, type Refusal } from './rejection.ts';
+import { orRefusal, Rejection, within, type Refusal } from './rejection.ts';
 import { decodeTime } from './time.ts';
 import { readCertificate, type Certificate, type CertificateContext } from './x509.ts';
 
@@ -138,7 +138,7 @@ function noteContentType(draft: Draft, e: Element): void {
 function noteCertificate(draft: Draft, e: Element): void {
   if (e.tag !== TAG.sequence) throw new Rejection(EBADMSG, `certificate begins with 0x${e.tag.toString(16)}`, e.start - e.header);
   const start = e.start - e.header, end = e.start + e.length + (e.input[start + 1] === 0x80 ? 2 : 0);
-  draft.pending.push(readCertificate(e.input.subarray(start, end), draft.context));
+  draft.pending.push(within('embedded certificate', start, () => readCertificate(e.input.subarray(start, end), draft.context)));
 }
 
 function noteDigestAlgorithm(draft: Draft, e: Element): void {

@@ -44,3 +44,13 @@ export function orRefusal<T>(work: () => T): T | Refusal {
     throw error;
   }
 }
+
+/** Runs `work` on a part of an input that begins at `base`: offsets and reasons of a {@link Rejection} then speak of the whole. */
+export function within<T>(what: string, base: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Rejection)) throw error;
+    throw new Rejection(error.errno, `${what}: ${error.reason}`, error.offset === undefined ? base : base + error.offset);
+  }
+}

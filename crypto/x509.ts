@@ -15,7 +15,7 @@ import {
 import { concatBytes, equalBytes, toHex } from './bytes.ts';
 import { sha256 } from './digest.ts';
 import { lookUpOID, type OIDName } from './oid.ts';
-import { orRefusal, Rejection, type Refusal } from './rejection.ts';
+import { orRefusal, Rejection, within, type Refusal } from './rejection.ts';
 import { sameID, verifySignature, type PublicKey, type Signature } from './signature.ts';
 import { decodeTime } from './time.ts';
 
@@ -328,7 +328,10 @@ function isAvailable(hash: string | undefined, algorithms: KernelAlgorithms): bo
 export function readCertificate(input: Uint8Array, context: CertificateContext): Certificate {
   const draft = new Draft();
   readBER(certificateGrammar, input, draft);
-  if (draft.authorityKeyID !== undefined) readBER(authorityKeyIDGrammar, draft.authorityKeyID, draft);
+  const { authorityKeyID } = draft;
+  if (authorityKeyID !== undefined) {
+    within('authority key identifier', authorityKeyID.byteOffset - input.byteOffset, () => readBER(authorityKeyIDGrammar, authorityKeyID, draft));
+  }
   const tbsDigest = sha256(draft.tbs), id = concatBytes(draft.serial, draft.issuer);
   const key: PublicKey = {
     algorithm: draft.keyAlgorithm ?? 'rsa', bytes: draft.key ?? NOTHING, parameters: draft.parameters,

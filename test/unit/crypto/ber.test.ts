@@ -78,6 +78,15 @@ describe('hostile input', () => {
   });
 });
 
+test('a refusal names its place in the whole message', () => {
+  const recorded = readCases('signatures.jsonl.gz').find(({ name }) => name === 'message: embedded certificate ed25519')?.load?.signature;
+  const answer = parseSignedMessage(recorded ?? new Uint8Array(0), context);
+  if (!isRefusal(answer) || recorded === undefined || answer.offset === undefined) throw new Error('not refused with a place');
+  expect(answer).toMatchObject({ errno: 65, reason: 'embedded certificate: certificate signature algorithm is not supported' });
+  // The place is behind the identifier of Ed25519, 1.3.101.112, in the certificate.
+  expect(toHex(recorded.subarray(answer.offset - 5, answer.offset + 5))).toContain('06032b6570');
+});
+
 test('object identifiers there and back', () => {
   for (const dotted of Object.values(OID)) expect(decodeOID(encodeOID(dotted))).toBe(dotted);
   expect(decodeOID(fromHex('80'))).toBe('?80');
