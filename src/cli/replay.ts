@@ -83,7 +83,12 @@ export async function replayFiles(
   });
   for (const file of files) {
     replay.open(file);
-    for await (const line of readLines(file)) replay.line(line);
+    let isEmpty = true;
+    for await (const line of readLines(file)) {
+      isEmpty &&= line.trim() === '';
+      replay.line(line);
+    }
+    if (isEmpty) throw new InputError(file, '', 'an empty file is no transcript');
   }
   return replay.finish();
 }

@@ -199,8 +199,8 @@ export class TranscriptReader {
     let value: unknown;
     try {
       value = JSON.parse(text);
-    } catch (error) {
-      this.fail(`no JSON: ${error instanceof Error ? error.message.split('\n')[0] ?? '' : String(error)}`);
+    } catch {
+      this.fail('no JSON');
     }
     if (!isObject(value)) this.fail('a line holds one JSON object');
     return value;
