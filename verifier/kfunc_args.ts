@@ -33,7 +33,7 @@ import {
 import { regRecord } from './map_record.ts';
 import { isProjectionOf, kernCtxTypeID } from './prog_ctx_type.ts';
 import { inSleepable, isReferenced, updateRefObj } from './refs.ts';
-import { argName, curReg, isNull, isVarConst, regOfArg, smin, umax } from './regs.ts';
+import { argName, curReg, isNull, isVarConst, regOfArg, smin, sminDecimal, umaxDecimal } from './regs.ts';
 import {
   ARG_DONTCARE, ARG_PTR_TO_BTF_ID, ARG_PTR_TO_CTX, ARG_PTR_TO_DYNPTR, BPF_MAX_VAR_SIZ, BPF_READ, BPF_WRITE, CONST_PTR_TO_MAP, DYNPTR_TYPE_FILE,
   DYNPTR_TYPE_SKB, DYNPTR_TYPE_SKB_META, DYNPTR_TYPE_XDP, MAX_BPF_FUNC_REG_ARGS, MEM_ALLOC, MEM_FIXED_SIZE, MEM_PERCPU, MEM_UNINIT, NOT_INIT, OBJ_RELEASE, PTR_TO_ARENA,
@@ -465,8 +465,8 @@ function checkSizeOfMemory(a: Arg): number {
   } else if (failure.kind === 'size') {
     const least = smin(env.w, a.reg);
     diagCallArg(env, a.insn, a.argno, meta.funcName,
-      least < 0 ? `the memory size in ${name} may be negative because its signed minimum is ${least}`
-        : `the memory size in ${name} may reach ${umax(env.w, a.reg)} bytes, but variable memory accesses must stay below ${BPF_MAX_VAR_SIZ} bytes`,
+      least < 0 ? `the memory size in ${name} may be negative because its signed minimum is ${sminDecimal(env.w, a.reg)}`
+        : `the memory size in ${name} may reach ${umaxDecimal(env.w, a.reg)} bytes, but variable memory accesses must stay below ${BPF_MAX_VAR_SIZ} bytes`,
       'Constrain the memory size to a non-negative value smaller than BPF_MAX_VAR_SIZ before this call.');
   }
   return err;

@@ -5,6 +5,7 @@
  * kernel/bpf/verifier.c. Arithmetic is scalar*.ts and alu.ts.
  */
 import { EACCES, EFAULT } from '../isa/errno.ts';
+import { formatS64, formatU64 } from '../isa/int64.ts';
 import { BOUND, cnum32SMax, cnum32SMin, cnum32UMax, cnum32UMin, cnum64SMax, cnum64SMin, cnum64UMax, cnum64UMin } from './cnum.ts';
 import type { VerifierEnv } from './env.ts';
 import { hexText, tnumText } from './log.ts';
@@ -94,6 +95,18 @@ export function isNull(w: Int32Array, reg: number): boolean {
 /** A scalar with a constant value, or low half with `is32` (`is_reg_const`). */
 export function isConst(w: Int32Array, reg: number, is32: boolean): boolean {
   return w[reg + REG_TYPE] === SCALAR_VALUE && w[reg + REG_MASK_LO] === 0 && (is32 || w[reg + REG_MASK_HI] === 0);
+}
+
+/** {@link smin} as decimal digits, all of them: doubles lose the last ones. */
+export function sminDecimal(w: Int32Array, reg: number): string {
+  cnum64SMin(w, reg + REG_R64);
+  return formatS64(BOUND[0]!, BOUND[1]!);
+}
+
+/** {@link umax} as decimal digits, all of them. */
+export function umaxDecimal(w: Int32Array, reg: number): string {
+  cnum64UMax(w, reg + REG_R64);
+  return formatU64(BOUND[0]!, BOUND[1]!);
 }
 
 /** Smallest signed value; exact below 2^53, else rounded. The exact words are in `BOUND`. */
