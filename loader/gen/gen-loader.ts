@@ -347,6 +347,7 @@ class LoaderGenerator {
       throw new InputError(this.#object.file, `section ${program.sectionName}`, `prog '${program.name}': ${reason}`);
     };
     if (program.type === U.BPF_PROG_TYPE_UNSPEC) fail(`missing BPF prog type, check ELF section name '${program.sectionName}'`);
+    if (program.type === U.BPF_PROG_TYPE_STRUCT_OPS) fail('SEC("struct_ops") program isn\'t referenced anywhere, did you forget to use it?');
     const flags = program.definition?.flags ?? 0;
     if ((flags & SEC_USDT) !== 0) program.expectedAttachType = U.BPF_TRACE_UPROBE_MULTI;
     if ((flags & SEC_ATTACH_BTF) === 0) return undefined;

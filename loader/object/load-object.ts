@@ -257,6 +257,7 @@ class ObjectLoader {
   #programAttr(scratch: Scratch, program: ObjectProgram): DataView | string {
     const flags = program.definition?.flags ?? 0;
     if (program.type === U.BPF_PROG_TYPE_UNSPEC) return `missing BPF prog type, check ELF section name '${program.sectionName}'`;
+    if (program.type === U.BPF_PROG_TYPE_STRUCT_OPS) return 'SEC("struct_ops") program isn\'t referenced anywhere, did you forget to use it?';
     if ((flags & SEC_USDT) !== 0) program.expectedAttachType = U.BPF_TRACE_UPROBE_MULTI;
     let attachID = 0;
     if ((flags & SEC_ATTACH_BTF) !== 0) {
