@@ -123,8 +123,21 @@ export class KernelMemory {
    */
   readonly fixedPages: Map<number, { readonly page: number; readonly writable: boolean }> = new Map();
 
+  /** Ranges of user space whose pages come with the first access, by address; `touch` gets bytes from the start. */
+  readonly watched: Set<{ readonly start: number; readonly end: number; touch: (from: number, to: number) => void }> = new Set();
+
+  private notice(pointer: BPFPtr, length: number): void {
+    const start = pointer.hi * 0x100000000 + (pointer.lo >>> 0);
+    for (const range of this.watched) {
+      const from = Math.max(start, range.start);
+      const to = Math.min(start + length, range.end);
+      if (from < to) range.touch(from - range.start, to - range.start);
+    }
+  }
+
   /** Calls `visit` for each contiguous piece of a user range until one is not accessible; the number of bytes reached. */
   private walkUser(pointer: BPFPtr, length: number, write: boolean, visit: (at: number, from: number, bytes: number) => void): number {
+    if (this.watched.size > 0) this.notice(pointer, length);
     if (this.fixedPages.size === 0) {
       const reach = this.space.userReach(pointer.lo, pointer.hi, length, write);
       if (reach > 0) visit(pointer.lo >>> 0, 0, reach);

@@ -82,9 +82,8 @@ export class Runner {
 
   /** The program as the machine wants it. */
   prepare(program: BPFProgram): Program {
-    const arenaMap = program.usedMaps.find((map) => map instanceof ArenaMap);
-    arenaMap?.noticeUserPages();
     if (program.prepared !== undefined) return program.prepared;
+    const arenaMap = program.usedMaps.find((map) => map instanceof ArenaMap);
     const { verified } = program;
     const arena = arenaMap?.window();
     const prepared = this.machine.load({

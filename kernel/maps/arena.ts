@@ -9,6 +9,8 @@ import type { ArenaWindow } from '../../vm/types.ts';
 import { BPFMap, type MapAttributes, type MapHost } from './map.ts';
 
 const ARENA_SIZE = 976;
+/** Bytes of `struct bpf_map`, before the arena's own members. */
+const USER_START = 488;
 
 /** Pages shared with user space. They are one block of memory, allocated when the arena is first used. */
 export class ArenaMap extends BPFMap {
@@ -16,6 +18,7 @@ export class ArenaMap extends BPFMap {
   userStart: bigint;
   userEnd: bigint;
   private pages = 0;
+  private watch: { readonly start: number; readonly end: number; touch: (from: number, to: number) => void } | undefined = undefined;
   /** Pages that programs may allocate: neither allocated nor reserved. */
   private readonly isFree: Uint8Array;
   private readonly present: Uint8Array;
@@ -35,8 +38,15 @@ export class ArenaMap extends BPFMap {
     super(host, attr, structSize);
     this.userStart = attr.mapExtra;
     this.userEnd = attr.mapExtra === 0n ? 0n : attr.mapExtra + BigInt(attr.maxEntries) * 4096n;
+    this.writeRange();
     this.isFree = new Uint8Array(attr.maxEntries).fill(1);
     this.present = new Uint8Array(attr.maxEntries);
+  }
+
+  /** `user_vm_start`, `user_vm_end` where programs read them. */
+  private writeRange(): void {
+    this.host.memory.view.setBigUint64(this.address + USER_START, this.userStart, true);
+    this.host.memory.view.setBigUint64(this.address + USER_START + 8, this.userEnd, true);
   }
 
   /** What a program sees of the arena; `undefined` where it has no address or no memory. */
@@ -49,14 +59,9 @@ export class ArenaMap extends BPFMap {
     return { offset, size: this.maxEntries * PAGE_SIZE, userLo, userHi, present: this.present };
   }
 
-  /** Pages that the process has written to are there: its first access to a page is what brings it. */
-  noticeUserPages(): void {
-    if (this.pages === 0) return;
-    const words = new Float64Array(this.host.memory.u8.buffer, this.pages, (this.maxEntries * PAGE_SIZE) / 8);
-    for (let page = 0; page < this.maxEntries; page++) {
-      if (this.present[page] !== 0) continue;
-      const start = (page * PAGE_SIZE) / 8;
-      if (!words.subarray(start, start + PAGE_SIZE / 8).some((word) => !Object.is(word, 0))) continue;
+  /** The process's first access to a page brings it (`arena_vm_fault`). */
+  private touch(from: number, to: number): void {
+    for (let page = Math.floor(from / PAGE_SIZE); page < Math.ceil(to / PAGE_SIZE); page++) {
       this.present[page] = 1;
       this.isFree[page] = 0;
     }
@@ -120,6 +125,7 @@ export class ArenaMap extends BPFMap {
 
   protected override freeElements(): void {
     if (this.pages !== 0) this.host.memory.free(this.pages);
+    if (this.watch !== undefined) this.host.memory.watched.delete(this.watch);
   }
 
   /** Offset of the first page, 0 where there is no memory for it. */
@@ -153,6 +159,11 @@ export class ArenaMap extends BPFMap {
     if (this.userStart === 0n) {
       this.userStart = BigInt(USER_BASE + at);
       this.userEnd = this.userStart + BigInt(size);
+      this.writeRange();
+    }
+    if (this.watch === undefined) {
+      this.watch = { start: Number(this.userStart), end: Number(this.userEnd), touch: (from, to) => this.touch(from, to) };
+      this.host.memory.watched.add(this.watch);
     }
     return at;
   }
