@@ -23,7 +23,7 @@ import {
 } from './regtypes.ts';
 import { scalarAdd } from './scalar_alu.ts';
 import { FALSE_LEFT, FALSE_RIGHT, flipComparison, OUTCOMES, scalarBranch, scalarBranchSelf, TRUE_LEFT, TRUE_RIGHT } from './scalar_branch.ts';
-import { scalarCopy, scalarSync, scalarZeroExtend } from './scalar.ts';
+import { scalarCopy, scalarInvariantViolation, scalarSync, scalarZeroExtend } from './scalar.ts';
 import { markSlotScratched } from './stack.ts';
 import {
   BPF_ADD_CONST, BPF_ADD_CONST32, copyReg, F_ALLOCATED_STACK, frameInsnIdx, INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, REG_A, REG_DELTA,
@@ -252,20 +252,21 @@ function mayGoto(env: VerifierEnv): number {
   return 0;
 }
 
-/** The sanity of the four scalars of both outcomes; their words are in `OUTCOMES`. */
-function outcomesSane(env: VerifierEnv, dst: number, src: number): number {
+/** The sanity of one scalar of an outcome, which is in `OUTCOMES`. */
+function outcomeSane(env: VerifierEnv, at: number, name: string): number {
+  if (scalarInvariantViolation(OUTCOMES, at) === undefined) return 0;
   const scratch = env.pool.scratch(7);
   const { w } = env;
-  const places: readonly (readonly [number, number, string])[] = [
-    [TRUE_LEFT, dst, 'true_reg1'], [TRUE_RIGHT, src, 'true_reg2'], [FALSE_LEFT, dst, 'false_reg1'], [FALSE_RIGHT, src, 'false_reg2'],
-  ];
-  for (const [at, , name] of places) {
-    scalarCopy(w, scratch + REG_SCALAR, OUTCOMES, at);
-    const error = boundsSanity(env, w, scratch, name);
-    if (error !== 0) return error;
-    scalarCopy(OUTCOMES, at, w, scratch + REG_SCALAR);
-  }
-  return 0;
+  scalarCopy(w, scratch + REG_SCALAR, OUTCOMES, at);
+  const error = boundsSanity(env, w, scratch, name);
+  scalarCopy(OUTCOMES, at, w, scratch + REG_SCALAR);
+  return error;
+}
+
+/** The sanity of the four scalars of both outcomes. */
+function outcomesSane(env: VerifierEnv): number {
+  return outcomeSane(env, TRUE_LEFT, 'true_reg1') || outcomeSane(env, TRUE_RIGHT, 'true_reg2')
+    || outcomeSane(env, FALSE_LEFT, 'false_reg1') || outcomeSane(env, FALSE_RIGHT, 'false_reg2');
 }
 
 /** A decided branch: the operands' values mattered, and the processor may still guess wrong. */
@@ -334,7 +335,7 @@ export function checkCondJump(env: VerifierEnv): number {
     if (w[src + REG_TYPE] === PTR_TO_STACK) histFlags |= INSN_F_SRC_REG_STACK;
   } else {
     src = env.pool.scratch(SCRATCH_SRC);
-    w.fill(0, src, src + REG_WORDS);
+    for (let k = 0; k < REG_WORDS; k++) w[src + k] = 0;
     w[src + REG_TYPE] = SCALAR_VALUE;
     const imm = env.insns.imm[i]!;
     markKnown(w, src, imm, imm >> 31);
@@ -361,7 +362,7 @@ export function checkCondJump(env: VerifierEnv): number {
   const otherDst = regInBranch(other, dstRegno);
   const otherSrc = isX ? regInBranch(other, srcRegno) : -1;
   if (isSrcScalar && isDstScalar && dst !== src) {
-    error = outcomesSane(env, dst, src);
+    error = outcomesSane(env);
     if (error !== 0) return error;
     scalarCopy(w, dst + REG_SCALAR, OUTCOMES, FALSE_LEFT);
     scalarCopy(w, src + REG_SCALAR, OUTCOMES, FALSE_RIGHT);

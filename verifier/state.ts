@@ -107,20 +107,23 @@ export const INSN_F_DST_REG_STACK = 2;
 export const INSN_F_SRC_REG_STACK = 4;
 export const INSN_F_STACK_ARG_ACCESS = 8;
 
+const NO_WORDS: Int32Array = new Int32Array(0);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+
 /**
  * A state: where its words are and the scalars that belong to the whole. The words at `base` are: references, then the frames
  * (`frameAt[i]`, absolute), then the jump history.
  */
 export class VState {
-  w: Int32Array = new Int32Array(0);
-  b: Uint8Array = new Uint8Array(0);
+  w: Int32Array = NO_WORDS;
+  b: Uint8Array = NO_BYTES;
   base = 0;
   /** Words of the block, 0 for the hot state. */
   words = 0;
   page = -1;
   readonly frameAt: Int32Array = new Int32Array(MAX_CALL_FRAMES);
   refsAt = 0;
-  hist: Int32Array = new Int32Array(0);
+  hist: Int32Array = NO_WORDS;
   histAt = 0;
   histCount = 0;
 
@@ -193,9 +196,11 @@ export function frameInsnIdx(st: VState, frame: number): number {
 const SCRATCH_REGS = 16;
 const HOT_REFS = 4096;
 const HOT_WORDS: number = SCRATCH_REGS * REG_WORDS + HOT_REFS * REF_WORDS + MAX_CALL_FRAMES * HOT_FRAME_WORDS;
-const PAGE_WORDS: number = 1 << 18;
-/** Words of the smallest block; size classes are multiples. */
-const GRAIN = 64;
+/** Pages double from the first to the largest: most programs need a small one only. */
+const FIRST_PAGE_WORDS: number = 1 << 14;
+const LARGEST_PAGE_WORDS: number = 1 << 18;
+/** Words of the smallest block, as a power of two; size classes are multiples. */
+const GRAIN_SHIFT = 6;
 
 /** The current state's memory and the pages of saved states. One per load. */
 export class StatePool {
@@ -205,7 +210,8 @@ export class StatePool {
   readonly current: VState = new VState();
   #pages: Int32Array[] = [];
   #pageBytes: Uint8Array[] = [];
-  #pageUsed = PAGE_WORDS;
+  #pageWords: number = FIRST_PAGE_WORDS / 2;
+  #pageUsed: number = FIRST_PAGE_WORDS / 2;
   #freeBlocks: { w: Int32Array; b: Uint8Array; base: number; page: number }[][] = [];
   #freeStates: VState[] = [];
   /** Words in live blocks. */
@@ -233,8 +239,9 @@ export class StatePool {
   }
 
   #take(words: number, st: VState): void {
-    const grains = Math.ceil(words / GRAIN);
-    const rounded = grains * GRAIN;
+    // no Math.ceil: its result would make `words` a floating point field
+    const grains = (words + (1 << GRAIN_SHIFT) - 1) >> GRAIN_SHIFT;
+    const rounded = grains << GRAIN_SHIFT;
     st.words = rounded;
     this.liveWords += rounded;
     const free = this.#freeBlocks[grains];
@@ -246,15 +253,16 @@ export class StatePool {
       st.page = block.page;
       return;
     }
-    if (rounded > PAGE_WORDS) {
+    if (rounded > FIRST_PAGE_WORDS) {
       st.w = new Int32Array(rounded);
       st.b = new Uint8Array(st.w.buffer);
       st.base = 0;
       st.page = -1;
       return;
     }
-    if (this.#pageUsed + rounded > PAGE_WORDS) {
-      const page = new Int32Array(PAGE_WORDS);
+    if (this.#pageUsed + rounded > this.#pageWords) {
+      this.#pageWords = Math.min(this.#pageWords * 2, LARGEST_PAGE_WORDS);
+      const page = new Int32Array(this.#pageWords);
       this.#pages.push(page);
       this.#pageBytes.push(new Uint8Array(page.buffer));
       this.#pageUsed = 0;
@@ -278,7 +286,7 @@ export class StatePool {
   }
 
   #releaseBlock(st: VState): void {
-    const grains = st.words / GRAIN;
+    const grains = st.words >> GRAIN_SHIFT;
     let free = this.#freeBlocks[grains];
     if (free === undefined) {
       free = [];

@@ -22,6 +22,7 @@ import { tnumIn } from './tnum.ts';
 export const NOT_EXACT = 0, EXACT = 1, RANGE_WITHIN = 2;
 
 const ITER_STATE_ACTIVE = 1;
+const ALL_REGS: number = (1 << MAX_BPF_REG) - 1;
 
 /** Pairs of ids that stand for each other: an old id always means the same new one. */
 const ID_MAP_SIZE: number = (MAX_BPF_REG + 64 + 7) * 16;
@@ -67,6 +68,7 @@ function regSafe(env: VerifierEnv, ow: Int32Array, o: number, cw: Int32Array, c:
   const type = ow[o + REG_TYPE]!;
   if (type === NOT_INIT) return true;
   if (type !== cw[c + REG_TYPE]) return false;
+  if (type === SCALAR_VALUE && exact === NOT_EXACT && ow[o + REG_PRECISE] === 0 && !env.exploreAluLimits) return true;
   switch (baseType(type)) {
     case SCALAR_VALUE:
       return scalarSafe(env, ow, o, cw, c, exact);
@@ -127,7 +129,7 @@ function isUnused(w: Int32Array, slot: number): boolean {
   return types === w[slot + SLOT_TYPES + 1] && (types === 0 || types === STACK_POISON * 0x01010101);
 }
 
-function stackSafe(env: VerifierEnv, old: VState, oldFrame: number, cur: VState, curFrame: number, exact: number): boolean {
+function stackSafe(env: VerifierEnv, old: VState, oldFrame: number, cur: VState, curFrame: number, fr: number, exact: number): boolean {
   const oldSize = old.w[oldFrame + F_ALLOCATED_STACK]!, curSize = cur.w[curFrame + F_ALLOCATED_STACK]!;
   for (let i = 0; i < oldSize; i++) {
     const spi = i >> 3, im = i & 7;
@@ -146,14 +148,14 @@ function stackSafe(env: VerifierEnv, old: VState, oldFrame: number, cur: VState,
       const a = scalarInSlot(env, old, oldSlot, im), b = a === NOTHING ? NOTHING : scalarInSlot(env, cur, curSlot, im);
       if (b !== NOTHING) {
         const ow = a === SPILLED ? old.w : UNBOUND, cw = b === SPILLED ? cur.w : UNBOUND;
-        if (!regSafe(env, ow, a === SPILLED ? oldSlot : 0, cw, b === SPILLED ? curSlot : 0, exact)) return false;
+        if (!regSafe(env, ow, a === SPILLED ? oldSlot : 0, cw, b === SPILLED ? curSlot : 0, exact)) return noteMismatch(old.insnIdx, fr, MISMATCH_SLOT + spi);
         i += im === 0 ? 7 : 3;
         continue;
       }
     }
     if (type === STACK_MISC && curType === STACK_ZERO) continue;
     if (type !== curType) return false;
-    if (im === 7 && !slotSafe(env, type, old.w, oldSlot, cur.w, curSlot, exact)) return false;
+    if (im === 7 && !slotSafe(env, type, old.w, oldSlot, cur.w, curSlot, exact)) return noteMismatch(old.insnIdx, fr, MISMATCH_SLOT + spi);
   }
   return true;
 }
@@ -208,24 +210,64 @@ function refsSafe(old: VState, cur: VState): boolean {
   return true;
 }
 
+/**
+ * By instruction, where its states differed last (0: nowhere in particular): a frame, and a register or a stack slot. Looked at
+ * first, because states of one place mostly differ in one thing, a counter for example.
+ */
+let lastMismatch: Int16Array = new Int16Array(1024);
+const MISMATCH_FRAME = 128, MISMATCH_SLOT = 32;
+const ALL_SPILLED: number = STACK_SPILL * 0x01010101;
+
+const isWholeSpill = (w: Int32Array, slot: number): boolean => w[slot + SLOT_TYPES] === ALL_SPILLED && w[slot + SLOT_TYPES + 1] === ALL_SPILLED;
+
+function noteMismatch(insn: number, fr: number, place: number): false {
+  if (insn >= lastMismatch.length) {
+    const grown = new Int16Array(Math.max(lastMismatch.length * 2, insn + 1));
+    grown.set(lastMismatch);
+    lastMismatch = grown;
+  }
+  lastMismatch[insn] = fr * MISMATCH_FRAME + place;
+  return false;
+}
+
+/** True where the states differ again in what differed last; false says nothing. */
+function differsAgain(env: VerifierEnv, old: VState, cur: VState, exact: number): boolean {
+  const noted = old.insnIdx < lastMismatch.length ? lastMismatch[old.insnIdx]! : 0;
+  const fr = (noted / MISMATCH_FRAME) | 0, place = noted % MISMATCH_FRAME;
+  if (place === 0 || fr > old.curframe) return false;
+  const o = old.frameAt[fr]!, c = cur.frameAt[fr]!;
+  if (place < MISMATCH_SLOT) {
+    const reg = place - 1;
+    return (env.aux.liveRegsBefore[frameInsnIdx(old, fr)]! & (1 << reg)) !== 0 && !regSafe(env, old.w, regAt(o, reg), cur.w, regAt(c, reg), exact);
+  }
+  const spi = place - MISMATCH_SLOT;
+  if (spi >= old.w[o + F_ALLOCATED_STACK]! >> 3 || spi >= cur.w[c + F_ALLOCATED_STACK]! >> 3) return false;
+  const oldSlot = slotAt(o, spi), curSlot = slotAt(c, spi);
+  return isWholeSpill(old.w, oldSlot) && isWholeSpill(cur.w, curSlot) && !regSafe(env, old.w, oldSlot, cur.w, curSlot, exact);
+}
+
 function framesEqual(env: VerifierEnv, old: VState, cur: VState, fr: number, exact: number): boolean {
   const o = old.frameAt[fr]!, c = cur.frameAt[fr]!;
-  if (old.w[o + F_CALLBACK_DEPTH]! > cur.w[c + F_CALLBACK_DEPTH]!) return false;
-  if ((old.w[o + F_FLAGS]! & FF_NO_STACK_ARG_LOAD) === 0 && (cur.w[c + F_FLAGS]! & FF_NO_STACK_ARG_LOAD) !== 0) return false;
-  const live = env.aux.liveRegsBefore[frameInsnIdx(old, fr)]!;
-  for (let i = 0; i < MAX_BPF_REG; i++) {
-    if ((live & (1 << i)) !== 0 && !regSafe(env, old.w, regAt(o, i), cur.w, regAt(c, i), exact)) return false;
+  const ow = old.w, cw = cur.w;
+  if (ow[o + F_CALLBACK_DEPTH]! > cw[c + F_CALLBACK_DEPTH]!) return false;
+  if ((ow[o + F_FLAGS]! & FF_NO_STACK_ARG_LOAD) === 0 && (cw[c + F_FLAGS]! & FF_NO_STACK_ARG_LOAD) !== 0) return false;
+  for (let live = env.aux.liveRegsBefore[frameInsnIdx(old, fr)]! & ALL_REGS; live !== 0; live &= live - 1) {
+    const i = 31 - Math.clz32(live & -live);
+    if (!regSafe(env, ow, regAt(o, i), cw, regAt(c, i), exact)) return noteMismatch(old.insnIdx, fr, i + 1);
   }
-  return stackSafe(env, old, o, cur, c, exact) && stackArgsSafe(env, old, o, cur, c, exact);
+  return stackSafe(env, old, o, cur, c, fr, exact) && stackArgsSafe(env, old, o, cur, c, exact);
 }
 
 /** True where everything that is safe from `old` on is safe from `cur` on. */
 export function statesEqual(env: VerifierEnv, old: VState, cur: VState, exact: number): boolean {
   if (old.curframe !== cur.curframe) return false;
-  idCount = 0;
-  temporaryID = env.idGen;
   // what was simulated under misspeculation proves nothing about real paths
   if (old.speculative && !cur.speculative) return false;
+  idCount = 0;
+  temporaryID = env.idGen;
+  if (differsAgain(env, old, cur, exact)) return false;
+  idCount = 0;
+  temporaryID = env.idGen;
   if (old.inSleepable !== cur.inSleepable || !refsSafe(old, cur)) return false;
   for (let i = 0; i <= old.curframe; i++) {
     if (old.w[old.frameAt[i]! + F_CALLSITE] !== cur.w[cur.frameAt[i]! + F_CALLSITE]) return false;
