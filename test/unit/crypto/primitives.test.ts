@@ -21,8 +21,8 @@ const HASHES: readonly HashName[] = ['sha1', 'sha224', 'sha256', 'sha384', 'sha5
 afterEach(() => setProvider(undefined));
 
 describe('native and portable primitives agree', () => {
-  test('on every recorded blob, with all algorithms', () => {
-    for (const recorded of cases) {
+  test('on recorded keys, primitives and chains, with all algorithms', () => {
+    for (const recorded of cases.filter(({ name }) => /^(?:key|chain):/.test(name))) {
       setProvider(undefined);
       const portable = perform(recorded, ALL_ALGORITHMS);
       setProvider(createNodeProvider());

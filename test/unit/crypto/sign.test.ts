@@ -51,7 +51,7 @@ describe('signatures verify', () => {
     const certificate = certificateOf(name), key = keyOf(name);
     for (const provider of [undefined, createNodeProvider()]) {
       setProvider(provider);
-      for (const hash of name === 'rsa4096' && provider === undefined ? ['sha256' as const] : hashes) {
+      for (const hash of provider === undefined ? ['sha256' as const] : hashes) {
         for (const signerID of ['key identifier', 'issuer and serial'] as const) {
           const blob = signDetached(data, key, certificate.raw, { hash, signerID });
           const context = { algorithms: ALL_ALGORITHMS, keyring: certificateKeyring([certificate]) };
