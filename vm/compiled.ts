@@ -225,10 +225,10 @@ function plainImports(host: Host, program: PreparedProgram): Record<string, Impo
   };
   return {
     helper, kfunc,
-    tail: (at, sp, lo, hi, map, index) => {
+    tail: (at, sp) => {
       const run = currentRun(host);
       place(run, at, sp);
-      return tailCall(host, run, program, lo, hi, map, index);
+      return tailCall(host, run, program);
     },
     packet: (at, sp, offset, lo, hi) => {
       const run = currentRun(host);
@@ -287,14 +287,11 @@ function leaveResult(run: Run): void {
   run.space.i32[at + 1] = run.registers[1]!;
 }
 
-function tailCall(host: Host, run: Run, program: PreparedProgram, lo: number, hi: number, map: number, index: number): number {
+function tailCall(host: Host, run: Run, program: PreparedProgram): number {
   const r = run.registers;
-  r[2] = lo;
-  r[3] = hi;
-  r[4] = map;
-  r[5] = KERNEL_HI;
-  r[6] = index;
-  r[7] = 0;
+  takeArguments(run);
+  const lo = r[2]!;
+  const hi = r[3]!;
   const { depth } = run;
   const next = run.tailCallTarget();
   host.run = run;

@@ -7,7 +7,7 @@ import { InternalError } from '../isa/errors.ts';
 import type { CompiledProgram } from './compiled.ts';
 import { KERNEL_HI } from './address-space.ts';
 import { PreparedProgram } from './program.ts';
-import { enterRegisters, leaveRegisters, REGISTER_WORDS } from './registers.ts';
+import { enterRegisters, leaveRegisters, REGISTER_WORDS, registersInUse } from './registers.ts';
 import { isThrown, Run, Unwind } from './run.ts';
 import {
   codeIndex, DEFAULT_BUDGET, type EngineStats, type MachineOptions, type Program, type ProgramImage, type RunOptions, type RunResult,
@@ -88,7 +88,7 @@ export class Machine {
   run(program: Program, lo: number, hi: number, options: RunOptions = NO_OPTIONS): RunResult {
     const quick = this.#quick;
     if (
-      quick !== undefined && quick.program === program && this.#nesting === 0 && options.mode === quick.mode && options.tier === quick.tier &&
+      quick !== undefined && quick.program === program && !registersInUse() && options.mode === quick.mode && options.tier === quick.tier &&
       options.budget === quick.budget && options.trace === undefined && options.coverage === undefined && options.extraArguments === undefined
     ) {
       const { run, result, compiled } = quick;
@@ -106,9 +106,14 @@ export class Machine {
     const target = prepared(program);
     if (list % 8 !== 0 || list + 16 * count > this.space.byteLength) throw new InternalError(`batch of ${count} entries at ${list}`);
     if (this.#isUncounted(target, options) && !target.callsOut) {
-      const run = this.#begin(target, options);
-      const compiled = this.#tiers.choose(run, target);
-      if (compiled !== null) return this.#finishBatch(run, target, compiled, list, count);
+      const outer = enterRegisters();
+      try {
+        const run = this.#begin(target, options);
+        const compiled = this.#tiers.choose(run, target);
+        if (compiled !== null) return this.#finishBatch(run, target, compiled, list, count);
+      } finally {
+        leaveRegisters(outer);
+      }
     }
     let result = this.#results[this.#nesting];
     for (let index = 0; index < count; index++) {

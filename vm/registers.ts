@@ -17,6 +17,11 @@ export const REGISTERS: RegisterFile = new Int32Array(REGISTER_WORDS);
 const saved: Int32Array[] = [];
 let level = 0;
 
+/** True while a run of any machine is under way. */
+export function registersInUse(): boolean {
+  return level > 0;
+}
+
 /** Begins a run: gives the level to hand to {@link leaveRegisters}. Keeps the registers of a run that is under way. */
 export function enterRegisters(): number {
   if (level > 0) (saved[level] ??= new Int32Array(REGISTER_WORDS)).set(REGISTERS);

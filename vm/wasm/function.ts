@@ -497,12 +497,7 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
       return;
     }
     this.storeLeft(this.ahead);
-    // Arguments travel in memory: thirteen int32 parameters cost more than the call.
-    for (let register = 1; register <= 5; register++) {
-      this.get(PARAM_BASE);
-      this.pushWide(register);
-      this.memory(W.i64_store, SCRATCH_REGISTERS + 8 * register);
-    }
+    this.storeArguments(5);
     this.i32(at);
     if (facts.kind === KIND.callx) {
       // An id beyond 32 bits is none: -1 is never a helper.
@@ -526,6 +521,15 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
     this.afterCall(dense);
   }
 
+  /** Arguments travel in memory: thirteen int32 parameters cost more than the call. */
+  protected storeArguments(count: number): void {
+    for (let register = 1; register <= count; register++) {
+      this.get(PARAM_BASE);
+      this.pushWide(register);
+      this.memory(W.i64_store, SCRATCH_REGISTERS + 8 * register);
+    }
+  }
+
   /** Takes back the budget, which the callee has drawn on; the windows may be stale. */
   protected afterCall(dense: number): void {
     this.forgetWindows();
@@ -538,12 +542,9 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
   protected tailCall(dense: number): void {
     const { out } = this;
     this.storeLeft(this.ahead);
+    this.storeArguments(3);
     this.i32(dense * STRIDE);
     this.get(PARAM_SP);
-    this.pushNarrow(1);
-    this.pushHigh(1);
-    this.pushNarrow(2);
-    this.pushNarrow(3);
     this.call(IMPORT.tail);
     out.byte(W.if);
     out.byte(TYPE_VOID);

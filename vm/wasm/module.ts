@@ -58,7 +58,7 @@ const TYPES: readonly (readonly [parameters: readonly number[], results: readonl
 ];
 /** Imports in the order of `IMPORT`: name and type. */
 const IMPORTS: readonly (readonly [name: string, type: number])[] = [
-  ['helper', 6], ['kfunc', 6], ['tail', 2], ['packet', 3], ['slow', TYPE_SLOW], ['fault', TYPE_SLOW], ['resume', 5],
+  ['helper', 6], ['kfunc', 6], ['tail', 7], ['packet', 3], ['slow', TYPE_SLOW], ['fault', TYPE_SLOW], ['resume', 5],
   ['arena', 6], ['perCPU', 7], ['region', 6],
 ];
 

@@ -247,6 +247,17 @@ describe('tail calls', () => {
   test('an empty slot falls through', () => {
     expect(tail([mov64('r6', 5), ...jumpTo(4), mov64('r0', 'r6'), exit()], [])).toMatchObject({ r0: 5n, fault: undefined });
   });
+  test('whoever resolves the target sees the arguments whole', () => {
+    const seen: number[][] = [];
+    run([...ldImm64('r2', 0x1234567800000077n), ...ldImm64('r3', 0x900000002n), callHelper(12), mov64('r0', 1), exit()], {
+      memory: Uint8Array.of(1),
+      environment: () => ({ tailCall: (call) => {
+        seen.push([...call.registers.subarray(4, 8)]);
+        return undefined;
+      } }),
+    });
+    expect(seen).toEqual(ENGINES.map(() => [0x77, 0x12345678, 2, 9]));
+  });
   test('33 succeed, the 34th falls through', () => {
     const step = [ldx('u8', 'r6', 'r1'), alu64('add', 'r6', 1), stx('u8', 'r1', 0, 'r6'), ...jumpTo(0), mov64('r0', 'r6'), exit()];
     expect(tail(step, [step])).toMatchObject({ r0: 45n, memory: Uint8Array.of(45), instructions: 34 * 6 + 2 });

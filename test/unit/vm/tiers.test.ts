@@ -145,6 +145,27 @@ test('helpers given as eBPF do what the helper does', () => {
   }
 });
 
+test('a helper that runs other programs, singly and in batches, keeps its registers', () => {
+  const inner = world();
+  const program = inner.machine.load({ name: 'inner', instructions: assemble([mov64('r6', 99), ldx('u8', 'r0', 'r1'), exit()]) });
+  const list = inner.space.alloc(16, 'list');
+  inner.space.setU32(list, inner.at);
+  for (const tier of ['interpreter', 'baseline'] as const) {
+    const seen: number[] = [];
+    const outer = world({ helpers: [undefined, (call): void => {
+      for (let n = 0; n < 3; n++) {
+        inner.machine.run(program, inner.at, KERNEL_HI, { tier: 'baseline', mode: 'checked', budget: Infinity });
+        inner.machine.runBatch(program, list, 1, { tier: 'baseline', mode: 'checked', budget: Infinity });
+        seen.push(call.u32(1), call.u32(5));
+      }
+      call.setResult(call.u32(1));
+    }] });
+    const instructions = assemble([mov64('r1', 11), mov64('r5', 55), mov64('r6', 4), callHelper(1), alu64('add', 'r0', 'r6'), exit()]);
+    expect(outer.machine.run(outer.machine.load({ name: 'outer', instructions }), 0, 0, { tier }).r0Lo).toBe(15);
+    expect(seen).toEqual([11, 55, 11, 55, 11, 55]);
+  }
+});
+
 test('a machine leaves no allocation behind', () => {
   const { machine, space, at } = world();
   const program = machine.load({ name: 'short', instructions: assemble([mov64('r0', 5), exit()]) });

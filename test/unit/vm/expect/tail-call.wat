@@ -3,16 +3,19 @@
   local.set $n7
   i32.const 0
   local.set $n8
+  local.get $base
+  local.get $r1
+  i64.store offset=120
+  local.get $base
+  local.get $n7
+  i64.extend_i32_u
+  i64.store offset=128
+  local.get $base
+  local.get $n8
+  i64.extend_i32_u
+  i64.store offset=136
   i32.const 8
   local.get $sp
-  local.get $r1
-  i32.wrap_i64
-  local.get $r1
-  i64.const 32
-  i64.shr_u
-  i32.wrap_i64
-  local.get $n7
-  local.get $n8
   call $tail
   if
     local.get $base
