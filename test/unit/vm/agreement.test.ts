@@ -9,7 +9,7 @@ const ENGINES: readonly RunOptions[] = [
 
 test('interpreter and compiled code agree on generated programs: result, memory, stack, fault and budget', () => {
   const arena = new Arena();
-  for (let seed = 1; seed <= 500; seed++) {
+  for (let seed = 1; seed <= 300; seed++) {
     const [interpreted, compiled] = arena.run(generateProgram(seed), seed % 3 === 0 ? 1 + (seed % 97) : 3000, ENGINES);
     expect(compiled, `seed ${seed}`).toBe(interpreted);
   }
