@@ -21,8 +21,10 @@ const kernel = BTF.parse(new Uint8Array(gunzipSync(readFileSync(new URL('../../.
 const func = (name) => kernel.findByNameKind(name, U.BTF_KIND_FUNC);
 const struct = (name) => kernel.findByNameKind(name, U.BTF_KIND_STRUCT);
 
+const UAPI = new Map(Object.entries(U));
+
 /** Kinds of program: name, type, attach type, attach id, sleepable, names for the tables, a pointer to load into r9 from the context. */
-const kind = (name, { type, ...o } = {}) => ({ name, attach: 0, attachID: 0, sleepable: false, attachName: '', attachStruct: '', ...o, type: U[`BPF_PROG_TYPE_${type ?? name}`] });
+const kind = (name, { type, ...o } = {}) => ({ name, attach: 0, attachID: 0, sleepable: false, attachName: '', attachStruct: '', ...o, type: UAPI.get(`BPF_PROG_TYPE_${type ?? name}`) });
 const skbSocket = [I.ldx('dw', 9, 6, 168)];
 const KINDS = [
   kind('SOCKET_FILTER'), kind('KPROBE'), kind('SCHED_CLS', { load: skbSocket }), kind('TRACEPOINT'), kind('XDP', { load: [I.ldx('w', 9, 6, 0)] }), kind('PERF_EVENT'),
