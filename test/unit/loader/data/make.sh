@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 bpftool=$1
 build() { # SOURCE TARGET OUT
-  clang-19 -g -O2 -mcpu=v3 -target "$2" -fms-extensions -Wno-microsoft-anon-tag -D__TARGET_ARCH_x86 -I"$INCLUDE" -c "$1" -o "$3.bpf.o"
+  clang-19 -g -O2 -mcpu=v3 -target "$2" -fms-extensions -Wno-everything -D__TARGET_ARCH_x86 -fdebug-compilation-dir=/src -ffile-prefix-map="$PWD"=/src -I"$INCLUDE" -c "$1" -o "$3.bpf.o"
   llvm-strip-19 -g "$3.bpf.o"
   "$bpftool" gen skeleton -L "$3.bpf.o" name "${3//-/_}" > "$3.lskel.h"
 }
