@@ -35,6 +35,8 @@ export class VerifierLog {
   maxLength = 0;
   /** First byte still in a rolling buffer: the kernel's `start_pos`. */
   #startPos = 0;
+  /** Bytes up to which texts are kept. */
+  #stored = 0;
   #kinds: LogEventKind[] = [];
   #insns: number[] = [];
   #texts: string[] = [];
@@ -68,7 +70,11 @@ export class VerifierLog {
     const need = this.endPos + length;
     if (need > this.maxLength) this.maxLength = Math.min(need, UINT_MAX);
     if ((this.level & BPF_LOG_FIXED) === 0 && need - this.#startPos >= this.size) this.#startPos = need - this.size;
+    const isLost = (this.level & BPF_LOG_FIXED) !== 0 && this.endPos >= this.size;
     this.endPos += text.length;
+    // what a fixed buffer has no room for counts, but need not be kept
+    if (isLost) return;
+    this.#stored = this.endPos;
     this.#kinds.push(this.#kind);
     this.#insns.push(this.#insn);
     this.#texts.push(text);
@@ -84,7 +90,7 @@ export class VerifierLog {
   /** Forgets everything from byte `position` on (`bpf_vlog_reset`). */
   reset(position: number): void {
     if (this.level === 0 || position > this.endPos) return;
-    let excess = this.endPos - position;
+    let excess = this.#stored - position;
     while (excess > 0 && this.#texts.length > 0) {
       const last = this.#texts.length - 1;
       const text = this.#texts[last]!;
@@ -99,6 +105,7 @@ export class VerifierLog {
       }
     }
     this.endPos = position;
+    if (this.#stored > position) this.#stored = position;
     if (this.endPos < this.#startPos) this.#startPos = this.endPos;
   }
 
@@ -135,7 +142,8 @@ export class VerifierLog {
     if (from < 32768) {
       // Many short messages: join them so that the arrays stay short.
       const cut = this.#texts.length - 1024;
-      const joined = this.#texts.slice(from, cut).join('');
+      // Cut as well: else the joined text would be joined again and again, and grow.
+      const joined = this.#texts.slice(from, cut).join('').slice(-window);
       this.#texts = [joined, ...this.#texts.slice(cut)];
       this.#kinds = ['message', ...this.#kinds.slice(cut)];
       this.#insns = [-1, ...this.#insns.slice(cut)];

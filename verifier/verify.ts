@@ -93,7 +93,7 @@ function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict 
   const [logError, logTrueSize] = logIsOpen ? env.log.finalize() : [0, 0];
   const error = logError !== 0 ? logError : result;
   return {
-    errno: -error,
+    errno: error === 0 ? 0 : -error,
     log: logIsOpen ? env.log.render() : '',
     logTrueSize,
     stats: {
