@@ -114,7 +114,6 @@ for (const type of [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 
 }
 
 // ---- element operations on every type
-const key = (size) => (size === 0 ? {} : { 8: size === 8 && 0 ? '' : zeros(size) });
 const VALUE_BYTES = { 5: 16, 6: 16, 10: 16, 21: 16 };
 for (const type of Object.keys(VALID).map(Number)) {
   if ([24, 28, 29, 32, 26].includes(type)) continue;
