@@ -91,6 +91,8 @@ function describeRow(file: string, { name, errno, reason, log, milliseconds }: L
   };
 }
 
+/** The message that decided; the report that may follow it explains the same at length. */
 function lastMessage(log: string): string {
-  return log.split('\n').findLast((line) => line !== '' && !IS_STATISTIC.test(line)) ?? '';
+  const report = log.indexOf('\nVerification failed: ');
+  return (report < 0 ? log : log.slice(0, report)).split('\n').findLast((line) => line !== '' && !IS_STATISTIC.test(line)) ?? '';
 }

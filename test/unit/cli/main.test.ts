@@ -208,3 +208,15 @@ describe('sign and keys', () => {
     expect(stdout).toMatch(/asymmetri bpftwin: throw-away test key rsa2048: /);
   });
 });
+
+describe('verify', () => {
+  const object = fixturePath('objects/rejected.bpf.o');
+
+  it.each([[[]], [['--log', '1']], [['--log', '2']]])('with %j names the message that decided', async (options) => {
+    const { status, stdout } = await bpftwin(['verify', object, ...options]);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^rejected\.bpf\.o +out_of_bounds +failure .* EACCES: R0 max value is outside of the allowed memory range$/m);
+    expect(stdout).toMatch(/^rejected\.bpf\.o +fine +success/m);
+    expect(stdout.trimEnd()).toMatch(/2 programs, 1 refused$/);
+  });
+});
