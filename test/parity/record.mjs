@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Fills in the answers of a transcript from a real Linux 7.3.4, with all operations of docs/transcripts.md:
 //   record.mjs IN.jsonl[.gz] OUT.jsonl[.gz]
-// BPFTWIN_ORACLE is the folder of oracle.mjs (boots the kernel: oracle.mjs sh DIR COMMAND), by default looked for beside the
-// checkout; LINUX a source tree of Linux 7.3 (headers of libbpf and UAPI only).
+// BPFTWIN_ORACLE is the folder of oracle.mjs (boots the kernel: oracle.mjs sh DIR COMMAND), LINUX a source
+// tree of Linux 7.3 (headers of libbpf and UAPI only).
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { createHash } from 'node:crypto';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const oracle = resolve(process.env.BPFTWIN_ORACLE ?? join(here, '../../../shared/oracle'));
+const oracle = resolve(process.env.BPFTWIN_ORACLE ?? (() => { throw new Error('set BPFTWIN_ORACLE to the folder of oracle.mjs'); })());
 const { CMD, comparable } = await import(join(oracle, 'oracle.mjs'));
 const FD_COMMANDS = new Set([0, 5, 7, 13, 14, 17, 18, 19, 28, 30, 33, 36]);
 const LOG_OFFSET = { 5: 32, 18: 8 };

@@ -2,13 +2,12 @@
 // Asks a real kernel about every single-bit flip of four signatures and of the program they sign:
 //   flips.mjs OUT.json.gz
 // Answers are kept as one byte a bit (the error number), deflated with the rest. BPFTWIN_ORACLE as for record.mjs.
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import { fileURLToPath } from 'node:url';
 import { certificate, ecKey, rsaKey, seq, signed, tlv } from './cms.mjs';
 
-const oracle = resolve(process.env.BPFTWIN_ORACLE ?? join(dirname(fileURLToPath(import.meta.url)), '../../../../shared/oracle'));
+const oracle = resolve(process.env.BPFTWIN_ORACLE ?? (() => { throw new Error('set BPFTWIN_ORACLE to the folder of oracle.mjs'); })());
 const { perform } = await import(join(oracle, 'oracle.mjs'));
 const program = Buffer.from('b7000000000000009500000000000000', 'hex');
 

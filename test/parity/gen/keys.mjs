@@ -11,7 +11,7 @@ import { gzipSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
 import { certificate, rsaKey, seq, signed, tlv } from './cms.mjs';
 
-const here = dirname(fileURLToPath(import.meta.url)), oracle = resolve(process.env.BPFTWIN_ORACLE ?? join(here, '../../../../shared/oracle'));
+const here = dirname(fileURLToPath(import.meta.url)), oracle = resolve(process.env.BPFTWIN_ORACLE ?? (() => { throw new Error('set BPFTWIN_ORACLE to the folder of oracle.mjs'); })());
 const { boot } = await import(join(oracle, 'oracle.mjs'));
 const program = Buffer.from('b7000000000000009500000000000000', 'hex');
 const OP = { get: 0, join: 1, update: 2, revoke: 3, describe: 6, clear: 7, link: 8, unlink: 9, search: 10, read: 11, setperm: 5, timeout: 15, invalidate: 21, restrict: 29 };
