@@ -9,6 +9,8 @@ import { KernelSymbols } from '../kernel/kallsyms.ts';
 import { Kernel } from '../kernel/kernel.ts';
 import { defaultObjectName } from '../loader/gen/skeleton-text.ts';
 import { loadObject, type LoadedObjectProgram } from '../loader/object/load-object.ts';
+import { attachTypeName, programTypeName } from './names.ts';
+import type { Stats } from './veristat/stats.ts';
 
 /** How an object is verified. */
 export interface VerifyOptions {
@@ -36,12 +38,24 @@ export interface VerifiedRow {
   readonly insns: number;
   readonly states: number;
   readonly peak_states: number;
+  readonly max_states_per_insn: number;
+  readonly max_mark_read_len: number;
+  /** Instructions of the program. */
+  readonly prog_size: number;
+  readonly prog_type: string;
+  readonly attach_type: string;
+  /** Bytes of stack: of all subprograms together, and of the deepest chain of calls. */
+  readonly stack_depth: number;
+  readonly max_stack_depth: number;
   /** The last message of the verifier, or libbpf's reason for not loading. */
   readonly message: string;
   readonly log: string;
 }
 
-const STATISTICS = /^processed (\d+) insns \(limit \d+\) max_states_per_insn \d+ total_states (\d+) peak_states (\d+) mark_read \d+/m;
+const STATISTICS = /^processed (\d+) insns \(limit \d+\) max_states_per_insn (\d+) total_states (\d+) peak_states (\d+) mark_read (\d+)/m;
+/** A line a subprogram. */
+const SUBPROGRAM_STACK = /^subprog \d+ \(.*\) \S+ insns_self \d+ insns_total \d+ stack (\d+)$/gm;
+const MAX_STACK = /^stack depth max (\d+)/m;
 const IS_STATISTIC = /^(processed |verification time|stack depth|max_states|mark_precise|subprog \d+ \()/;
 const STATS_LEVEL = 4;
 const SHORT_LOG = 1 << 20;
@@ -82,11 +96,27 @@ export function verifyObject(bytes: Uint8Array, file: string, options: VerifyOpt
   return rows.map((row) => describeRow(file, row));
 }
 
-function describeRow(file: string, { name, errno, reason, log, milliseconds }: LoadedObjectProgram): VerifiedRow {
-  const [, insns = '0', states = '0', peak = '0'] = STATISTICS.exec(log) ?? [];
+/** veristat's figures of a row, by the names of its CSV. */
+export function rowStats(row: VerifiedRow): Stats {
+  const { prog, verdict, duration_us, insns, states, peak_states, max_states_per_insn, max_mark_read_len, prog_size, prog_type, attach_type } = row;
+  return {
+    file_name: row.file.slice(row.file.lastIndexOf('/') + 1), prog_name: prog, verdict, duration: duration_us, total_insns: insns, total_states: states,
+    peak_states, max_states_per_insn, max_mark_read_len, prog_size, prog_type, attach_type,
+    stack_depth: row.stack_depth, max_stack_depth: row.max_stack_depth,
+    // What veristat writes where there is no JIT and where memory cannot be measured.
+    prog_size_jited: 0, mem_peak: -1,
+  };
+}
+
+function describeRow(file: string, { name, errno, reason, log, milliseconds, size, type, expectedAttachType }: LoadedObjectProgram): VerifiedRow {
+  const [, insns = '0', perInsn = '0', states = '0', peak = '0', markRead = '0'] = STATISTICS.exec(log) ?? [];
   return {
     file, prog: name, verdict: errno === 0 ? 'success' : 'failure', errno, name: errno === 0 ? '' : errnoName(errno),
     duration_us: Math.round(milliseconds * 1000), insns: Number(insns), states: Number(states), peak_states: Number(peak),
+    max_states_per_insn: Number(perInsn), max_mark_read_len: Number(markRead),
+    prog_size: size, prog_type: programTypeName(type), attach_type: attachTypeName(expectedAttachType),
+    stack_depth: [...log.matchAll(SUBPROGRAM_STACK)].reduce((sum, [, depth]) => sum + Number(depth), 0),
+    max_stack_depth: Number(MAX_STACK.exec(log)?.[1] ?? 0),
     message: errno === 0 ? '' : reason ?? lastMessage(log), log,
   };
 }

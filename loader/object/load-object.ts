@@ -54,6 +54,12 @@ export interface LoadedObjectProgram {
   readonly log: string;
   /** Milliseconds in the kernel. */
   readonly milliseconds: number;
+  /** Instructions that the kernel is given, with the subprograms that were appended. */
+  readonly size: number;
+  /** `BPF_PROG_TYPE_*` */
+  readonly type: number;
+  /** `BPF_*` attach type that was asked for; 0 where the section says nothing. */
+  readonly expectedAttachType: number;
 }
 
 /**
@@ -74,6 +80,10 @@ export function loadObject(port: Port, bytes: Uint8Array, file: string, name: st
   } finally {
     loader.close();
   }
+}
+
+function shapeOf({ instructions, type, expectedAttachType }: ObjectProgram): Pick<LoadedObjectProgram, 'size' | 'type' | 'expectedAttachType'> {
+  return { size: instructions.length / 8, type, expectedAttachType };
 }
 
 class ObjectLoader {
@@ -206,8 +216,9 @@ class ObjectLoader {
   }
 
   /** Relocates a fresh copy of the object for one program and loads it. */
-  loadProgram(bytes: Uint8Array, name: string, { name: programName, sectionName }: ObjectProgram): LoadedObjectProgram {
-    const common = { name: programName, section: sectionName, log: '', milliseconds: 0 };
+  loadProgram(bytes: Uint8Array, name: string, opened: ObjectProgram): LoadedObjectProgram {
+    const { name: programName, sectionName } = opened;
+    const common = { name: programName, section: sectionName, log: '', milliseconds: 0, ...shapeOf(opened) };
     const scratch = new Scratch(this.#port);
     try {
       const object = this.#only(openObject(bytes, this.#object.file, name), programName);
@@ -215,7 +226,7 @@ class ObjectLoader {
       relocateObject(withoutCore(object), new KernelReferenceWriter(object, this.#options.kernel, this.#mapFDs));
       const program = object.programs.find((candidate) => !candidate.isSubprogram && candidate.name === programName);
       if (program === undefined) return { ...common, errno: 2, reason: 'no such program' };
-      return { ...common, ...this.#load(scratch, program) };
+      return { ...common, ...this.#load(scratch, program), ...shapeOf(program) };
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       return { ...common, errno: 22, reason: error.reason };

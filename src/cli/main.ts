@@ -36,9 +36,9 @@ export async function main(argv: readonly string[], surroundings: Surroundings):
   }
 }
 
-/** Whether errors of the command line itself are to be JSON: known before it could be parsed. */
+/** Whether errors of the command line itself are to be JSON: known before it could be parsed. `-eprog` is an option with its value, no `-p`. */
 function wantedOutput(argv: readonly string[]): GlobalOptions {
-  const letters = argv.filter((argument) => /^-[a-zA-Z]+$/.test(argument)).join('');
+  const letters = argv.filter((argument) => /^-[jpdVhLSC]+$/.test(argument)).join('');
   return { json: letters.includes('j') || argv.includes('--json'), pretty: letters.includes('p') || argv.includes('--pretty') };
 }
 
@@ -126,11 +126,17 @@ function addInspect(program: Command, context: () => Context, finish: Finish): v
 function addVerify(program: Command, context: () => Context, finish: Finish): void {
   program.command('verify')
     .description('load every program of BPF objects: verdict, errno, log and figures')
-    .argument('<objects...>', 'BPF objects')
+    .argument('<objects...>', 'BPF objects; with --compare, two CSV files')
     .option('--prog <name>', 'only this program; may be repeated', collect)
     .option('--log <level>', 'log level: 1 and 2 for instructions and state, 4 for statistics', wholeNumber('--log'))
     .option('--btf <file>', 'types of the kernel (raw BTF or ELF) instead of the built-in ones')
     .option('--kconfig <file>', 'kernel configuration (.config or config.gz) for __kconfig externs')
+    .addOption(new Option('-o, --output <format>', "a table, or veristat's CSV").choices(['table', 'csv']).default('table'))
+    .option('-e, --emit <list>', "columns, by veristat's names: file,prog,verdict,insns")
+    .option('-s, --sort <spec>', 'order: columns, each with ^ for ascending or v for descending behind it; default file,prog')
+    .option('-f, --filter <spec>', 'only FILE_GLOB[/PROG_GLOB], or where insns>1000 or verdict=failure holds; ! excludes; @FILE reads filters; may be repeated', collect)
+    .option('-C, --compare', 'compare two CSV files, BASE.csv COMP.csv; status 1 where a verdict got worse')
+    .option('--explain', "the verifier's report of each refused program, with the source around it")
     .action(async (files: string[], options: object) => {
       const { verifyCommand } = await import('./verify.ts');
       finish(await verifyCommand(files, options, context()));
