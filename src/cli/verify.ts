@@ -77,10 +77,11 @@ function readText(file: string): string {
   return new TextDecoder().decode(readInput(file));
 }
 
-function checkCombination({ output, compare, explain }: VerifyCommandOptions, { json }: Context): void {
+function checkCombination({ output, compare, explain, prog, log }: VerifyCommandOptions, { json }: Context): void {
   if (json && output === 'csv') throw new UsageError('--output csv: not together with --json');
   if (explain === true && output === 'csv') throw new UsageError('--explain: not together with --output csv');
   if (explain === true && compare === true) throw new UsageError('--explain: not together with --compare');
+  if (compare === true && (prog !== undefined || log !== undefined)) throw new UsageError('--compare: loads nothing, so not together with --prog or --log; --filter chooses programs');
 }
 
 function verifyFiles(files: readonly string[], options: VerifyCommandOptions, logLevel: number): VerifiedRow[] {

@@ -229,6 +229,7 @@ describe('verify refuses', () => {
     [['-f', 'prog=1'], '--filter "prog=1": prog_name is no number'],
     [['-f', '@/nonexistent'], '/nonexistent: no such file'],
     [['-C'], '--compare: two CSV files are wanted, not 1'],
+    [['-C', '--prog', 'fine'], '--compare: loads nothing, so not together with --prog or --log; --filter chooses programs'],
     [['--explain', '-o', 'csv'], '--explain: not together with --output csv'],
     [['--explain', '--log', '4'], '--log 4: --explain needs level 1 or 2, which have the report'],
   ])('%j', async (options, message) => {
