@@ -36,7 +36,7 @@ interface Scale {
   readonly nsPerInstruction: number;
   /** Relative margin of error of the samples' mean, percent. */
   readonly margin: number;
-  /** Bytes that one verification left on the heap and in array buffers before any collection that it did not cause itself. */
+  /** Most bytes on the heap and in array buffers, garbage included, during one more verification that begins with a collection. */
   readonly heap: number;
 }
 
@@ -68,6 +68,9 @@ const TURNS = [49, 499, 4_999, 49_999, 490_000] as const;
 /** `n` branches take about 1.5 n² processed instructions, since every side knows another value and goes on to the end. */
 const BRANCHES = [8, 26, 82, 258, 810] as const;
 
+/** Instructions between two looks at the memory in use. */
+const VISITS_A_SAMPLE = 256;
+
 function loadOf(items: readonly Item[]): ProgramLoad {
   return {
     type: BPF_PROG_TYPE_SCHED_CLS, expectedAttachType: 0, flags: 0, name: '', license: 'GPL', gplCompatible: true, kernelVersion: 0, ifindex: 0,
@@ -96,18 +99,21 @@ function memoryInUse(): number {
 }
 
 function measure(shape: Scale['shape'], load: ProgramLoad): Scale {
-  const work = (): number => {
-    const { errno, stats } = verify(load, ENVIRONMENT);
+  const work = (environment: VerifierEnvironment): number => {
+    const { errno, stats } = verify(load, environment);
     if (errno !== 0) throw new InternalError(`${shape}: error ${errno}`);
     return stats.instructionsProcessed;
   };
-  const bench = new Benchmark(shape, () => void work(), { minSamples: 5, maxTime: 1 });
+  const bench = new Benchmark(shape, () => void work(ENVIRONMENT), { minSamples: 5, maxTime: 1 });
   bench.run();
   if (bench.error !== undefined) throw new InternalError(`${shape}: ${String(bench.error)}`);
   if (typeof collect === 'function') collect();
-  const before = memoryInUse();
-  const processed = work();
-  const heap = Math.max(0, memoryInUse() - before);
+  let heap = 0, visits = 0;
+  const visit = (): void => {
+    if (visits++ % VISITS_A_SAMPLE === 0) heap = Math.max(heap, memoryInUse());
+  };
+  const processed = work({ ...ENVIRONMENT, observer: { everyPath: false, visit } });
+  heap = Math.max(heap, memoryInUse());
   const seconds = Math.min(...bench.stats.sample);
   return { shape, processed, ms: seconds * 1e3, nsPerInstruction: (seconds * 1e9) / processed, margin: bench.stats.rme, heap };
 }
