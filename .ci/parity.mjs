@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Replays every recorded suite, holds the agreement against the floors of .ci/floors.json and writes docs/parity.md.
-//   node .ci/parity.mjs            fails where agreement is below a floor
+//   node .ci/parity.mjs            fails where agreement is below a floor, where a case differs that .ci/differences.json does not
+//                                  name, and where one that it names agrees
 //   node .ci/parity.mjs --raise    also raises the floors to what is reached (they are never lowered)
 //   node .ci/parity.mjs --write    also writes docs/parity.md
 // Suites of test/parity/data are always there; the kernel's own suite is looked for beside the checkout. Needs a build.
@@ -24,6 +25,7 @@ const quiet = { write() {} };
 const suites = [...transcripts(kernelSuite).map((file) => ({ name: `kernel-suite/${basename(file).replace(/\.jsonl(\.gz)?$/, '')}`, file })), ...transcripts(data).map((file) => ({ name: basename(file).replace(/\.jsonl(\.gz)?$/, ''), file }))];
 if (!existsSync(kernelSuite)) console.log('the kernel suite is not here: only the recordings of this repository are checked');
 const floors = existsSync(floorsFile) ? JSON.parse(readFileSync(floorsFile, 'utf8')) : {};
+const named = JSON.parse(readFileSync(join(root, '.ci/differences.json'), 'utf8'));
 const results = [];
 let failed = false;
 for (const { name, file } of suites) {
@@ -36,6 +38,10 @@ for (const { name, file } of suites) {
   for (const [field, floor] of Object.entries(floors[name] ?? {})) {
     if ((reached[field] ?? 0) < floor) { failed = true; console.log(`  BELOW THE FLOOR: ${field} ${reached[field]}, floor ${floor}`); }
   }
+  const differing = new Set(summary.mismatches.map((mismatch) => mismatch.case));
+  const known = new Set(Object.values(named).filter(({ suite }) => suite === name).flatMap(({ cases }) => cases));
+  for (const testCase of differing) if (!known.has(testCase)) { failed = true; console.log(`  DIFFERS WITHOUT A NAME: ${testCase}`); }
+  for (const testCase of known) if (!differing.has(testCase)) { failed = true; console.log(`  AGREES NOW, take it out of .ci/differences.json: ${testCase}`); }
   if (process.argv.includes('--raise')) floors[name] = Object.fromEntries(Object.entries(reached).map(([field, n]) => [field, Math.max(n, floors[name]?.[field] ?? 0)]));
 }
 if (process.argv.includes('--raise')) writeFileSync(floorsFile, `${JSON.stringify(floors, undefined, 1)}\n`);
@@ -49,6 +55,8 @@ function document(list) {
   for (const { name, summary } of list) lines.push(`| ${name} | ${summary.cases} | ${FIELDS.map((field) => share(summary.agree[field], summary.cases)).join(' | ')} | ${share(summary.retval.agree, summary.retval.compared)} |`);
   lines.push('', '`kernel-suite/*` are the kernel\'s own verifier tests, the others are recordings of this repository (`test/parity/gen`).', '', '## Kinds of divergence', '', '| kind | what it means |', '|---|---|');
   for (const [kind, meaning] of Object.entries(KINDS)) lines.push(`| ${kind} | ${meaning} |`);
+  lines.push('', '## Differences by name', '', '| name | cases | reason |', '|---|---:|---|');
+  for (const [name, { cases, reason }] of Object.entries(named)) lines.push(`| ${name} | ${cases.length} | ${reason} |`);
   for (const { name, summary } of list) {
     const byCase = new Map();
     for (const mismatch of summary.mismatches) { if (!byCase.has(mismatch.case)) byCase.set(mismatch.case, []); byCase.get(mismatch.case).push(mismatch); }
