@@ -1,6 +1,6 @@
 /**
  * Times a whole `bpftwin run`: a cold process (Node's own start measured beside it) and warm in one process, for an unsigned and
- * signed skeletons of each key type. Needs a built command line in `dist`.
+ * signed skeletons of each key type; and the interpreter, in nanoseconds per instruction. Needs a built command line in `dist`.
  *
  *     npx tsc -p bench && node node_modules/.cache/bpftwin-bench/bench/run.js [--json]
  */
@@ -9,12 +9,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Benchmark from 'benchmark';
+import { fromHex } from '../crypto/bytes.ts';
 import { InternalError } from '../isa/errors.ts';
 import { parseLightSkeleton } from '../loader/lskel.ts';
 import { readCertificates } from '../src/certificates.ts';
 import { loadKernelBTF } from '../src/node/kernel-btf.ts';
 import { installNodeCrypto } from '../src/node/native-crypto.ts';
 import { runSkeleton } from '../src/run.ts';
+import { AddressSpace } from '../vm/address-space.ts';
+import { Machine } from '../vm/machine.ts';
 
 interface Row {
   readonly name: string;
@@ -71,11 +74,30 @@ function cold(name: string, path: string, key: string | undefined): Row {
   return rowOf(name, 'cold', () => spawn(args));
 }
 
+/** A million rounds of arithmetic and a jump. */
+const LOOP = fromHex('b700000000000000' + 'b701000040420f00' + '0f10000000000000' + 'a70000005a5a5a5a' + '1701000001000000' + '5501fcff00000000' + '9500000000000000');
+
+/** Nanoseconds per instruction in the interpreter. */
+function interpreted(): { readonly ns: number; readonly margin: number; readonly instructions: number } {
+  const machine = new Machine({ space: new AddressSpace({ initialBytes: 1 << 18 }), helpers: [] });
+  const program = machine.load({ name: 'loop', instructions: LOOP, verified: true });
+  const run = (): number => {
+    const { fault, instructions } = machine.run(program, 0, 0, { tier: 'interpreter', budget: 2 ** 32 });
+    if (fault !== undefined) throw new InternalError(fault.message);
+    return instructions;
+  };
+  const instructions = run();
+  const { ms, margin } = rowOf('interpreter', 'warm', run);
+  return { ns: (ms * 1e6) / instructions, margin, instructions };
+}
+
 installNodeCrypto();
+const interpreter = interpreted();
 const rows: Row[] = [rowOf('node itself', 'cold', () => spawn(['-e', '0']))];
 for (const [name, path, key] of CASES) rows.push(cold(name, path, key), warm(name, path, key));
 if (process.argv.includes('--json')) {
-  console.log(JSON.stringify({ rows }));
+  console.log(JSON.stringify({ interpreter, rows }));
 } else {
+  console.log(`interpreter ${interpreter.ns.toFixed(2)} ns per instruction ±${interpreter.margin.toFixed(1)} %`);
   for (const { name, mode, ms, margin } of rows) console.log(`${mode}  ${ms.toFixed(2).padStart(8)} ms ±${margin.toFixed(1)} %  ${name}`);
 }
