@@ -20,8 +20,6 @@ export const REPLACE = 2;
 
 /** Set in a patch where `imm` is the number of an instruction before the pass, which the instruction is to call. */
 export const CALLS = 1;
-/** Set in a patch where the distance is final. */
-export const FINAL = 2;
 
 const NO_FROM = -1;
 
@@ -299,7 +297,7 @@ export class Rewrite {
     const marks = this.#marks[at]!;
     if ((marks & CALLS) !== 0) return starts[distance]! - at - 1;
     const source = this.#sourceTarget(at, distance);
-    return source < 0 || (marks & FINAL) !== 0 ? distance : starts[source]! - at - 1;
+    return source < 0 ? distance : starts[source]! - at - 1;
   }
 
   /** Where an instruction of a patch leads, as numbered before the pass; -1 for within its patch. */
