@@ -292,7 +292,7 @@ function tailCall(host: Host, run: Run, program: PreparedProgram): number {
   takeArguments(run);
   const lo = r[2]!;
   const hi = r[3]!;
-  const { depth } = run;
+  const { depth, floor } = run;
   const next = run.tailCallTarget();
   host.run = run;
   if (next === undefined) return 0;
@@ -302,6 +302,7 @@ function tailCall(host: Host, run: Run, program: PreparedProgram): number {
   if (!run.enter(run, next, 0)) throw FAULTED;
   host.run = run;
   run.depth = depth;
+  run.setFloor(floor);
   if (run.program !== program) run.switchTo(program);
   leaveResult(run);
   return 1;

@@ -549,7 +549,7 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
       }
       case 122: { // call
         target = code[pc + 2]!;
-        if (run.depth + 1 >= MAX_FRAMES) { run.setFault('call-depth'); break run; }
+        if (run.depth + 1 - run.floor >= MAX_FRAMES) { run.setFault('call-depth'); break run; }
         if (code[target] === BAD_TARGET) break;
         const words = REGISTER_WORDS * run.depth;
         for (let word = 0; word < REGISTER_WORDS; word++) saved[words + word] = r[word]!;
@@ -586,6 +586,7 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         op = code[pc]!; continue;
       }
       case 127: { // exit
+        if (run.floor === run.depth && run.depth > 0) run.leaveFloor();
         if (run.depth === base) { run.at = pc; run.left = left - (pc - segment + 4); return true; }
         left -= pc - segment + 4;
         run.depth--;

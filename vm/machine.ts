@@ -222,6 +222,7 @@ export class Machine {
       return true;
     }
     run.depth = 0;
+    run.setFloor(0);
     registers[2] = run.thrownLo;
     registers[3] = run.thrownHi;
     run.setFrame(0, program.stackAt(pc));

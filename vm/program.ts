@@ -14,7 +14,12 @@ import { CODE_HI, codeAddress, type Program, type ProgramImage } from './types.t
 
 /** Words of one dense instruction: operation, destination, source or target, immediate or offset. */
 export const STRIDE: number = 4;
+/** Frames of functions that one program may have at a time; a tail call begins a program with all of them (MAX_CALL_FRAMES). */
 export const MAX_FRAMES: number = 8;
+/** MAX_TAIL_CALL_CNT of include/linux/bpf.h. */
+export const MAX_TAIL_CALLS: number = 33;
+/** Frames of a run: each tail call may come out of the last frame of its program, which it replaces. */
+export const MAX_DEPTH: number = (MAX_FRAMES - 1) * (MAX_TAIL_CALLS + 1) + 1;
 export const MAX_STACK: number = 512;
 
 

@@ -3,27 +3,25 @@
  * The state of one run: registers, frames, budget, the fault that ended it; and what helpers see of it. Owns the rules that both
  * engines share (what checked mode allows, frames, callbacks, the budget); does not execute instructions.
  *
- * Stack: a run has nine blocks of {@link FRAME_STRIDE} bytes in linear memory, one per frame and one in front of them: 64 bytes that
+ * Stack: a run has blocks of {@link FRAME_STRIDE} bytes in linear memory, one per frame and one in front of them: 64 bytes that
  * belong to nobody, 512 bytes of stack that end at `r10`, 64 bytes for outgoing arguments 6 to 12.
  */
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import { InternalError } from '../isa/errors.ts';
-import { FRAME_STRIDE, FRAME_TOP } from './wasm/layout.ts';
-import { MAX_FRAMES, PreparedProgram, STRIDE } from './program.ts';
+import { FRAME_STRIDE, FRAME_TOP, SCRATCH_DEEPEST } from './wasm/layout.ts';
+import { MAX_DEPTH, MAX_FRAMES, MAX_TAIL_CALLS, PreparedProgram, STRIDE } from './program.ts';
 import { REGISTERS, REGISTER_WORDS } from './registers.ts';
 import {
   codeIndex, type Fault, type FaultKind, type HelperCall, type HelperFunction, type MachineOptions, type Program, type RegisterFile, type Tier,
 } from './types.ts';
 
-const STACK_BYTES = FRAME_STRIDE * (MAX_FRAMES + 1);
+const STACK_BYTES = FRAME_STRIDE * (MAX_DEPTH + 1);
 /** Instructions are charged in words of the dense form: four an instruction. This many words are handed out at a time. */
 const CHUNK = 1 << 28;
 /** After this many words (a quarter as many instructions, about a millisecond) a run is long: compiling it pays. */
 const PROMOTE_AFTER = 1 << 20;
 /** Page zero and its neighbours: never allocated, so that a null pointer plus an offset faults. */
 const LOWEST = 65536;
-/** MAX_TAIL_CALL_CNT of include/linux/bpf.h. */
-const MAX_TAIL_CALLS = 33;
 
 /** BPF_MAX_LOOPS of include/linux/bpf.h: what may_goto allows a frame. */
 const MAY_GOTO_COUNT = 8 * 1024 * 1024;
@@ -66,11 +64,15 @@ export class Run implements HelperCall {
   depth: number = 0;
   tailCalls: number = 0;
   /** Saved registers and return places by frame depth. */
-  readonly saved: Int32Array = new Int32Array(REGISTER_WORDS * (MAX_FRAMES + 1));
-  readonly returns: Int32Array = new Int32Array(MAX_FRAMES + 1);
+  readonly saved: Int32Array = new Int32Array(REGISTER_WORDS * MAX_DEPTH);
+  readonly returns: Int32Array = new Int32Array(MAX_DEPTH);
   readonly callers: PreparedProgram[];
   /** What `may_goto` has left, by frame (BPF_MAX_LOOPS at entry). */
-  readonly goes: Int32Array = new Int32Array(MAX_FRAMES + 1);
+  readonly goes: Int32Array = new Int32Array(MAX_DEPTH);
+  /** Depth of the first frame of the program that runs: it was entered by the caller of the run or by a tail call. */
+  floor: number = 0;
+  /** {@link floor} before the tail call, by depth of the frame that made it. */
+  readonly #outerFloors: Uint8Array = new Uint8Array(MAX_DEPTH);
   /** First byte and the byte behind the last of the region that the last slow check found. */
   readonly bounds: Int32Array = new Int32Array(2);
   fault_: Fault | undefined = undefined;
@@ -98,7 +100,7 @@ export class Run implements HelperCall {
     this.program = program;
     this.image = program.fast;
     this.code = program.fast;
-    this.callers = Array.from({ length: MAX_FRAMES + 1 }, () => program);
+    this.callers = Array.from({ length: MAX_DEPTH }, () => program);
     this.enter = enter;
     this.stack = options.space.alloc(STACK_BYTES, 'program stack', 64);
   }
@@ -118,6 +120,7 @@ export class Run implements HelperCall {
     this.goes[0] = MAY_GOTO_COUNT;
     this.switchTo(program);
     this.clearRegisters();
+    this.setFloor(0);
     this.setFrame(0, program.stackAt(0));
   }
 
@@ -177,8 +180,23 @@ export class Run implements HelperCall {
     return next;
   }
 
+  /** Counts frames from `depth` on; compiled code finds the last frame that may call there. */
+  setFloor(depth: number): void {
+    this.floor = depth;
+    this.space.i32[(this.stack + SCRATCH_DEEPEST) >> 2] = this.stack + FRAME_STRIDE * (depth + MAX_FRAMES) + FRAME_TOP;
+  }
+
+  /** The frame of {@link floor} ends: its caller's program counts its own frames. */
+  leaveFloor(): void {
+    this.setFloor(this.#outerFloors[this.floor]!);
+  }
+
   /** Makes `next` the program of the current frame: only r1 (the context) and the frame survive. */
   enterTailCall(next: PreparedProgram): void {
+    if (this.floor !== this.depth) {
+      this.#outerFloors[this.depth] = this.floor;
+      this.setFloor(this.depth);
+    }
     const lo = this.registers[2]!;
     const hi = this.registers[3]!;
     this.switchTo(next);
@@ -330,7 +348,7 @@ export class Run implements HelperCall {
     const pc = codeIndex(addressLo);
     const dense = pc >= 0 && pc < program.instructionCount ? program.denseOf[pc]! : -1;
     if (dense < 0) this.fault('bad-target');
-    if (depth + 1 >= MAX_FRAMES) this.fault('call-depth');
+    if (depth + 1 - this.floor >= MAX_FRAMES) this.fault('call-depth');
     const base = REGISTER_WORDS * depth;
     for (let word = 0; word < REGISTER_WORDS; word++) this.saved[base + word] = registers[word]!;
     this.clearRegisters();

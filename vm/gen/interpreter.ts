@@ -219,7 +219,7 @@ const SPECIAL: Readonly<Record<string, string>> = {
         target = dense * 4;`,
   maygoto: `if (goes[run.depth]! > 0) { goes[run.depth]!--; break straight; } target = code[pc + 2]!;`,
   call: `target = code[pc + 2]!;
-        if (run.depth + 1 >= MAX_FRAMES) { run.setFault('call-depth'); ${FAULT} }
+        if (run.depth + 1 - run.floor >= MAX_FRAMES) { run.setFault('call-depth'); ${FAULT} }
         if (code[target] === BAD_TARGET) break;
         const words = REGISTER_WORDS * run.depth;
         for (let word = 0; word < REGISTER_WORDS; word++) saved[words + word] = r[word]!;
@@ -242,7 +242,8 @@ const SPECIAL: Readonly<Record<string, string>> = {
         run.enterTailCall(next);
         code = run.code; room = code.length; pc = segment = 0; ${RECHECK}
         op = code[pc]!; continue;`,
-  exit: `if (run.depth === base) { run.at = pc; run.left = left - (pc - segment + 4); return true; }
+  exit: `if (run.floor === run.depth && run.depth > 0) run.leaveFloor();
+        if (run.depth === base) { run.at = pc; run.left = left - (pc - segment + 4); return true; }
         left -= pc - segment + 4;
         run.depth--;
         const words = REGISTER_WORDS * run.depth;

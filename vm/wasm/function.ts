@@ -17,7 +17,7 @@ import { ArithmeticEmitter } from './arithmetic.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { callsNowhere } from './cfg.ts';
 import { ALL_REGISTERS, demandBefore, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
-import { FRAME_STRIDE, FRAME_TOP, IMPORT, SCRATCH_GOES, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
+import { FRAME_STRIDE, FRAME_TOP, IMPORT, SCRATCH_DEEPEST, SCRATCH_GOES, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
 import { definedRegister, FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
 
@@ -28,9 +28,6 @@ export interface CompiledFunction {
   /** Positions in {@link body} of instructions that may trap, ascending, with their dense index: pairs. */
   readonly traps: Int32Array;
 }
-
-/** Bytes from `base` to the `sp` of the eighth frame: a call from there is one too many. */
-const DEEPEST = 8 * FRAME_STRIDE + FRAME_TOP;
 
 export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter {
   compile(): CompiledFunction {
@@ -461,8 +458,7 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
     const { out, code } = this;
     this.get(PARAM_SP);
     this.get(PARAM_BASE);
-    out.byte(W.i32_sub);
-    this.i32(DEEPEST);
+    this.memory(W.i32_load, SCRATCH_DEEPEST);
     out.byte(W.i32_ge_s);
     out.byte(W.if);
     out.byte(TYPE_VOID);

@@ -23,6 +23,9 @@ export const SCRATCH_GOES = 104;
 /** r0…r12, i64 each, for the interpreter. */
 export const SCRATCH_REGISTERS = 112;
 
+/** `sp` of the last frame that the running program may have, i32: a call from there is one too many. */
+export const SCRATCH_DEEPEST = 216;
+
 /** Function indices of the imports. */
 export const IMPORT = { helper: 0, kfunc: 1, tail: 2, packet: 3, slow: 4, fault: 5, resume: 6, arena: 7, perCPU: 8, region: 9 } as const;
 export const IMPORT_COUNT = 10;

@@ -266,6 +266,27 @@ describe('tail calls', () => {
     const body = [mov64('r6', 'r1'), callLocal('f'), alu64('add', 'r0', 1), ldx('u8', 'r1', 'r6'), alu64('add', 'r0', 'r1'), exit(), label('f'), ...jumpTo(0), mov64('r0', 0), exit()];
     expect(tail(body, [[mov64('r6', 0), mov64('r0', 100), exit()]]).r0).toBe(112n);
   });
+  test('each program of a chain has eight frames of its own, and its caller keeps its count', () => {
+    // f(n) calls itself n times; the deepest makes the tail call, and each frame on the way back adds one.
+    const descend = (frames: number, last: readonly Item[]): readonly Item[] => [
+      mov64('r6', 'r1'), mov64('r2', frames), callLocal('f'), exit(),
+      label('f'), mov64('r6', 'r1'), mov64('r7', 'r2'), stx('u64', 'r10', -8, 'r7'), jump('jeq', 'r2', 1, 'last'), alu64('sub', 'r2', 1), callLocal('f'),
+      ldx('u64', 'r1', 'r10', -8), jump('jne', 'r1', 'r7', 'bad'), alu64('add', 'r0', 1), exit(), label('bad'), mov64('r0', -1), exit(),
+      label('last'), mov64('r1', 'r6'), ...last, exit(),
+    ];
+    const chain = descend(7, [...jumpTo(0), mov64('r0', 1000)]);
+    // 33 tail calls out of the eighth frame each: 34 times six frames add one.
+    expect(tail(chain, [chain])).toMatchObject({ r0: 1000n + 34n * 6n, fault: undefined });
+    const tooDeep = descend(8, [mov64('r0', 0)]);
+    expect(tail(chain, [tooDeep])).toMatchObject({ fault: { kind: 'call-depth', program: 'target0', pc: 9 } });
+    // Behind the tail call the caller has the frames that it had before.
+    const after = (frames: number): readonly Item[] => [
+      mov64('r6', 'r1'), callLocal('g'), mov64('r1', 'r6'), mov64('r2', frames), callLocal('f'), exit(), label('g'), ...jumpTo(0), exit(),
+      ...descend(frames, [mov64('r0', 5)]).slice(4),
+    ];
+    expect(tail(after(7), [descend(7, [mov64('r0', 3)])]).r0).toBe(11n);
+    expect(tail(after(8), [descend(7, [mov64('r0', 3)])]).fault).toMatchObject({ kind: 'call-depth', program: 'test' });
+  });
 });
 
 describe('jumps', () => {

@@ -3,8 +3,7 @@
   local.set $n7
   local.get $sp
   local.get $base
-  i32.sub
-  i32.const 5696
+  i32.load offset=216
   i32.ge_s
   if
     i32.const 4
