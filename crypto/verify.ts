@@ -5,6 +5,7 @@
  * revocation list, then trust. Keyrings are behind {@link TrustKeyring}.
  */
 import { EBADMSG, EKEYREJECTED, EINVAL, ENOKEY, ENOMEM, ENOPKG } from '../isa/errno.ts';
+import { within, type Phases } from '../isa/phases.ts';
 import type { KernelAlgorithms } from './algorithms.ts';
 import { contextConstructed, TAG } from './ber.ts';
 import { equalBytes } from './bytes.ts';
@@ -38,6 +39,8 @@ export interface VerifyContext extends CertificateContext {
   readonly keyring: TrustKeyring | undefined;
   /** The blacklist keyring, asked where the kernel has a revocation list. */
   readonly revocationList?: TrustKeyring;
+  /** Hears when the message is read. */
+  readonly phases?: Phases | undefined;
 }
 
 /** The verdict over one message. */
@@ -305,7 +308,7 @@ export function findKey(keyring: TrustKeyring, id: Uint8Array | undefined, keyID
 export function verifyDetached(data: Uint8Array | readonly Uint8Array[], signature: Uint8Array, context: VerifyContext): Verification {
   let step: Verification['step'] = 'parse', message: SignedMessage | undefined;
   try {
-    message = readSignedMessage(signature, context);
+    message = within(context.phases, 'CMS parse', () => readSignedMessage(signature, context));
     step = 'content';
     if (message.content !== undefined) throw new Rejection(EBADMSG, 'the message carries its own content');
     const verifier = new Verifier(message, data, context);

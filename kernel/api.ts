@@ -4,6 +4,7 @@
  * constants only; the behaviour is in `kernel.ts`.
  */
 import type { KernelAlgorithms } from '../crypto/algorithms.ts';
+import type { Phases } from '../isa/phases.ts';
 import type { Admission } from '../verifier/types.ts';
 
 /** Capability numbers of `include/uapi/linux/capability.h` that `bpf(2)` asks for. */
@@ -53,6 +54,8 @@ export interface KernelOptions {
   readonly strict?: boolean;
   /** Sees every `bpf()` call, from user space and from programs, after it returned. */
   readonly observer?: SystemCallObserver;
+  /** Hears which part of an admission is under way, for measurements; changes nothing that the kernel does. */
+  readonly phases?: Phases;
 }
 
 /** One finished `bpf()` call. */

@@ -3,6 +3,7 @@
  * Runs programs of a kernel instance on the machine: helpers, kfuncs, tail calls, packets are wired here. Owns the machine; what a
  * helper does is in `helpers/`.
  */
+import { within } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
 import { KERNEL_HI } from '../vm/address-space.ts';
 import { Machine } from '../vm/machine.ts';
@@ -61,6 +62,7 @@ export class Runner {
     this.machine = new Machine({
       space: kernel.memory.space,
       helpers: createHelpers(kernel),
+      ...(kernel.phases === undefined ? {} : { phases: kernel.phases }),
       kfunc: (call, btfID, offset) => callKfunc(kernel, call, btfID, offset),
       tailCall: (call, mapLo, index) => this.tailCall(mapLo >>> 0, index, high(call, 3)),
       loadPacket: (call, offset, size) => loadPacket(call, offset, size),
@@ -86,13 +88,13 @@ export class Runner {
     const arenaMap = program.usedMaps.find((map) => map instanceof ArenaMap);
     const { verified } = program;
     const arena = arenaMap?.window();
-    const prepared = this.machine.load({
+    const prepared = within(this.kernel.phases, 'compile', () => this.machine.load({
       name: program.name, instructions: verified?.instructions ?? program.instructions, subprograms: verified?.subprograms ?? [0],
       stackDepths: (verified?.stackDepths ?? [512]).map((depth) => (verified?.fullyVerified === true ? depth : 512)),
       verified: verified?.fullyVerified ?? false,
       ...(arena === undefined ? {} : { arena }),
       ...(verified?.exceptionCallback === undefined ? {} : { exceptionCallback: verified.exceptionCallback }),
-    });
+    }));
     program.prepared = prepared;
     this.byProgram.set(prepared, program);
     return prepared;

@@ -5,6 +5,7 @@
  */
 import { BTF } from '../btf/btf.ts';
 import { EBADF, EINVAL, ENOMEM } from '../isa/errno.ts';
+import { within, type Phases } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
 import type { Admission, BTFDescriptor } from '../verifier/types.ts';
 import { AddressSpace, MAX_MEMORY } from '../vm/address-space.ts';
@@ -57,6 +58,7 @@ export class KernelState implements MapHost {
   /** Descriptors that keep run-time statistics on. */
   statsUsers = 0;
   observer: SystemCallObserver | undefined;
+  readonly phases: Phases | undefined;
   faults: FaultInjector | undefined = undefined;
   systemCalls = 0;
   /** Why the last run of a program ended early, `undefined` where it did not. */
@@ -84,6 +86,7 @@ export class KernelState implements MapHost {
     this.capabilities = options.capabilities ?? CAP_FULL_SET;
     this.sources = new Sources(options.seed ?? 1, options.bootTime ?? DEFAULT_BOOT_TIME);
     this.observer = options.observer;
+    this.phases = options.phases;
     this.files = new FileTable<KernelObject>(() => this.failsFD(), { kind: 'other', id: 0 });
     this.process = new Process(this.memory, this.files);
     const seconds = (): number => Math.floor(this.sources.now() / 1e9) + (options.realTimeOffset ?? DEFAULT_REAL_TIME);
@@ -92,6 +95,7 @@ export class KernelState implements MapHost {
       ...(options.algorithms === undefined ? {} : { algorithms: options.algorithms }),
       ...(options.blacklist === undefined ? {} : { blacklist: options.blacklist }),
       ...(options.strict === undefined ? {} : { strict: options.strict }),
+      ...(options.phases === undefined ? {} : { phases: options.phases }),
     });
     this.structs = new Structs(this.memory, () => this.kernelBTF());
     this.symbols = new KernelSymbols(() => this.kernelBTFDescriptor()?.btf);
@@ -144,11 +148,14 @@ export class KernelState implements MapHost {
 
   /** Asks every hook in the order of attachment until one refuses. */
   private ask(list: readonly ((...args: never[]) => number)[], call: (hook: (...args: never[]) => number) => number): number {
-    for (const hook of list) {
-      const verdict = call(hook);
-      if (verdict !== 0) return verdict;
-    }
-    return 0;
+    if (list.length === 0) return 0;
+    return within(this.phases, 'LSM hooks', () => {
+      for (const hook of list) {
+        const verdict = call(hook);
+        if (verdict !== 0) return verdict;
+      }
+      return 0;
+    });
   }
 
   hookBPF(cmd: number, attr: Uint8Array, size: number, kernel: boolean): number {

@@ -8,6 +8,7 @@
  * Does not own: binding one map or BTF (verifier/insns.ts), keyrings and cryptography (behind the environment).
  */
 import { E2BIG, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from '../isa/errno.ts';
+import { within } from '../isa/phases.ts';
 import { BPF_DW, BPF_IMM, BPF_LD, BPF_MAP_TYPE_ARRAY } from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
 import { addUsedBTF, addUsedMap } from './insns.ts';
@@ -85,7 +86,7 @@ export function admitBeforeLog(env: VerifierEnv): number {
   if (signature !== undefined) {
     const read = readSignature(env, rules);
     if (typeof read === 'number') return read;
-    const error = env.ext.verifySignature([instructions], read.bytes, read.keyring);
+    const error = within(env.ext.phases, 'signature', () => env.ext.verifySignature([instructions], read.bytes, read.keyring));
     if (error !== 0) return error;
   }
   return env.ext.onProgramLoad(record(env, UNSIGNED));
@@ -102,8 +103,9 @@ export function admit(env: VerifierEnv): AdmissionOutcome {
   const outcome = (error: number): AdmissionOutcome => ({ error, admission: record(env, keyring) });
   if (rules.checksLastInstruction && insns.code[insns.count - 1] === LD_IMM64) return outcome(refuse(env, 'invalid bpf_ld_imm64 insn', EINVAL));
   env.signed = load.signature !== undefined && !rules.signatureInSystemCall;
-  if (env.signed) env.digest = digestAndTag(load.instructions);
-  const bound = bindFDArray(env, rules);
+  const { phases } = env.ext;
+  if (env.signed) env.digest = within(phases, 'digest', () => digestAndTag(load.instructions));
+  const bound = within(phases, 'fd_array', () => bindFDArray(env, rules));
   if (bound !== 0) return outcome(bound);
   if (rules.signatureInSystemCall) return outcome(0);
   if (env.signed) {
@@ -180,11 +182,12 @@ function signedParts(env: VerifierEnv): readonly Uint8Array[] | number {
 }
 
 function verifySignature(env: VerifierEnv, rules: AdmissionRules): KeyringRecord | number {
-  const read = readSignature(env, rules);
+  const { phases } = env.ext;
+  const read = within(phases, 'signature', () => readSignature(env, rules));
   if (typeof read === 'number') return read;
-  const parts = signedParts(env);
+  const parts = within(phases, 'folding', () => signedParts(env));
   if (typeof parts === 'number') return parts;
-  const error = env.ext.verifySignature(parts, read.bytes, read.keyring);
+  const error = within(phases, 'signature', () => env.ext.verifySignature(parts, read.bytes, read.keyring));
   if (error !== 0) return refuse(env, `signature verification failed: ${error}`, -error);
   env.log.write('signature verification passed\n');
   return { verdict: 1, keyringType: read.keyring.type, keyringSerial: read.keyring.serial };

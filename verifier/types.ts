@@ -5,6 +5,7 @@
  * {@link Verdict}.
  */
 import type { BTF } from '../btf/btf.ts';
+import type { Phases } from '../isa/phases.ts';
 
 /** A map as the verifier sees it. The kernel's map objects implement it; identity (`===`) is map identity. */
 export interface MapDescriptor {
@@ -155,6 +156,8 @@ export interface VerifierEnvironment {
   /** Whole microseconds for "verification time", from the kernel instance's clock. */
   now(): number;
   readonly observer?: StateObserver | undefined;
+  /** Hears which part of the load is under way. */
+  readonly phases?: Phases | undefined;
   /** Possible CPUs (`nr_cpu_ids`). */
   readonly cpuCount?: number;
   /** Kernel profile, `"7.3"` or `"6.18"`. */

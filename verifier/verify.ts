@@ -3,6 +3,7 @@
  * A load from admission to the rewritten program, in the order of the kernel's `bpf_check` (kernel/bpf/verifier.c). Owns the
  * order of the phases, the statistics at the end of the log and the verdict; the phases themselves are in their own modules.
  */
+import { within, type Phase } from '../isa/phases.ts';
 import { admit, admitBeforeLog } from './admission.ts';
 import { checkAttachTarget } from './attach_target.ts';
 import { checkCFG, computePostorder } from './cfg.ts';
@@ -22,6 +23,7 @@ import { computeSCC } from './scc.ts';
 import { checkMaxStackDepth } from './stack_depth.ts';
 import { addSubprogs, checkSubprogs, isGlobalSubprog, sortSubprogsTopologically } from './subprogs.ts';
 import type { ProgramLoad, Verdict, VerifiedProgram, VerifierEnvironment } from './types.ts';
+import { leaveWorkspace } from './workspace.ts';
 
 /** Most instructions that one load may process. */
 export const BPF_COMPLEXITY_LIMIT_INSNS = 1_000_000;
@@ -35,32 +37,51 @@ export const BPF_COMPLEXITY_LIMIT_INSNS = 1_000_000;
  */
 export function verify(load: ProgramLoad, environment: VerifierEnvironment): Verdict {
   const start = environment.now();
-  const env = new VerifierEnv(load, environment);
+  const { phases } = environment;
+  const env = within(phases, 'set-up', () => new VerifierEnv(load, environment));
   const early = admitBeforeLog(env);
   if (early !== 0) return verdict(env, early, false);
   const logError = env.log.check();
   if (logError !== 0) return verdict(env, logError, false);
-  env.diag = createDiagnostics(env);
+  env.diag = within(phases, 'set-up', () => createDiagnostics(env));
   const { error, admission } = admit(env);
   env.admission = admission;
   if (error !== 0) return verdict(env, error, true);
   const checked = check(env);
-  writeStatistics(env, environment.now() - start);
-  return verdict(env, checked, true);
+  return within(phases, 'log', () => {
+    writeStatistics(env, environment.now() - start);
+    return verdict(env, checked, true);
+  });
 }
 
-/** The phases over the program; 0 or `-errno` of the first that refuses. */
+/** What is done to the program, in the kernel's order, with the part of the load that each step belongs to. */
+const STEPS: readonly (readonly [Phase, (env: VerifierEnv) => number])[] = [
+  ['set-up', noteInstructions],
+  ['references', prepareBTFInfo], ['references', checkCoreRelo], ['references', addSubprogs], ['references', checkSubprogs], ['references', checkBTFInfo],
+  ['references', checkAndResolveInsns], ['references', addKfuncCalls], ['control flow', checkCFG], ['control flow', computePostorder],
+  ['references', checkAttachTarget], ['control flow', computeConstRegs], ['control flow', pruneDeadBranches],
+  ['control flow', sortSubprogsTopologically], ['control flow', computeSCC], ['liveness', computeLiveRegisters], ['liveness', markFastcallPatterns],
+  ['main verification', doCheckMain], ['main verification', doCheckSubprogs], ['rewrites', removeFastcallSpills], ['rewrites', checkMaxStackDepth],
+  ['rewrites', rewrite],
+];
+
+/** The steps over the program; 0 or `-errno` of the first that refuses. */
 function check(env: VerifierEnv): number {
-  env.aux = new InsnAux(env.insns.count);
-  const phases = [
-    prepareBTFInfo, checkCoreRelo, addSubprogs, checkSubprogs, checkBTFInfo, checkAndResolveInsns, addKfuncCalls, checkCFG, computePostorder,
-    checkAttachTarget, computeConstRegs, pruneDeadBranches, sortSubprogsTopologically, computeSCC, computeLiveRegisters, markFastcallPatterns,
-    doCheckMain, doCheckSubprogs, removeFastcallSpills, checkMaxStackDepth,
-  ];
-  for (const phase of phases) {
-    const error = phase(env);
+  const { phases } = env.ext;
+  for (const [phase, step] of STEPS) {
+    const error = within(phases, phase, () => step(env));
     if (error < 0) return error;
   }
+  return 0;
+}
+
+function noteInstructions(env: VerifierEnv): number {
+  env.aux = new InsnAux(env.insns.count, env.slab);
+  return 0;
+}
+
+/** The program for the machine, and as Linux rewrites it. */
+function rewrite(env: VerifierEnv): number {
   const machine = machineProgram(env);
   if (typeof machine === 'number') return machine;
   env.machine = machine;
@@ -90,6 +111,7 @@ function writeStatistics(env: VerifierEnv, microseconds: number): void {
 }
 
 function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict {
+  leaveWorkspace(env.workspace);
   const [logError, logTrueSize] = logIsOpen ? env.log.finalize() : [0, 0];
   const error = logError !== 0 ? logError : result;
   return {

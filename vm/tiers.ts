@@ -104,6 +104,7 @@ export class Tiers {
     program: PreparedProgram, checked: boolean, counted: boolean, optimised: boolean, continuation?: Continuation,
   ): CompiledProgram | null {
     const variant = { checked, counted };
+    this.#options.phases?.enter('compile');
     try {
       const compiled = compileModule(program, variant, this.#inlineHelpers, continuation);
       const bytes = compiled.bytes as Uint8Array<ArrayBuffer>;
@@ -118,6 +119,8 @@ export class Tiers {
       this.#refusals++;
       this.#lastRefusal = error.message;
       return null;
+    } finally {
+      this.#options.phases?.leave();
     }
   }
 }

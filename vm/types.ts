@@ -4,6 +4,7 @@
  * Helper ABI: Linux's (`r1`…`r5` arguments, `r0` result, Documentation/bpf/classic_vs_extended.rst), with 64-bit values as
  * int32 pairs in typed arrays.
  */
+import type { Phases } from '../isa/phases.ts';
 import type { AddressSpace } from './address-space.ts';
 
 /**
@@ -102,7 +103,7 @@ export type FaultKind =
   | 'memory'
   /** A misaligned atomic access. */
   | 'alignment'
-  /** More than 8 frames. */
+  /** More than 8 frames of one program. */
   | 'call-depth'
   /** The instruction budget is used up. */
   | 'budget'
@@ -207,6 +208,8 @@ export interface MachineOptions {
    * `v8.setFlagsFromString('--no-liftoff')` around `new WebAssembly.Module`). Without it V8 decides by itself, between calls.
    */
   readonly compileOptimised?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** Hears when a program is compiled. */
+  readonly phases?: Phases;
   /** Added to a pointer by the per-CPU move (BPF_ADDR_PERCPU); default 0. */
   readonly perCPUOffset?: (call: HelperCall) => number;
 }

@@ -334,7 +334,7 @@ export class Keyrings {
     }
     const verification = verifyDetached(data, signature, {
       algorithms: this.algorithms, isBlacklisted: (tbs) => this.isBlacklisted(tbs),
-      keyring: ring === undefined ? undefined : this.trust(ring), revocationList: this.trust(this.blacklist),
+      keyring: ring === undefined ? undefined : this.trust(ring), revocationList: this.trust(this.blacklist), phases: this.options.phases,
     });
     this.lastVerification = this.options.strict === true ? this.strictly(signature, verification) : verification;
     return this.lastVerification.errno === 0 ? 0 : -this.lastVerification.errno;

@@ -4,6 +4,7 @@
  * (`include/uapi/linux/keyctl.h`).
  */
 import type { KernelAlgorithms } from '../../crypto/algorithms.ts';
+import type { Phases } from '../../isa/phases.ts';
 
 /** Special serial numbers (`include/uapi/linux/keyctl.h`). */
 export const KEY_SPEC_THREAD_KEYRING = -1;
@@ -32,6 +33,8 @@ export interface KeyringsOptions {
   readonly revoked?: readonly Uint8Array[];
   /** Refuse signatures that Linux accepts but that break a rule of `crypto/strict.ts` (`EKEYREJECTED`). */
   readonly strict?: boolean;
+  /** Hears when a message is read. */
+  readonly phases?: Phases;
   readonly uid?: number;
   /** Start without a session keyring of its own. */
   readonly withoutSession?: boolean;

@@ -5,6 +5,7 @@
  */
 import { ATTR_SIZE, COMMON_ATTR_END, COMMON_ATTR_SIZE, commandName, decodeArguments, type FieldValue } from '../../isa/attr.ts';
 import { EFAULT, EINVAL, ENOMEM } from '../../isa/errno.ts';
+import { within, type Phase } from '../../isa/phases.ts';
 import * as U from '../../isa/uapi.ts';
 import { OutOfMemoryError } from '../../vm/address-space.ts';
 import { KernelOutOfMemory, type BPFPtr } from '../memory.ts';
@@ -58,10 +59,19 @@ export function callFromProgram(kernel: KernelState, cmd: number, attr: BPFPtr, 
 export function systemCall(kernel: KernelState, cmd: number, attr: BPFPtr, size: number, common: BPFPtr, commonSize: number): number {
   kernel.systemCalls++;
   const injected = kernel.faults?.systemCall?.(kernel.systemCalls, cmd & ~U.BPF_COMMON_ATTRS, attr.kernel);
-  const call = injected === undefined ? openCall(kernel, cmd, attr, size, common, commonSize) : injected;
-  const result = typeof call === 'number' ? call : perform(call);
-  if (kernel.observer !== undefined) report(kernel, cmd, attr, size, call, result);
-  return result;
+  const { phases } = kernel;
+  const enter = (): number => within(phases, phaseOf(cmd & ~U.BPF_COMMON_ATTRS), () => {
+    const call = injected === undefined ? openCall(kernel, cmd, attr, size, common, commonSize) : injected;
+    const result = typeof call === 'number' ? call : perform(call);
+    if (kernel.observer !== undefined) report(kernel, cmd, attr, size, call, result);
+    return result;
+  });
+  return attr.kernel ? within(phases, 'payload admission', enter) : enter();
+}
+
+function phaseOf(cmd: number): Phase {
+  if (cmd === U.BPF_PROG_LOAD) return 'attr';
+  return cmd === U.BPF_PROG_TEST_RUN ? 'loader run' : 'maps';
 }
 
 function openCall(kernel: KernelState, cmd: number, attr: BPFPtr, size: number, common: BPFPtr, commonSize: number): Call | number {

@@ -6,6 +6,7 @@
  */
 import { PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
 import { E2BIG, EBADF, EBUSY, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
+import { within, type Phases } from '../../isa/phases.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import type {
@@ -165,8 +166,14 @@ function verifyAndPublish(call: Call, program: BPFProgram, log: LogTarget): numb
   const environment = new Environment(call, program);
   const verdict = verifyOrFree(call, program, log, environment);
   program.setAdmission(verdict.admission);
-  const logError = deliverLog(call, log, verdict.log, verdict.logTrueSize, 0);
-  let error = logError !== 0 ? logError : -verdict.errno;
+  const logError = within(kernel.phases, 'log', () => deliverLog(call, log, verdict.log, verdict.logTrueSize, 0));
+  return within(kernel.phases, 'install', () => publish(call, program, verdict, logError !== 0 ? logError : -verdict.errno));
+}
+
+/** Gives an accepted program its references, id and descriptor; frees a refused one. `>= 0` or `-errno`. */
+function publish(call: Call, program: BPFProgram, verdict: Verdict, outcome: number): number {
+  const { kernel } = call;
+  let error = outcome;
   const verified = verdict.program;
   if (error === 0 && verified !== undefined) {
     program.setVerified(verified);
@@ -278,6 +285,7 @@ class Environment implements VerifierEnvironment {
   private readonly program: BPFProgram;
   readonly profile: string;
   readonly cpuCount: number;
+  readonly phases: Phases | undefined;
 
   constructor(call: Call, program: BPFProgram) {
     this.kernel = call.kernel;
@@ -285,6 +293,7 @@ class Environment implements VerifierEnvironment {
     this.program = program;
     this.profile = call.kernel.profile;
     this.cpuCount = call.kernel.cpus;
+    this.phases = call.kernel.phases;
   }
 
   resolveFD(fd: number): MapDescriptor | BTFDescriptor | ProgramDescriptor | number {

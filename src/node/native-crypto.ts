@@ -11,6 +11,7 @@ import { concatBytes } from '../../crypto/bytes.ts';
 import { derBitString, derOID, derSequence } from '../../crypto/der.ts';
 import { OID } from '../../crypto/oid.ts';
 import { setProvider, type CryptoProvider, type CurveName, type HashName } from '../../crypto/provider.ts';
+import { within, type Phases } from '../../isa/phases.ts';
 
 /** Curves that JWK has (RFC 7518); P-192 is not among them. */
 const JWK_CURVE: Readonly<Partial<Record<CurveName, string>>> = { p256: 'P-256', p384: 'P-384', p521: 'P-521' };
@@ -55,11 +56,15 @@ function ecKeyObject(curve: CurveName, x: Uint8Array, y: Uint8Array): KeyObject 
 }
 
 /** One piece at once, several through a stream of updates; `undefined` where OpenSSL will not. */
-function verifyMessage(hash: HashName, message: readonly Uint8Array[], key: VerifyKeyObjectInput, signature: Uint8Array): boolean | undefined {
+function verifyMessage(
+  hash: HashName, message: readonly Uint8Array[], key: VerifyKeyObjectInput, signature: Uint8Array, phases: Phases | undefined,
+): boolean | undefined {
   try {
-    if (message.length === 1 && message[0] !== undefined) return nodeVerify(HASH[hash], message[0], key, signature);
+    if (message.length === 1 && message[0] !== undefined && phases === undefined) return nodeVerify(HASH[hash], message[0], key, signature);
     const verifier = createVerify(HASH[hash]);
-    for (const part of message) verifier.update(part);
+    within(phases, 'hashing', () => {
+      for (const part of message) verifier.update(part);
+    });
     return verifier.verify(key, signature);
   } catch {
     return undefined;
@@ -68,9 +73,10 @@ function verifyMessage(hash: HashName, message: readonly Uint8Array[], key: Veri
 
 /**
  * A provider on `node:crypto`.
+ * @param phases hears when it hashes; hashing and the public-key operation are then always two steps
  * @example setProvider(createNodeProvider())
  */
-export function createNodeProvider(): CryptoProvider {
+export function createNodeProvider(phases?: Phases): CryptoProvider {
   const keys = new KeyCache(), available = new Set(getHashes());
   const rsaKey = (exponent: Uint8Array, modulus: Uint8Array): KeyObject | undefined => (
     keys.get(modulus, exponent, () => rsaKeyObject(modulus, exponent)));
@@ -78,16 +84,20 @@ export function createNodeProvider(): CryptoProvider {
     name: `node:crypto (OpenSSL ${process.versions.openssl})`,
     digest(hash, parts) {
       if (!available.has(HASH[hash])) return undefined;
-      const state = createHash(HASH[hash]);
-      for (const part of parts) state.update(part);
-      const result = state.digest();
+      const result = within(phases, 'hashing', () => {
+        const state = createHash(HASH[hash]);
+        for (const part of parts) state.update(part);
+        return state.digest();
+      });
       return new Uint8Array(result.buffer, result.byteOffset, result.length);
     },
     shake256(parts, length) {
       if (!available.has('shake256')) return undefined;
-      const state = createHash('shake256', { outputLength: length });
-      for (const part of parts) state.update(part);
-      const result = state.digest();
+      const result = within(phases, 'hashing', () => {
+        const state = createHash('shake256', { outputLength: length });
+        for (const part of parts) state.update(part);
+        return state.digest();
+      });
       return new Uint8Array(result.buffer, result.byteOffset, result.length);
     },
     modularPower(value, exponent, modulus) {
@@ -107,11 +117,11 @@ export function createNodeProvider(): CryptoProvider {
       const signature = new Uint8Array(r.length + s.length);
       signature.set(r);
       signature.set(s, r.length);
-      return verifyMessage(hash, message, { key, dsaEncoding: 'ieee-p1363' }, signature);
+      return verifyMessage(hash, message, { key, dsaEncoding: 'ieee-p1363' }, signature, phases);
     },
     verifyRSA(exponent, modulus, hash, message, signature) {
       const key = available.has(HASH[hash]) ? rsaKey(exponent, modulus) : undefined;
-      return key === undefined ? undefined : verifyMessage(hash, message, { key, padding: constants.RSA_PKCS1_PADDING }, signature);
+      return key === undefined ? undefined : verifyMessage(hash, message, { key, padding: constants.RSA_PKCS1_PADDING }, signature, phases);
     },
     signRSA(privateKey, hash, message) {
       if (!available.has(HASH[hash])) return undefined;
