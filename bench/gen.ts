@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { InternalError } from '../isa/errors.ts';
-import { defaultObjectName } from '../loader/gen/skeleton-text.ts';
+import { defaultObjectName } from '../loader/gen/skeleton-model.ts';
 import { generateLightSkeleton } from '../src/gen.ts';
 
 interface Row {

@@ -297,8 +297,9 @@ export class BTF {
     return id >= 0 && id < this.endID;
   }
 
-  #word(id: number, at: number): number {
-    if (id < this.startID) return this.base === undefined ? 0 : this.base.#word(id, at);
+  /** A 32-bit word of a type: 0 name, 1 info, 2 size or type, from 3 on what the kind has; 0 where there is none. */
+  word(id: number, at: number): number {
+    if (id < this.startID) return this.base === undefined ? 0 : this.base.word(id, at);
     const offset = this.offsets[id - this.startID];
     return offset === undefined ? 0 : (this.words[offset + at] ?? 0);
   }
@@ -312,47 +313,47 @@ export class BTF {
 
   /** The `info` word. */
   info(id: number): number {
-    return this.#word(id, 1);
+    return this.word(id, 1);
   }
 
   /** Number of members, values, parameters or variables; a function's linkage. */
   vlen(id: number): number {
-    return this.#word(id, 1) & 0xffffff;
+    return this.word(id, 1) & 0xffffff;
   }
 
   /** The kind flag: bit-field encoding, forward union, signed enumeration, attribute tags. */
   kflag(id: number): boolean {
-    return this.#word(id, 1) >>> 31 === 1;
+    return this.word(id, 1) >>> 31 === 1;
   }
 
   /** The third word: size or referred type, as the kind says. */
   sizeOrType(id: number): number {
-    return this.#word(id, 2);
+    return this.word(id, 2);
   }
 
   /** `t->size`, bytes, of int, struct, union, enum, enum64, float and data section. */
   size(id: number): number {
-    return this.#word(id, 2);
+    return this.word(id, 2);
   }
 
   /** `t->type` of pointer, modifiers, function (its prototype), prototype (its result), variable, tags; 0 is void. */
   type(id: number): number {
-    return this.#word(id, 2);
+    return this.word(id, 2);
   }
 
   nameOffset(id: number): number {
-    return this.#word(id, 0);
+    return this.word(id, 0);
   }
 
   /** The type's name, `""` for anonymous ones. */
   typeName(id: number): string {
-    const offset = this.#word(id, 0);
+    const offset = this.word(id, 0);
     return offset === 0 ? '' : (this.stringAt(offset) ?? '');
   }
 
   /** The type's name as the kernel logs it: `(anon)` without one (`__btf_name_by_offset`). */
   logName(id: number): string {
-    const offset = this.#word(id, 0);
+    const offset = this.word(id, 0);
     return offset === 0 ? '(anon)' : (this.stringAt(offset) ?? '(invalid-name-offset)');
   }
 
@@ -363,51 +364,51 @@ export class BTF {
 
   /** The integer's encoding; only for kind INT. */
   int(id: number): IntType {
-    const word = this.#word(id, TYPE_WORDS);
+    const word = this.word(id, TYPE_WORDS);
     return { size: this.size(id), bits: word & 0xff, offset: (word >>> 16) & 0xff, encoding: (word >>> 24) & 0xf };
   }
 
   arrayElementType(id: number): number {
-    return this.#word(id, TYPE_WORDS);
+    return this.word(id, TYPE_WORDS);
   }
 
   arrayIndexType(id: number): number {
-    return this.#word(id, TYPE_WORDS + 1);
+    return this.word(id, TYPE_WORDS + 1);
   }
 
   arrayLength(id: number): number {
-    return this.#word(id, TYPE_WORDS + 2);
+    return this.word(id, TYPE_WORDS + 2);
   }
 
   // Members of struct and union, by index.
 
   memberNameOffset(id: number, index: number): number {
-    return this.#word(id, TYPE_WORDS + index * 3);
+    return this.word(id, TYPE_WORDS + index * 3);
   }
 
   memberName(id: number, index: number): string {
-    const offset = this.#word(id, TYPE_WORDS + index * 3);
+    const offset = this.word(id, TYPE_WORDS + index * 3);
     return offset === 0 ? '' : (this.stringAt(offset) ?? '');
   }
 
   memberType(id: number, index: number): number {
-    return this.#word(id, TYPE_WORDS + index * 3 + 1);
+    return this.word(id, TYPE_WORDS + index * 3 + 1);
   }
 
   /** The member's raw `offset` word: bit offset, with a bit field's size in the top byte where the kind flag is set. */
   memberOffsetWord(id: number, index: number): number {
-    return this.#word(id, TYPE_WORDS + index * 3 + 2);
+    return this.word(id, TYPE_WORDS + index * 3 + 2);
   }
 
   /** Bits from the start of the struct. */
   memberBitOffset(id: number, index: number): number {
-    const word = this.#word(id, TYPE_WORDS + index * 3 + 2);
+    const word = this.word(id, TYPE_WORDS + index * 3 + 2);
     return this.kflag(id) ? word & 0xffffff : word;
   }
 
   /** Bits of a bit field, 0 for a plain member. */
   memberBitfieldSize(id: number, index: number): number {
-    return this.kflag(id) ? this.#word(id, TYPE_WORDS + index * 3 + 2) >>> 24 : 0;
+    return this.kflag(id) ? this.word(id, TYPE_WORDS + index * 3 + 2) >>> 24 : 0;
   }
 
   members(id: number): Member[] {
@@ -432,16 +433,16 @@ export class BTF {
   // Parameters of a prototype, by index.
 
   paramNameOffset(protoID: number, index: number): number {
-    return this.#word(protoID, TYPE_WORDS + index * 2);
+    return this.word(protoID, TYPE_WORDS + index * 2);
   }
 
   paramName(protoID: number, index: number): string {
-    const offset = this.#word(protoID, TYPE_WORDS + index * 2);
+    const offset = this.word(protoID, TYPE_WORDS + index * 2);
     return offset === 0 ? '' : (this.stringAt(offset) ?? '');
   }
 
   paramType(protoID: number, index: number): number {
-    return this.#word(protoID, TYPE_WORDS + index * 2 + 1);
+    return this.word(protoID, TYPE_WORDS + index * 2 + 1);
   }
 
   params(protoID: number): Param[] {
@@ -469,7 +470,7 @@ export class BTF {
   // Enumerations, for ENUM and ENUM64.
 
   enumNameOffset(id: number, index: number): number {
-    return this.#word(id, TYPE_WORDS + index * (this.kind(id) === BTF_KIND_ENUM64 ? 3 : 2));
+    return this.word(id, TYPE_WORDS + index * (this.kind(id) === BTF_KIND_ENUM64 ? 3 : 2));
   }
 
   enumName(id: number, index: number): string {
@@ -478,12 +479,12 @@ export class BTF {
 
   /** Low 32 bits of a value, unsigned. */
   enumValueLo(id: number, index: number): number {
-    return this.#word(id, TYPE_WORDS + index * (this.kind(id) === BTF_KIND_ENUM64 ? 3 : 2) + 1);
+    return this.word(id, TYPE_WORDS + index * (this.kind(id) === BTF_KIND_ENUM64 ? 3 : 2) + 1);
   }
 
   /** High 32 bits, unsigned: of ENUM64 as written, of ENUM the extension (by sign where the enumeration is signed). */
   enumValueHi(id: number, index: number): number {
-    if (this.kind(id) === BTF_KIND_ENUM64) return this.#word(id, TYPE_WORDS + index * 3 + 2);
+    if (this.kind(id) === BTF_KIND_ENUM64) return this.word(id, TYPE_WORDS + index * 3 + 2);
     return this.kflag(id) && this.enumValueLo(id, index) >= 0x80000000 ? 0xffffffff : 0;
   }
 
@@ -503,7 +504,7 @@ export class BTF {
 
   /** `BTF_VAR_STATIC`, `BTF_VAR_GLOBAL_ALLOCATED`, `BTF_VAR_GLOBAL_EXTERN`. */
   variableLinkage(id: number): number {
-    return this.#word(id, TYPE_WORDS);
+    return this.word(id, TYPE_WORDS);
   }
 
   sectionVariables(id: number): SectionVariable[] {
@@ -511,14 +512,14 @@ export class BTF {
     const variables: SectionVariable[] = [];
     for (let i = 0, n = this.vlen(id); i < n; i++) {
       const at = TYPE_WORDS + i * 3;
-      variables.push({ type: this.#word(id, at), offset: this.#word(id, at + 1), size: this.#word(id, at + 2) });
+      variables.push({ type: this.word(id, at), offset: this.word(id, at + 1), size: this.word(id, at + 2) });
     }
     return variables;
   }
 
   /** Member or argument that a declaration tag concerns, -1 for the declaration itself. */
   declTagComponent(id: number): number {
-    return this.#word(id, TYPE_WORDS) | 0;
+    return this.word(id, TYPE_WORDS) | 0;
   }
 
   // ---------------------------------------------------------------- walks

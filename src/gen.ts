@@ -1,12 +1,13 @@
 /**
  * @module src/gen
- * Light skeletons from objects: `gen skeleton -L [-S]` as a function, and the comparison of a skeleton with the object it claims to
- * be made from. The work is in `loader/object` and `loader/gen`.
+ * Skeletons from objects: `gen skeleton` and `gen subskeleton` as functions, and the comparison of a light skeleton with the object it
+ * claims to be made from. The work is in `loader/object` and `loader/gen`.
  */
 import { equalBytes } from '../crypto/bytes.ts';
 import { sha256 } from '../crypto/digest.ts';
 import type { LightSkeleton } from '../loader/skeleton.ts';
 import { generateLoader, type GeneratedLoader } from '../loader/gen/gen-loader.ts';
+import { formatCSkeleton, formatCSubskeleton } from '../loader/gen/c-skeleton.ts';
 import { draftSkeleton, formatSkeleton } from '../loader/gen/skeleton-text.ts';
 import { openObject } from '../loader/object/open.ts';
 
@@ -37,6 +38,33 @@ export function generateLightSkeleton(bytes: Uint8Array, file: string, { name, s
   if (sign === undefined) return formatSkeleton(draft, loader);
   const signature = sign([loader.instructions, loader.metadata]);
   return formatSkeleton(draft, loader, { signature, exclusiveHash: sha256(loader.instructions) });
+}
+
+/**
+ * The header that `bpftool gen skeleton` of Linux 7.3 prints for an object: C for libbpf, with the object inside.
+ *
+ * @throws InputError with file, section and libbpf's reason
+ *
+ * @example
+ * generateSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', { name: 'a' });
+ */
+export function generateSkeleton(bytes: Uint8Array, file: string, { name }: Pick<GenerateOptions, 'name'>): string {
+  return formatCSkeleton(plainView(bytes), file, name);
+}
+
+/**
+ * The header that `bpftool gen subskeleton` of Linux 7.3 prints: C for a library whose object was linked into another one. Empty where a
+ * data section has no types, as with bpftool.
+ *
+ * @throws InputError with file, section and libbpf's reason
+ */
+export function generateSubskeleton(bytes: Uint8Array, file: string, { name }: Pick<GenerateOptions, 'name'>): string {
+  return formatCSubskeleton(plainView(bytes), file, name);
+}
+
+/** A Buffer's `slice` shares memory, a plain view's copies. */
+function plainView(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Where two byte strings part; `undefined` where they are equal. */

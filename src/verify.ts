@@ -7,7 +7,7 @@ import { BTF } from '../btf/btf.ts';
 import { errnoName } from '../isa/errno.ts';
 import { KernelSymbols } from '../kernel/kallsyms.ts';
 import { Kernel } from '../kernel/kernel.ts';
-import { defaultObjectName } from '../loader/gen/skeleton-text.ts';
+import { defaultObjectName } from '../loader/gen/skeleton-model.ts';
 import { loadObject, type LoadedObjectProgram } from '../loader/object/load-object.ts';
 import { attachTypeName, programTypeName } from './names.ts';
 import type { Stats } from './veristat/stats.ts';

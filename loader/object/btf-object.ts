@@ -1,20 +1,19 @@
 /**
  * @module loader/object/btf-object
  * The BTF of an object file as libbpf holds it: types that can be changed in place and added to, strings that can be added, and the
- * bytes that come out again in the object's byte order. Owns editing and libbpf's size and alignment rules; reading for any other
- * purpose is `btf/btf.ts`. Reproduces the part of `tools/lib/bpf/btf.c` that opening an object uses.
+ * bytes that come out again in the object's byte order. Owns editing; sizes and alignments are
+ * `btf/type-source.ts`, reading for any other purpose is `btf/btf.ts`. Reproduces the part of `tools/lib/bpf/btf.c` that opening an
+ * object uses.
  */
+import { alignOf, isQualifier, resolveSize, type TypeSource } from '../../btf/type-source.ts';
+import { dedupTypes, type RewriteCompanion } from '../../btf/dedup.ts';
+import { StringSet, toByteString } from '../../btf/string-set.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 
 const HEADER_SIZE_V0 = 24;
 const HEADER_SIZE = 32;
 const MAX_TYPES = 1 << 20;
-/** Modifiers and arrays inside one another (`MAX_RESOLVE_DEPTH`). */
-const MAX_RESOLVE_DEPTH = 32;
-/** Structures inside one another when aligning; C compilers stop earlier. */
-const MAX_ALIGN_DEPTH = 256;
-const POINTER_SIZE = 8;
 
 /** Words that follow the three of every type, by kind: fixed, and per element. */
 const TRAILING: Readonly<Record<number, readonly [fixed: number, each: number]>> = {
@@ -29,23 +28,19 @@ export function typeInfo(kind: number, vlen: number, kflag = false): number {
   return ((kflag ? 0x80000000 : 0) | (kind << 24) | vlen) >>> 0;
 }
 
-/** True for const, volatile, restrict, typedef and type tags, which sizes look through. */
-export function isModifier(kind: number): boolean {
-  return kind === U.BTF_KIND_CONST || kind === U.BTF_KIND_VOLATILE || kind === U.BTF_KIND_RESTRICT || kind === U.BTF_KIND_TYPE_TAG;
-}
-
 /** Types of an object file. Ids begin at 1; 0 is void. */
-export class ObjectBTF {
+export class ObjectBTF implements TypeSource {
+  /** libbpf takes every object for a 64-bit one. */
+  readonly pointerSize = 8;
   readonly #file: string;
   readonly #original: Uint8Array;
   readonly #little: boolean;
   readonly #headerLength: number;
   readonly #typeOffset: number;
   /** Words of each type in native order, void first. */
-  readonly #types: Uint32Array[] = [VOID_TYPE];
-  #strings: Uint8Array;
+  #types: Uint32Array[] = [VOID_TYPE];
+  readonly #strings: StringSet;
   readonly #layout: Uint8Array;
-  #stringIndex: Map<string, number> | undefined;
   #isGrown = false;
   readonly #decoder = new TextDecoder('utf-8');
 
@@ -65,11 +60,23 @@ export class ObjectBTF {
     if (typeOffset + typeLength > rest || stringOffset + stringLength > rest || typeLength % 4 !== 0 || typeOffset % 4 !== 0) {
       this.fail('byte 8', `BTF type or string section does not fit into ${bytes.length} bytes`);
     }
-    this.#strings = bytes.slice(this.#headerLength + stringOffset, this.#headerLength + stringOffset + stringLength);
-    if (stringLength === 0 || this.#strings[0] !== 0 || this.#strings[stringLength - 1] !== 0) this.fail('byte 16', 'Malformed BTF string section');
+    const strings = bytes.subarray(this.#headerLength + stringOffset, this.#headerLength + stringOffset + stringLength);
+    if (stringLength === 0 || strings[0] !== 0 || strings[stringLength - 1] !== 0) this.fail('byte 16', 'Malformed BTF string section');
+    this.#strings = new StringSet(strings);
     const hasLayout = this.#headerLength >= HEADER_SIZE && word(28) > 0;
     this.#layout = hasLayout ? bytes.slice(this.#headerLength + word(24), this.#headerLength + word(24) + word(28)) : new Uint8Array(0);
     this.#readTypes(view, typeLength);
+  }
+
+  /** BTF without types, to be added to (`btf__new_empty`). */
+  static empty(file: string, littleEndian: boolean): ObjectBTF {
+    const bytes = new Uint8Array(HEADER_SIZE + 1);
+    const view = viewOf(bytes);
+    view.setUint16(0, U.BTF_MAGIC, littleEndian);
+    view.setUint8(2, U.BTF_VERSION);
+    view.setUint32(4, HEADER_SIZE, littleEndian);
+    view.setUint32(20, 1, littleEndian);
+    return new ObjectBTF(bytes, file);
   }
 
   fail(place: string, reason: string): never {
@@ -136,37 +143,25 @@ export class ObjectBTF {
   }
 
   string(offset: number): string {
-    const end = offset < this.#strings.length ? this.#strings.indexOf(0, offset) : -1;
-    if (end < 0) return this.fail(`string ${offset}`, 'the offset lies beyond the strings');
-    return this.#decoder.decode(this.#strings.subarray(offset, end));
+    const bytes = this.byteString(offset);
+    return isASCII(bytes) ? bytes : this.#decoder.decode(Uint8Array.from(bytes, (char) => char.charCodeAt(0)));
+  }
+
+  /** The string as it is in the file, one character a byte. */
+  byteString(offset: number): string {
+    return this.#strings.at(offset) ?? this.fail(`string ${offset}`, 'the offset lies beyond the strings');
   }
 
   /** Offset of a string, which is added where it is not there yet as a whole. */
   addString(text: string): number {
-    const index = this.#index();
-    const known = index.get(text);
-    if (known !== undefined) return known;
-    const bytes = new TextEncoder().encode(text);
-    const offset = this.#strings.length;
-    const strings = new Uint8Array(offset + bytes.length + 1);
-    strings.set(this.#strings);
-    strings.set(bytes, offset);
-    this.#strings = strings;
-    this.#isGrown = true;
-    index.set(text, offset);
-    return offset;
+    return this.addByteString(toByteString(text));
   }
 
-  #index(): Map<string, number> {
-    if (this.#stringIndex !== undefined) return this.#stringIndex;
-    this.#stringIndex = new Map();
-    for (let at = 0; at < this.#strings.length;) {
-      const end = this.#strings.indexOf(0, at);
-      const text = this.#decoder.decode(this.#strings.subarray(at, end));
-      if (!this.#stringIndex.has(text)) this.#stringIndex.set(text, at);
-      at = end + 1;
-    }
-    return this.#stringIndex;
+  addByteString(text: string): number {
+    const { length } = this.#strings;
+    const offset = this.#strings.add(text);
+    this.#isGrown ||= this.#strings.length > length;
+    return offset;
   }
 
   /** Appends a type; its id. */
@@ -174,6 +169,15 @@ export class ObjectBTF {
     this.#isGrown = true;
     this.#types.push(Uint32Array.from(words, (word) => word >>> 0));
     return this.#types.length - 1;
+  }
+
+  /** Merges equal types (`btf__dedup`): 0 or `-errno`. */
+  dedup(companion: RewriteCompanion): number {
+    const kept = dedupTypes(this.#types, companion);
+    if (typeof kept === 'number') return kept;
+    this.#types = kept;
+    this.#isGrown = true;
+    return 0;
   }
 
   /** The first type of that name, of that kind where one is given; 0 for none. */
@@ -187,60 +191,21 @@ export class ObjectBTF {
   /** The type behind modifiers and typedefs (`skip_mods_and_typedefs`). */
   skipModifiers(id: number): number {
     let at = id;
-    for (let depth = 0; isModifier(this.kind(at)) || this.kind(at) === U.BTF_KIND_TYPEDEF; depth++) {
+    for (let depth = 0; isQualifier(this.kind(at)) || this.kind(at) === U.BTF_KIND_TYPEDEF; depth++) {
       if (depth > MAX_TYPES) return this.fail(`type ${id}`, 'a cycle of modifiers');
       at = this.target(at);
     }
     return at;
   }
 
-  /** Bytes of a value (`btf__resolve_size`); -1 where it has none. */
+  /** Bytes of a value; -1 where it has none. */
   resolveSize(id: number): number {
-    let at = id;
-    let elements = 1;
-    for (let depth = 0; depth < MAX_RESOLVE_DEPTH && at !== 0; depth++) {
-      const kind = this.kind(at);
-      if (kind === U.BTF_KIND_PTR) return POINTER_SIZE * elements;
-      if (hasSize(kind)) return this.#bounded(this.target(at) * elements);
-      if (kind === U.BTF_KIND_ARRAY) {
-        elements *= this.word(at, 5);
-        at = this.word(at, 3);
-      } else if (isModifier(kind) || kind === U.BTF_KIND_TYPEDEF || kind === U.BTF_KIND_VAR || kind === U.BTF_KIND_DECL_TAG) {
-        at = this.target(at);
-      } else {
-        return -1;
-      }
-      if (elements > 0xffffffff) return -1;
-    }
-    return -1;
+    return resolveSize(this, id);
   }
 
-  #bounded(size: number): number {
-    return size > 0xffffffff ? -1 : size;
-  }
-
-  /** Alignment in bytes (`btf__align_of`); 1 for what must be packed, 0 where the type has none. */
-  alignOf(id: number, depth = 0): number {
-    if (depth > MAX_ALIGN_DEPTH) return 0;
-    const kind = this.kind(id);
-    switch (kind) {
-      case U.BTF_KIND_INT: case U.BTF_KIND_ENUM: case U.BTF_KIND_ENUM64: case U.BTF_KIND_FLOAT: return Math.min(POINTER_SIZE, this.target(id));
-      case U.BTF_KIND_PTR: return POINTER_SIZE;
-      case U.BTF_KIND_ARRAY: return this.alignOf(this.word(id, 3), depth + 1);
-      case U.BTF_KIND_STRUCT: case U.BTF_KIND_UNION: return this.#alignOfMembers(id, depth);
-      default: return isModifier(kind) || kind === U.BTF_KIND_TYPEDEF ? this.alignOf(this.target(id), depth + 1) : 0;
-    }
-  }
-
-  #alignOfMembers(id: number, depth: number): number {
-    let largest = 1;
-    for (let i = 0; i < this.vlen(id); i++) {
-      const align = this.alignOf(this.memberType(id, i), depth + 1);
-      if (align <= 0) return align;
-      largest = Math.max(largest, align);
-      if (this.memberBitfieldSize(id, i) === 0 && this.word(id, 5 + 3 * i) % (8 * align) !== 0) return 1;
-    }
-    return this.target(id) % largest !== 0 ? 1 : largest;
+  /** Alignment in bytes; 1 for what must be packed, 0 where the type has none. */
+  alignOf(id: number): number {
+    return alignOf(this, id);
   }
 
   memberName(id: number, index: number): string {
@@ -275,7 +240,7 @@ export class ObjectBTF {
     if (layoutLength > 0) view.setUint32(24, typeLength, this.#little);
     this.#writeTypes(view, this.#headerLength);
     bytes.set(this.#layout, this.#headerLength + typeLength);
-    bytes.set(this.#strings, this.#headerLength + typeLength + layoutLength);
+    bytes.set(this.#strings.bytes(), this.#headerLength + typeLength + layoutLength);
     return bytes;
   }
 
@@ -297,9 +262,9 @@ export class ObjectBTF {
   }
 }
 
-function hasSize(kind: number): boolean {
-  return kind === U.BTF_KIND_INT || kind === U.BTF_KIND_STRUCT || kind === U.BTF_KIND_UNION || kind === U.BTF_KIND_ENUM
-    || kind === U.BTF_KIND_ENUM64 || kind === U.BTF_KIND_DATASEC || kind === U.BTF_KIND_FLOAT;
+function isASCII(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return false;
+  return true;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

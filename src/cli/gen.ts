@@ -1,10 +1,10 @@
 /**
  * @module src/cli/gen
- * `bpftwin gen skeleton -L [-S -k KEY -i CERT] OBJ.o [name NAME]`: prints the header of a light skeleton as bpftool does.
+ * `bpftwin gen skeleton [-L [-S -k KEY -i CERT]] OBJ.o [name NAME]` and `gen subskeleton`: print headers as bpftool does.
  */
 import { InputError } from '../../isa/errors.ts';
-import { cutObjectName, defaultObjectName } from '../../loader/gen/skeleton-text.ts';
-import { generateLightSkeleton, type GenerateOptions } from '../gen.ts';
+import { cutObjectName, defaultObjectName } from '../../loader/gen/skeleton-model.ts';
+import { generateLightSkeleton, generateSkeleton, generateSubskeleton, type GenerateOptions } from '../gen.ts';
 import { UsageError } from './failure.ts';
 import { possibleCPUs, readConfiguration } from './host.ts';
 import { EXIT_OK, readInput, type Context } from './io.ts';
@@ -20,11 +20,24 @@ export interface GenSkeletonOptions {
 
 /** Runs the command; `words` are what follows the object: `name NAME`. */
 export async function genSkeletonCommand(file: string, words: readonly string[], options: GenSkeletonOptions, context: Context): Promise<number> {
-  if (options.useLoader !== true) throw new UsageError('gen skeleton: only light skeletons are generated, give -L');
   const name = nameOf(file, words);
+  // bpftool: signing is the loader's business.
+  const isLight = options.useLoader === true || options.sign === true;
   const bytes = readInput(file);
+  if (!isLight) {
+    context.stdout.write(generateSkeleton(bytes, file, { name }));
+    return EXIT_OK;
+  }
   const common = { name, possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
   context.stdout.write(options.sign === true ? await signed(bytes, file, common, options) : generateLightSkeleton(bytes, file, common));
+  return EXIT_OK;
+}
+
+/** `gen subskeleton OBJ.o [name NAME]`. */
+export function genSubskeletonCommand(file: string, words: readonly string[], options: { readonly useLoader?: boolean }, context: Context): number {
+  if (options.useLoader === true) throw new UsageError('cannot use loader for subskeletons');
+  const name = nameOf(file, words);
+  context.stdout.write(generateSubskeleton(readInput(file), file, { name }));
   return EXIT_OK;
 }
 

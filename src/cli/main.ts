@@ -144,8 +144,18 @@ function addVerify(program: Command, context: () => Context, finish: Finish): vo
 }
 
 function addGen(program: Command, context: () => Context, finish: Finish): void {
-  program.command('gen').description('generate code from an object').command('skeleton')
-    .description('print a light skeleton as bpftool does: gen skeleton -L OBJ.o [name NAME]')
+  const gen = program.command('gen').description('generate code from an object');
+  gen.command('subskeleton')
+    .description('print the skeleton of a part of a linked object as bpftool does: gen subskeleton OBJ.o [name NAME]')
+    .argument('<object>', 'the BPF object')
+    .argument('[words...]', 'name NAME')
+    .option('-L, --use-loader', 'refused, as by bpftool')
+    .action(async (file: string, words: string[], options: object) => {
+      const { genSubskeletonCommand } = await import('./gen.ts');
+      finish(genSubskeletonCommand(file, words, options, context()));
+    });
+  gen.command('skeleton')
+    .description('print a skeleton as bpftool does: gen skeleton [-L] OBJ.o [name NAME]')
     .argument('<object>', 'the BPF object')
     .argument('[words...]', 'name NAME')
     .option('-L, --use-loader', 'a light skeleton, with a loader program')
