@@ -31,6 +31,8 @@ export interface TargetEnvironment {
    * InputError where there is no such file.
    */
   readonly file: (name: string) => Uint8Array;
+  /** Raw BTF of the kernel, for targets that load what refers to it; absent where there is none. */
+  readonly kernelBTF?: () => Uint8Array;
 }
 
 /** Something that can be fuzzed. `Input` is the target's own structured form. */

@@ -38,6 +38,9 @@ export class KernelTarget implements ReplayTarget {
   close(fd: number): number {
     return this.kernel.close(fd);
   }
+  dup(fd: number): number {
+    return this.kernel.dup(fd);
+  }
   mmap(address: number, length: number, prot: number, flags: number, fd: number, offset: number): number {
     return this.kernel.mmap(address, length, prot, flags, fd, offset);
   }

@@ -98,6 +98,12 @@ export class Performer {
         // the recorder notes no errno for close
         return { ret: ret < 0 ? -1 : 0, errno: 0 };
       }
+      case 'dup': {
+        const fd = this.#fd(operation.slot);
+        const copy = fd >= 0 ? this.#target.dup(fd) : -EBADF;
+        if (copy >= 0) this.#keep(operation.save, copy);
+        return copy >= 0 ? { ret: 'fd', errno: 0 } : result(copy);
+      }
       case 'watch':
         this.#target.watchAdmissions();
         return result(0);

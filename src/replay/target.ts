@@ -8,6 +8,8 @@ import type { Admissions } from './transcript.ts';
 
 /** The loader's port and the few system calls beside it that transcripts use. */
 export interface ReplayTarget extends Port {
+  /** `dup(2)`: another fd for the same open file, or `-errno`. */
+  dup(fd: number): number;
   /** `add_key("asymmetric", name, der)` to the session keyring: a serial or `-errno`. */
   addKey(name: string, der: Uint8Array): number;
   /** `KEYCTL_GET_KEYRING_ID(id, create = 0)`: a serial or `-errno`. */

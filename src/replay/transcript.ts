@@ -73,6 +73,7 @@ export type OtherCall =
   | { readonly op: 'mmap'; readonly slot: number; readonly size: number; readonly prot: number; readonly want: Answer }
   | { readonly op: 'munmap'; readonly want: Answer }
   | { readonly op: 'close'; readonly slot: number; readonly want: Answer }
+  | { readonly op: 'dup'; readonly slot: number; readonly save: number; readonly want: Answer }
   | { readonly op: 'watch'; readonly want: Answer }
   | { readonly op: 'admissions'; readonly want: Answer };
 
@@ -244,6 +245,8 @@ export class TranscriptReader {
         };
       case 'close':
         return { op, slot: this.#slot(value['slot'], 'slot'), want };
+      case 'dup':
+        return { op, slot: this.#slot(value['slot'], 'slot'), save: this.#integer(value['save'], 'save', 0, MAX_SLOTS - 1), want };
       case 'munmap':
       case 'watch':
       case 'admissions':

@@ -6,7 +6,7 @@
  *   bpf CMD ATTR [t=OFF,BYTES]   ATTR and buffers in hex ("-" for empty), then one token for each buffer and fd:
  *       pOFF=HEX in   oOFF=SIZE out   xOFF=HEX in and out   fOFF=SLOT   iOFF:AT=SLOT   nOFF:AT=HEX nested in   mOFF:AT=SIZE nested out
  *       kOFF:AT=SLOT take an fd after the call   s=SLOT keep the returned fd
- *   key NAME DER, keyid ID, caps HEX, mmap SLOT SIZE PROT, munmap, close SLOT
+ *   key NAME DER, keyid ID, caps HEX, mmap SLOT SIZE PROT, munmap, close SLOT, dup SLOT SLOT
  *   watch                        attach an LSM program to bpf_prog_load      admissions   what it saw since
  * An answer: RET ERRNO [aATTR] [KEY=HEX]...
  */
@@ -158,6 +158,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(line, "admissions")) do_admissions(out);
 		else if (!strcmp(line, "munmap")) { if (mapping) munmap(mapping, mapping_size); mapping = NULL; fprintf(out, "0 0\n"); }
 		else if (!strcmp(line, "close")) { int s = atoi(args), r = fd_of(s) >= 0 ? close(slots[s]) : -1; if (s >= 0) slots[s] = -1; fprintf(out, "%d 0\n", r); }
+		else if (!strcmp(line, "dup")) { int s, to, r; sscanf(args, "%d %d", &s, &to); r = dup(fd_of(s)); if (r >= 0) slots[to] = r; fprintf(out, "%d %d\n", r, r < 0 ? errno : 0); }
 		else {
 			long r = -1;
 			if (!strcmp(line, "key")) {

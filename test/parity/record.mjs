@@ -47,6 +47,7 @@ function agentLines(lines) {
       case 'keyid': return `keyid ${o.id}`;
       case 'mmap': return `mmap ${o.slot} ${o.size} ${o.prot}`;
       case 'close': return `close ${o.slot}`;
+      case 'dup': return `dup ${o.slot} ${o.save}`;
       case 'caps': return `caps ${o.effective}`;
       case 'munmap': case 'watch': case 'admissions': return o.op;
       default: throw new Error(`unknown operation ${JSON.stringify(o).slice(0, 100)}`);
@@ -67,6 +68,7 @@ function build(dir) {
 function fill(o, line) {
   const [ret, errno, ...rest] = line.split(' ');
   const want = { ret: Number(ret), errno: Number(errno) };
+  if (o.op === 'dup' && want.ret >= 0) want.ret = 'fd';
   if (o.op === 'admissions') {
     const [count, verdict, keyringType, serial] = rest;
     want.seen = { count: Number(count), verdict: Number(verdict), keyringType: Number(keyringType), serial };

@@ -35,6 +35,9 @@ class FakeTarget implements ReplayTarget {
     this.closed.push(fd);
     return 0;
   }
+  dup(fd: number): number {
+    return fd + 100;
+  }
   mmap(): number {
     return -1;
   }
@@ -155,6 +158,18 @@ describe('performing', () => {
     expect(summary.mismatches).toEqual([]);
     expect(summary.retval).toEqual({ compared: 1, agree: 1 });
     expect(targets[0]?.closed).toEqual([33]);
+  });
+
+  it('duplicates an fd into another slot', () => {
+    const { summary, targets } = replay([
+      CASE,
+      { op: 'bpf', cmd: 'MAP_CREATE', attr: '00'.repeat(92), save: 0, want: { ret: 'fd', errno: 0 } },
+      { op: 'dup', slot: 0, save: 1, want: { ret: 'fd', errno: 0 } },
+      { op: 'dup', slot: 7, save: 1, want: { ret: -1, errno: 9 } },
+      { op: 'close', slot: 0, want: { ret: 0, errno: 0 } },
+    ], () => 5);
+    expect(summary.mismatches).toEqual([]);
+    expect(targets[0]?.closed).toEqual([5, 105]);
   });
 
   it('closes an fd that nothing keeps, and gives every call zeroed memory', () => {
