@@ -11,8 +11,9 @@ import { ExploredStates } from './explored.ts';
 import type { LiveStack } from './live_stack.ts';
 import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
-import { StatePool, type VState } from './state.ts';
+import type { StatePool, VState } from './state.ts';
 import type { Admission, BTFDescriptor, MapDescriptor, ProgramLoad, VerifiedProgram, VerifierEnvironment, XlatedProgram } from './types.ts';
+import { Slab, takeWorkspace, type Workspace } from './workspace.ts';
 
 // prog_flags that verification looks at.
 export const BPF_F_STRICT_ALIGNMENT = 1;
@@ -59,14 +60,14 @@ export class Insns {
   off: Int16Array;
   imm: Int32Array;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, slab: Slab = new Slab(0)) {
     const n = bytes.length >>> 3;
     this.count = n;
-    this.code = new Uint8Array(n);
-    this.dst = new Uint8Array(n);
-    this.src = new Uint8Array(n);
-    this.off = new Int16Array(n);
-    this.imm = new Int32Array(n);
+    this.code = slab.u8(n);
+    this.dst = slab.u8(n);
+    this.src = slab.u8(n);
+    this.off = slab.i16(n);
+    this.imm = slab.i32(n);
     const view = new DataView(bytes.buffer, bytes.byteOffset, n * 8);
     for (let i = 0; i < n; i++) {
       this.code[i] = bytes[i * 8]!;
@@ -127,35 +128,36 @@ export class InsnAux {
   readonly kptrStructBTF: Int32Array;
   readonly kptrStructID: Int32Array;
 
-  constructor(n: number) {
-    this.flags = new Uint32Array(n);
-    this.ptrType = new Int32Array(n);
-    this.mapIndex = new Int32Array(n).fill(-1);
-    this.mapOff = new Int32Array(n);
-    this.btfIndex = new Int32Array(n);
-    this.btfID = new Int32Array(n);
-    this.memSize = new Int32Array(n);
-    this.mapKey = new Int32Array(n);
-    this.aluLimit = new Int32Array(n);
-    this.aluState = new Uint8Array(n);
-    this.callImm = new Int32Array(n);
-    this.callbackSubprog = new Int32Array(n);
-    this.ctxFieldSize = new Int32Array(n);
-    this.seen = new Uint32Array(n);
-    this.scc = new Int32Array(n);
-    this.origIdx = Int32Array.from({ length: n }, (_, i) => i);
-    this.objNewSize = new Float64Array(n);
-    this.insertOff = new Int32Array(n);
-    this.liveRegsBefore = new Uint16Array(n);
-    this.constRegMask = new Uint16Array(n);
-    this.constRegMapMask = new Uint16Array(n);
-    this.constRegSubprogMask = new Uint16Array(n);
-    this.constRegVals = new Int32Array(n * 10);
-    this.fastcallSpills = new Uint8Array(n);
-    this.argProg = new Uint8Array(n);
+  constructor(n: number, slab: Slab) {
+    this.flags = slab.u32(n);
+    this.ptrType = slab.i32(n);
+    this.mapIndex = slab.i32(n).fill(-1);
+    this.mapOff = slab.i32(n);
+    this.btfIndex = slab.i32(n);
+    this.btfID = slab.i32(n);
+    this.memSize = slab.i32(n);
+    this.mapKey = slab.i32(n);
+    this.aluLimit = slab.i32(n);
+    this.aluState = slab.u8(n);
+    this.callImm = slab.i32(n);
+    this.callbackSubprog = slab.i32(n);
+    this.ctxFieldSize = slab.i32(n);
+    this.seen = slab.u32(n);
+    this.scc = slab.i32(n);
+    this.origIdx = slab.i32(n);
+    for (let i = 0; i < n; i++) this.origIdx[i] = i;
+    this.objNewSize = slab.f64(n);
+    this.insertOff = slab.i32(n);
+    this.liveRegsBefore = slab.u16(n);
+    this.constRegMask = slab.u16(n);
+    this.constRegMapMask = slab.u16(n);
+    this.constRegSubprogMask = slab.u16(n);
+    this.constRegVals = slab.i32(n * 10);
+    this.fastcallSpills = slab.u8(n);
+    this.argProg = slab.u8(n);
     this.jumpTables = Array.from({ length: n }, () => undefined);
-    this.kptrStructBTF = new Int32Array(n);
-    this.kptrStructID = new Int32Array(n).fill(-1);
+    this.kptrStructBTF = slab.i32(n);
+    this.kptrStructID = slab.i32(n).fill(-1);
   }
 }
 
@@ -304,7 +306,10 @@ export class VerifierEnv {
   savedDstProgType = 0;
   savedDstAttachType = 0;
 
-  readonly pool: StatePool = new StatePool();
+  readonly workspace: Workspace = takeWorkspace();
+  readonly pool: StatePool = this.workspace.pool;
+  /** Arrays that do not outlive the load. */
+  readonly slab: Slab = this.workspace.slab;
   /** The current state's words and bytes ({@link StatePool.w}). */
   readonly w: Int32Array;
   readonly b: Uint8Array;
@@ -360,8 +365,8 @@ export class VerifierEnv {
     this.load = load;
     this.ext = ext;
     this.log = new VerifierLog(load.log.level, load.log.size, load.log.present);
-    this.insns = new Insns(load.instructions);
-    this.aux = new InsnAux(0);
+    this.insns = new Insns(load.instructions, this.slab);
+    this.aux = new InsnAux(0, this.slab);
     this.progType = load.type;
     this.opsType = load.type;
     this.expectedAttachType = load.expectedAttachType;

@@ -228,6 +228,23 @@ export class StatePool {
     st.hist = new Int32Array(256 * HIST_WORDS);
   }
 
+  /**
+   * Makes the pool ready for another load: no state is alive, the first page and at most `kept` state objects stay. What the words held stays
+   * too: whoever begins a frame or grows a stack writes all of it.
+   */
+  reset(kept: number): void {
+    const st = this.current;
+    copyScalars(st, EMPTY_STATE);
+    st.histCount = 0;
+    this.#pages.length = Math.min(this.#pages.length, 1);
+    this.#pageBytes.length = this.#pages.length;
+    this.#pageWords = this.#pages[0]?.length ?? FIRST_PAGE_WORDS / 2;
+    this.#pageUsed = this.#pages.length === 0 ? this.#pageWords : 0;
+    this.#freeBlocks.length = 0;
+    this.#freeStates.length = Math.min(this.#freeStates.length, kept);
+    this.liveWords = 0;
+  }
+
   /** Offset of scratch register `n` (0 to 15) in {@link w}. */
   scratch(n: number): number {
     return n * REG_WORDS;

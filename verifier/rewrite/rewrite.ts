@@ -8,6 +8,7 @@
 import type { Instruction } from '../../isa/decode.ts';
 import { BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC } from '../../isa/uapi.ts';
 import type { InsnAux, VerifierEnv } from '../env.ts';
+import type { Slab } from '../workspace.ts';
 
 const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
 const CALL = BPF_JMP | BPF_CALL;
@@ -37,10 +38,10 @@ interface Arrays {
   readonly patched: Uint8Array;
 }
 
-function createArrays(n: number): Arrays {
+function createArrays(n: number, slab: Slab): Arrays {
   return {
-    code: new Uint8Array(n), dst: new Uint8Array(n), src: new Uint8Array(n), off: new Int16Array(n), imm: new Int32Array(n), from: new Int32Array(n),
-    place: new Int32Array(n), patched: new Uint8Array(n),
+    code: slab.u8(n), dst: slab.u8(n), src: slab.u8(n), off: slab.i16(n), imm: slab.i32(n), from: slab.i32(n),
+    place: slab.i32(n), patched: slab.u8(n),
   };
 }
 
@@ -74,7 +75,10 @@ export class Rewrite {
   /** Where each instruction as verified is now, -1 for one that was removed; one more for the end. */
   readonly position: Int32Array;
   #now: Arrays;
-  #out: Arrays = createArrays(0);
+  #out: Arrays;
+  readonly #slab: Slab;
+  /** True once the pass under way changed something: until then nothing is copied. */
+  #isCopying = false;
   #outCount = 0;
   #origin: Int32Array = new Int32Array(0);
   #marks: Uint8Array = new Uint8Array(0);
@@ -89,14 +93,23 @@ export class Rewrite {
     const { insns, aux } = env;
     this.aux = aux;
     this.count = insns.count;
-    const identity = Int32Array.from({ length: insns.count }, (_, i) => i);
-    this.#now = {
-      code: insns.code.slice(), dst: insns.dst.slice(), src: insns.src.slice(), off: insns.off.slice(), imm: insns.imm.slice(), from: identity,
-      place: identity.slice(), patched: new Uint8Array(insns.count),
-    };
+    this.#slab = env.slab;
+    this.#out = createArrays(0, env.slab);
+    this.#now = createArrays(insns.count, env.slab);
+    const now = this.#now;
+    now.code.set(insns.code.subarray(0, insns.count));
+    now.dst.set(insns.dst.subarray(0, insns.count));
+    now.src.set(insns.src.subarray(0, insns.count));
+    now.off.set(insns.off.subarray(0, insns.count));
+    now.imm.set(insns.imm.subarray(0, insns.count));
+    for (let i = 0; i < insns.count; i++) {
+      now.from[i] = i;
+      now.place[i] = i;
+    }
     this.starts = env.subprogs.slice(0, env.subprogCount + 1).map((sub) => sub.start);
     this.subprogs = Array.from({ length: env.subprogCount }, (_, i) => i);
-    this.position = Int32Array.from({ length: insns.count + 1 }, (_, i) => i);
+    this.position = new Int32Array(insns.count + 1);
+    for (let i = 0; i <= insns.count; i++) this.position[i] = i;
   }
 
   get code(): Uint8Array {
@@ -157,6 +170,7 @@ export class Rewrite {
 
   /** Adds an instruction to the patch for the instruction being visited. */
   emit(code: number, dst: number, src: number, off: number, imm: number, marks = 0): void {
+    if (!this.#isCopying) this.#beginCopy();
     if (this.#outCount === this.#out.code.length) this.#grow();
     const out = this.#out;
     const at = this.#outCount++;
@@ -185,6 +199,7 @@ export class Rewrite {
 
   /** Jumps to the instruction being visited lead behind what was emitted for it so far; calls still lead before it. */
   enterHere(): void {
+    if (!this.#isCopying) this.#beginCopy();
     this.#jumpStart[this.#visited] = this.#outCount;
   }
 
@@ -199,27 +214,30 @@ export class Rewrite {
    */
   pass(visit: (i: number) => number): number {
     const n = this.count;
-    this.#out = createArrays(n + 16);
-    this.#origin = new Int32Array(n + 16);
-    this.#marks = new Uint8Array(n + 16);
-    this.#newStart = new Int32Array(n + 1);
-    this.#jumpStart = new Int32Array(n + 1);
+    this.#isCopying = false;
     this.#outCount = 0;
     this.#overflow = undefined;
     for (let i = 0; i < n; i++) {
       this.#visited = i;
+      if (!this.#isCopying) {
+        const first = visit(i);
+        if (first < 0) return first;
+        if (first === KEEP && !this.#isCopying) {
+          this.#outCount++;
+          continue;
+        }
+        if (!this.#isCopying) this.#beginCopy();
+        this.#settle(i, i, first);
+        continue;
+      }
       const start = this.#outCount;
       this.#newStart[i] = start;
       this.#jumpStart[i] = start;
       const verdict = visit(i);
       if (verdict < 0) return verdict;
-      if (verdict === KEEP) {
-        this.emitSelf();
-        this.#origin[start] = i;
-        this.#out.patched[start] = this.#now.patched[i]!;
-      }
-      if (verdict !== REMOVE) this.#out.from[this.#outCount - 1] = this.#now.from[i]!;
+      this.#settle(i, start, verdict);
     }
+    if (!this.#isCopying) return 0;
     this.#newStart[n] = this.#outCount;
     this.#jumpStart[n] = this.#outCount;
     this.#relocate();
@@ -229,6 +247,42 @@ export class Rewrite {
     }
     this.#move();
     return 0;
+  }
+
+  /** What a verdict means for instruction `i`, whose patch began at `start`. */
+  #settle(i: number, start: number, verdict: number): void {
+    if (verdict === KEEP) {
+      this.emitSelf();
+      this.#origin[start] = i;
+      this.#out.patched[start] = this.#now.patched[i]!;
+    }
+    if (verdict !== REMOVE) this.#out.from[this.#outCount - 1] = this.#now.from[i]!;
+  }
+
+  /** The instructions before the one being visited stay; from here on the pass writes a new program. */
+  #beginCopy(): void {
+    const n = this.count, done = this.#visited, slab = this.#slab, now = this.#now;
+    const out = createArrays(n + 16, slab);
+    out.code.set(now.code.subarray(0, done));
+    out.dst.set(now.dst.subarray(0, done));
+    out.src.set(now.src.subarray(0, done));
+    out.off.set(now.off.subarray(0, done));
+    out.imm.set(now.imm.subarray(0, done));
+    out.from.set(now.from.subarray(0, done));
+    out.place.set(now.place.subarray(0, done));
+    out.patched.set(now.patched.subarray(0, done));
+    this.#out = out;
+    this.#origin = slab.i32(n + 16);
+    this.#marks = slab.u8(n + 16);
+    this.#newStart = slab.i32(n + 1);
+    this.#jumpStart = slab.i32(n + 1);
+    for (let i = 0; i < done; i++) this.#origin[i] = i;
+    for (let i = 0; i <= done; i++) {
+      this.#newStart[i] = i;
+      this.#jumpStart[i] = i;
+    }
+    this.#outCount = done;
+    this.#isCopying = true;
   }
 
   /** Puts a function behind the program that only the kernel calls; `list` is its body. */
@@ -264,8 +318,8 @@ export class Rewrite {
 
   #grow(): void {
     const n = this.#out.code.length * 2 + 16;
-    this.#out = copyArrays(createArrays(n), this.#out);
-    const origin = new Int32Array(n), marks = new Uint8Array(n);
+    this.#out = copyArrays(createArrays(n, this.#slab), this.#out);
+    const origin = this.#slab.i32(n), marks = this.#slab.u8(n);
     origin.set(this.#origin);
     marks.set(this.#marks);
     this.#origin = origin;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { InsnAux, Insns, Subprog, type VerifierEnv } from '../../../verifier/env.ts';
 import { KEEP, REMOVE, REPLACE, Rewrite } from '../../../verifier/rewrite/rewrite.ts';
-
+import { Slab } from '../../../verifier/workspace.ts';
 
 interface Jump {
   code: number;
@@ -25,7 +25,8 @@ function bytes(program: readonly Jump[]): Uint8Array {
 function rewriteOf(program: readonly Jump[]): Rewrite {
   const insns = new Insns(bytes(program));
   const subprogs = [new Subprog(0), new Subprog(insns.count)];
-  return new Rewrite({ insns, aux: new InsnAux(insns.count), subprogs, subprogCount: 1 } as unknown as VerifierEnv);
+  const slab = new Slab();
+  return new Rewrite({ insns, aux: new InsnAux(insns.count, slab), slab, subprogs, subprogCount: 1 } as unknown as VerifierEnv);
 }
 
 /** Instruction `at` becomes `patch`: jumps over it grow, jumps of the patch itself are as they are. */
