@@ -2,7 +2,7 @@
  * Compares interpreter and compiled code on generated programs: `npm run bench:agreement -- [--runs N] [--seed N]`. Prints the number of
  * programs and the seeds of those on which result, memory, stack, fault or budget differ; exit status 1 if there are any.
  */
-import { Arena, generateProgram } from '../test/unit/vm/generator.ts';
+import { Arena, generateImage } from '../test/unit/vm/generator.ts';
 
 function flag(name: string, fallback: number): number {
   const at = process.argv.indexOf(name);
@@ -16,7 +16,7 @@ let arena = new Arena();
 for (let seed = first; seed < first + runs; seed++) {
   // A machine keeps nothing of a program, but modules die only with the garbage: a new one now and then.
   if (seed % 5000 === 0) arena = new Arena();
-  const [interpreted, compiled] = arena.run(generateProgram(seed), seed % 3 === 0 ? 1 + (seed % 97) : 3000, [
+  const [interpreted, compiled] = arena.run(generateImage(seed), seed % 3 === 0 ? 1 + (seed % 97) : 3000, [
     { tier: 'interpreter', mode: 'checked' },
     { tier: 'baseline', mode: 'checked' },
   ]);

@@ -7,7 +7,7 @@
  */
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import { interpret } from './interpreter.ts';
-import { STRIDE, type PreparedProgram } from './program.ts';
+import { indexOf, STRIDE, type PreparedProgram } from './program.ts';
 import { REGISTERS } from './registers.ts';
 import { FAULTED, Unwind, type Run } from './run.ts';
 import type { RunResult } from './types.ts';
@@ -15,7 +15,7 @@ import {
   FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
 } from './wasm/layout.ts';
 import type { Variant } from './wasm/state.ts';
-import { indexOf, type CompiledModule } from './wasm/module.ts';
+import type { CompiledModule } from './wasm/module.ts';
 
 /** What all instances of a machine share: the run that is under way. */
 export interface Host {

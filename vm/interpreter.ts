@@ -538,7 +538,7 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
       }
       case 120: { // gotox
         const d = code[pc + 1]!; const index = r[d + 1] === CODE_HI ? codeIndex(r[d]!) : -1;
-        const dense = index >= 0 && index < run.program.instructionCount ? run.program.denseOf[index]! : -1;
+        const dense = run.program.jumpEntry(pc / 4, index);
         if (dense < 0) { run.setFault('bad-target'); break run; }
         target = dense * 4;
         break;

@@ -55,6 +55,8 @@ export class PreparedProgram implements Program {
   readonly pcOf: Int32Array;
   readonly denseOf: Int32Array;
   readonly atomics: readonly Atomic[];
+  /** Declared targets of indirect jumps, ascending; `undefined` where any instruction may be one. */
+  readonly jumps: { readonly pc: Int32Array; readonly dense: Int32Array } | undefined;
   #checked: Int32Array | undefined;
   #step: Int32Array | undefined;
   /** True where an instruction calls a helper, a kfunc, another program or a hook. */
@@ -79,6 +81,7 @@ export class PreparedProgram implements Program {
     this.denseCount = decoder.denseCount;
     this.fast = decoder.code();
     this.atomics = decoder.atomics;
+    this.jumps = image.jumpTargets === undefined ? undefined : this.#declaredTargets(image.jumpTargets);
     this.callsOut = this.fast.some((word, at) => at % STRIDE === 0 && OUTSIDE.has(word));
     const starts = image.subprograms === undefined ? [...decoder.functions] : [...image.subprograms];
     this.subprograms = Int32Array.from(starts.filter((pc) => pc >= 0 && pc < this.instructionCount)).sort();
@@ -88,6 +91,19 @@ export class PreparedProgram implements Program {
       const at = this.subprograms.indexOf(start);
       if (depth !== undefined && at >= 0) this.stackDepths[at] = Math.min(MAX_STACK, Math.max(0, depth));
     }
+  }
+
+  #declaredTargets(targets: readonly number[]): { pc: Int32Array; dense: Int32Array } {
+    const pc = Int32Array.from(new Set(targets.filter((at) => at >= 0 && at < this.instructionCount && this.denseOf[at]! >= 0))).sort();
+    return { pc, dense: pc.map((at) => this.denseOf[at]!) };
+  }
+
+  /** Dense instruction that an indirect jump at dense instruction `from` to instruction `pc` leads to, -1 where it must not. */
+  jumpEntry(from: number, pc: number): number {
+    if (pc < 0 || pc >= this.instructionCount) return -1;
+    if (this.jumps === undefined) return this.denseOf[pc]!;
+    const at = indexOf(this.jumps.pc, pc);
+    return at < 0 || this.subprogramAt(pc) !== this.subprogramAt(this.pcOf[from]!) ? -1 : this.jumps.dense[at]!;
   }
 
   /** Dense form whose accesses are checked against live allocations. */
@@ -135,6 +151,19 @@ export class PreparedProgram implements Program {
     const index = this.subprogramAt(pc);
     return this.subprograms[index] === pc ? this.stackDepths[index]! : MAX_STACK;
   }
+}
+
+/** Position of `value` in an ascending array, -1 where it is not. */
+export function indexOf(sorted: Int32Array, value: number): number {
+  let low = 0;
+  let high = sorted.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] === value) return middle;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
 }
 
 /** By row of the instruction table: the operation that executes it. */

@@ -85,6 +85,11 @@ export interface ProgramImage {
   /** Verified programs may run with unchecked memory accesses and without a budget. Default false. */
   readonly verified?: boolean;
   readonly arena?: ArenaWindow;
+  /**
+   * Instructions that indirect jumps may lead to, each from inside its own function; elsewhere they fault. Where absent any instruction
+   * may be a target, and compiled code leaves such jumps to the interpreter.
+   */
+  readonly jumpTargets?: readonly number[];
   /** Index in `subprograms` of the exception callback. */
   readonly exceptionCallback?: number;
 }

@@ -214,7 +214,7 @@ const SPECIAL: Readonly<Record<string, string>> = {
         ${RETURN} const al = r[s]!, lo = (al + by) | 0; r[d + 1] = r[s + 1]! + (lo >>> 0 < al >>> 0 ? 1 : 0); r[d] = lo;`,
   ja: 'target = code[pc + 2]!;',
   gotox: `${D} const index = r[d + 1] === CODE_HI ? codeIndex(r[d]!) : -1;
-        const dense = index >= 0 && index < run.program.instructionCount ? run.program.denseOf[index]! : -1;
+        const dense = run.program.jumpEntry(pc / 4, index);
         if (dense < 0) { run.setFault('bad-target'); ${FAULT} }
         target = dense * 4;`,
   maygoto: `if (goes[run.depth]! > 0) { goes[run.depth]!--; break straight; } target = code[pc + 2]!;`,

@@ -11,6 +11,7 @@ import { STRIDE } from '../program.ts';
 const JA = op('ja');
 const MAY_GOTO = op('maygoto');
 const CALL = op('call');
+const GOTOX = op('gotox');
 export const BAD_TARGET_OP: number = op('badtarget');
 const FIRST_CONDITION = op('jeq64k');
 const LAST_CONDITION = op('jsle32x');
@@ -22,6 +23,24 @@ const PURE: Uint8Array = Uint8Array.from(OPS, (name) =>
 );
 /** Instructions that are cheaper to execute always than to jump around. */
 const SELECT_LIMIT = 3;
+/** kV8MaxWasmFunctionBrTableSize, rounded down: an indirect jump over more is left to the interpreter. */
+export const MAX_TABLE = 60_000;
+
+/** Where an indirect jump may lead: dense instructions and their indices in the program, ascending. */
+export interface IndirectTargets {
+  readonly dense: Int32Array;
+  readonly pc: Int32Array;
+}
+
+/** Targets of the indirect jump at a dense instruction, `undefined` where any instruction may be one. */
+export type TargetsOf = (dense: number) => IndirectTargets | undefined;
+
+/** An indirect jump in a flow graph. */
+export interface Switch {
+  readonly pc: Int32Array;
+  /** Block of each target. */
+  readonly blocks: Int32Array;
+}
 
 export function isCondition(operation: number): boolean {
   return operation >= FIRST_CONDITION && operation <= LAST_CONDITION;
@@ -40,9 +59,10 @@ export function callsNowhere(code: Int32Array, at: number): boolean {
 }
 
 /** One byte a dense instruction: 1 where a block begins. Shared by all functions of a program. */
-export function findLeaders(code: Int32Array): Uint8Array {
+export function findLeaders(code: Int32Array, indirect?: Int32Array): Uint8Array {
   const count = code.length / STRIDE;
   const leaders = new Uint8Array(count + 1);
+  for (const dense of indirect ?? []) leaders[dense] = 1;
   for (let dense = 0; dense < count; dense++) {
     const at = dense * STRIDE;
     const operation = code[at]!;
@@ -65,6 +85,8 @@ export interface FlowGraph {
   readonly end: Int32Array;
   readonly taken: Int32Array;
   readonly next: Int32Array;
+  /** Blocks that end in an indirect jump whose targets are known; they have no other successors. */
+  readonly switches: ReadonlyMap<number, Switch>;
   /**
    * Dense start of the short block that is executed under the condition of this block's last instruction, -1 for none, its end, and
    * whether it is executed where the condition holds (else where it does not).
@@ -87,10 +109,19 @@ export interface FlowGraph {
 }
 
 /** Builds the graph of the function that begins at dense instruction `root`. `select` allows conditional moves. */
-export function buildFlowGraph(code: Int32Array, leaders: Uint8Array, root: number, select: boolean): FlowGraph {
-  const raw = collectBlocks(code, leaders, root);
+export function buildFlowGraph(
+  code: Int32Array, leaders: Uint8Array, root: number, select: boolean, targetsOf: TargetsOf,
+): FlowGraph {
+  const raw = collectBlocks(code, leaders, root, targetsOf);
   if (select) convertShortBlocks(code, raw);
   return orderBlocks(raw);
+}
+
+/** Calls `visit` for every edge out of a block. */
+export function eachSuccessor(graph: Pick<FlowGraph, 'taken' | 'next' | 'switches'>, block: number, visit: (to: number) => void): void {
+  if (graph.taken[block]! >= 0) visit(graph.taken[block]!);
+  if (graph.next[block]! >= 0) visit(graph.next[block]!);
+  else if (graph.switches.size > 0) for (const to of graph.switches.get(block)?.blocks ?? []) visit(to);
 }
 
 interface RawBlocks {
@@ -101,10 +132,11 @@ interface RawBlocks {
   readonly selectStart: number[];
   readonly selectEnd: number[];
   readonly selectIfTaken: number[];
+  readonly switches: Map<number, Switch>;
 }
 
-function collectBlocks(code: Int32Array, leaders: Uint8Array, root: number): RawBlocks {
-  const raw: RawBlocks = { start: [], end: [], taken: [], next: [], selectStart: [], selectEnd: [], selectIfTaken: [] };
+function collectBlocks(code: Int32Array, leaders: Uint8Array, root: number, targetsOf: TargetsOf): RawBlocks {
+  const raw: RawBlocks = { start: [], end: [], taken: [], next: [], selectStart: [], selectEnd: [], selectIfTaken: [], switches: new Map() };
   const blockOf = new Map<number, number>();
   const enter = (dense: number): number => {
     const known = blockOf.get(dense);
@@ -131,6 +163,9 @@ function collectBlocks(code: Int32Array, leaders: Uint8Array, root: number): Raw
     else if (operation === MAY_GOTO || isCondition(operation)) {
       raw.next[block] = enter(dense + 1);
       raw.taken[block] = enter(jumpTarget(code, at));
+    } else if (operation === GOTOX) {
+      const targets = targetsOf(dense);
+      if (targets !== undefined) raw.switches.set(block, { pc: targets.pc, blocks: targets.dense.map(enter) });
     } else if (!endsBlock(code, at)) raw.next[block] = enter(dense + 1);
   }
   return raw;
@@ -149,6 +184,8 @@ function convertShortBlocks(code: Int32Array, raw: RawBlocks): void {
     if (raw.taken[block]! >= 0) incoming[raw.taken[block]!]!++;
     if (raw.next[block]! >= 0) incoming[raw.next[block]!]!++;
   }
+  // A target of an indirect jump stays a block of its own.
+  for (const { blocks } of raw.switches.values()) for (const to of blocks) incoming[to]! += 2;
   const short = (block: number, join: number): boolean => {
     if (incoming[block] !== 1 || raw.taken[block]! >= 0 || raw.next[block] !== join || block === join || raw.selectStart[block]! >= 0) return false;
     const start = raw.start[block]!;
@@ -200,7 +237,7 @@ function orderBlocks(raw: RawBlocks): FlowGraph {
     vertex.push(entry);
     stack.push(~entry);
     from.push(-1);
-    for (const successor of [raw.next[entry]!, raw.taken[entry]!]) {
+    for (const successor of [...(raw.switches.get(entry)?.blocks ?? []), raw.next[entry]!, raw.taken[entry]!]) {
       if (successor >= 0 && visited[successor] === 0) {
         stack.push(successor);
         from.push(entry);
@@ -231,27 +268,33 @@ function orderBlocks(raw: RawBlocks): FlowGraph {
     selectIfTaken[index] = raw.selectIfTaken[block]!;
     instructions += end[index]! - start[index]! + (selectStart[index]! < 0 ? 0 : selectEnd[index]! - selectStart[index]!);
   }
-  const { firstPredecessor, predecessors } = findPredecessors(count, taken, next);
+  const switches = new Map([...raw.switches].map(([block, { pc, blocks }]) => [number[block]!, { pc, blocks: blocks.map((to) => number[to]!) }]));
+  const edges = { taken, next, switches };
+  const { firstPredecessor, predecessors } = findPredecessors(count, edges);
   const spanning = { vertex: Int32Array.from(vertex, (block) => number[block]!), parent: new Int32Array(count).fill(-1), preorder: new Int32Array(count) };
   for (const block of vertex) {
     spanning.preorder[number[block]!] = preorder[block]!;
     if (parent[block]! >= 0) spanning.parent[number[block]!] = number[parent[block]!]!;
   }
   const dominator = findDominators(count, spanning, firstPredecessor, predecessors);
-  const loops = classifyEdges(count, taken, next, dominator);
+  const loops = classifyEdges(count, edges, dominator);
   return {
-    count, start, end, taken, next, selectStart, selectEnd, selectIfTaken, firstPredecessor, predecessors, dominator, instructions, ...loops,
+    count, start, end, taken, next, switches, selectStart, selectEnd, selectIfTaken, firstPredecessor, predecessors, dominator, instructions, ...loops,
   };
 }
 
-function findPredecessors(count: number, taken: Int32Array, next: Int32Array): { firstPredecessor: Int32Array; predecessors: Int32Array } {
+type Edges = Pick<FlowGraph, 'taken' | 'next' | 'switches'>;
+
+function findPredecessors(count: number, edges: Edges): { firstPredecessor: Int32Array; predecessors: Int32Array } {
   const firstPredecessor = new Int32Array(count + 1);
-  for (const successors of [taken, next]) for (const to of successors) if (to >= 0) firstPredecessor[to + 1]!++;
+  for (let block = 0; block < count; block++) eachSuccessor(edges, block, (to) => firstPredecessor[to + 1]!++);
   for (let block = 0; block < count; block++) firstPredecessor[block + 1]! += firstPredecessor[block]!;
   const predecessors = new Int32Array(firstPredecessor[count]!);
   const fill = firstPredecessor.slice();
   for (let block = 0; block < count; block++) {
-    for (const to of [taken[block]!, next[block]!]) if (to >= 0) predecessors[fill[to]!++] = block;
+    eachSuccessor(edges, block, (to) => {
+      predecessors[fill[to]!++] = block;
+    });
   }
   return { firstPredecessor, predecessors };
 }
@@ -315,7 +358,7 @@ function findDominators(count: number, tree: SpanningTree, firstPredecessor: Int
 }
 
 function classifyEdges(
-  count: number, taken: Int32Array, next: Int32Array, dominator: Int32Array,
+  count: number, edges: Edges, dominator: Int32Array,
 ): { isHeader: Uint8Array; isMerge: Uint8Array; reducible: boolean } {
   const { enter, leave } = numberTree(count, dominator);
   const isHeader = new Uint8Array(count);
@@ -323,21 +366,17 @@ function classifyEdges(
   const forward = new Int32Array(count);
   let reducible = true;
   for (let block = 0; block < count; block++) {
-    for (const to of [taken[block]!, next[block]!]) {
-      if (to < 0) continue;
+    const isSwitch = edges.switches.has(block);
+    eachSuccessor(edges, block, (to) => {
       if (to > block) {
-        forward[to]!++;
-        continue;
+        // A branch table needs a label for each of its targets.
+        forward[to]! += isSwitch ? 2 : 1;
+        return;
       }
       // Numbers fall along an edge only where it closes a cycle; a natural loop's header dominates it.
-      if (enter[to]! <= enter[block]! && leave[block]! <= leave[to]!) {
-        isHeader[to] = 1;
-      }
-      else {
-        isHeader[to] = 1;
-        reducible = false;
-      }
-    }
+      isHeader[to] = 1;
+      if (enter[to]! > enter[block]! || leave[block]! > leave[to]!) reducible = false;
+    });
   }
   for (let block = 0; block < count; block++) if (forward[block]! > 1) isMerge[block] = 1;
   return { isHeader, isMerge, reducible };

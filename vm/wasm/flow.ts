@@ -6,7 +6,7 @@
  */
 import { OPS } from '../ops.ts';
 import { STRIDE, type Atomic } from '../program.ts';
-import type { FlowGraph } from './cfg.ts';
+import { eachSuccessor, type FlowGraph } from './cfg.ts';
 
 /** What the analyses and the code generator tell apart. */
 export const KIND = {
@@ -292,9 +292,18 @@ function demandOfBlock(
     state.live |= live;
     state.wide |= wide;
   }
-  for (let dense = graph.end[block]! - 1; dense >= graph.start[block]!; dense--) {
+  let last = graph.end[block]! - 1;
+  if (graph.switches.has(block)) demandOfSwitch(code, last-- * STRIDE, state);
+  for (let dense = last; dense >= graph.start[block]!; dense--) {
     demandBefore(code, dense * STRIDE, atomics, checked, state);
   }
+}
+
+/** An indirect jump that stays in the function: as {@link demandBefore}. */
+export function demandOfSwitch(code: Int32Array, at: number, state: Demand): void {
+  const d = 1 << (code[at + 1]! >> 1);
+  state.live |= d;
+  state.wide |= d;
 }
 
 function solveDemand(
@@ -310,11 +319,10 @@ function solveDemand(
     pending[block] = 0;
     state.live = 0;
     state.wide = 0;
-    for (const to of [graph.taken[block]!, graph.next[block]!]) {
-      if (to < 0) continue;
+    eachSuccessor(graph, block, (to) => {
       state.live |= live[to]!;
       state.wide |= wide[to]!;
-    }
+    });
     demandOfBlock(code, graph, atomics, checked, block, state);
     if (state.live === live[block] && state.wide === wide[block]) continue;
     live[block] = state.live;
@@ -346,14 +354,14 @@ function solveZero(code: Int32Array, graph: FlowGraph, atomics: readonly Atomic[
       for (let dense = graph.selectStart[block]!; dense < graph.selectEnd[block]!; dense++) mask = zeroAfter(code, dense * STRIDE, atomics, mask);
       mask &= skipped;
     }
-    for (const to of [graph.taken[block]!, graph.next[block]!]) {
-      if (to < 0 || (zero[to]! & mask) === zero[to]!) continue;
+    eachSuccessor(graph, block, (to) => {
+      if ((zero[to]! & mask) === zero[to]!) return;
       zero[to]! &= mask;
       if (pending[to] === 0) {
         pending[to] = 1;
         queue.push(to);
       }
-    }
+    });
   }
   return zero;
 }

@@ -13,10 +13,11 @@
 import { KERNEL_HI } from '../address-space.ts';
 import { OPS as OP_NAMES } from '../ops.ts';
 import { STRIDE } from '../program.ts';
+import { CODE_HI, codeAddress } from '../types.ts';
 import { ArithmeticEmitter } from './arithmetic.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
-import { callsNowhere } from './cfg.ts';
-import { ALL_REGISTERS, demandBefore, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
+import { callsNowhere, eachSuccessor } from './cfg.ts';
+import { ALL_REGISTERS, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
 import { FRAME_STRIDE, FRAME_TOP, IMPORT, SCRATCH_DEEPEST, SCRATCH_GOES, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
 import { definedRegister, FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
@@ -195,14 +196,16 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
     this.loop = this.variant.checked ? this.loops.quietLoop[block]! : -1;
     this.knownTo.fill(0);
     this.knownFrom.fill(0);
-    const counted = end - start - (FACTS[code[(end - 1) * STRIDE]!]!.kind === KIND.end ? 1 : 0);
+    const isSwitch = graph.switches.has(block);
+    const counted = end - start - (FACTS[code[(end - 1) * STRIDE]!]!.kind === KIND.end && !isSwitch ? 1 : 0);
     this.charge(counted);
     this.ahead = counted;
     for (let dense = start; dense < end; dense++) {
       this.ahead--;
       const at = dense * STRIDE;
       const facts = FACTS[code[at]!]!;
-      if (dense === end - 1 && graph.selectStart[block]! >= 0) this.emitSelect(block, at, facts);
+      if (isSwitch && dense === end - 1) this.tableIndex(at, graph.switches.get(block)!.pc[0] ?? 0);
+      else if (dense === end - 1 && graph.selectStart[block]! >= 0) this.emitSelect(block, at, facts);
       else if (dense + 1 < end && this.emitPair(dense)) {
         dense++;
         this.ahead--;
@@ -224,11 +227,10 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
     }
     this.demandBase = start;
     const state: Demand = { live: 0, wide: 0 };
-    for (const to of [graph.taken[block]!, graph.next[block]!]) {
-      if (to < 0) continue;
+    eachSuccessor(graph, block, (to) => {
       state.live |= live[to]!;
       state.wide |= wide[to]!;
-    }
+    });
     if (extra > 0) {
       const after = { ...state };
       for (let index = extra - 1; index >= 0; index--) {
@@ -241,7 +243,8 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
     for (let dense = end - 1; dense >= start; dense--) {
       this.demand[dense - start] = state.wide;
       this.liveBehind[dense - start] = state.live;
-      demandBefore(code, dense * STRIDE, this.atomics, this.variant.checked, state);
+      if (dense === end - 1 && graph.switches.has(block)) demandOfSwitch(code, dense * STRIDE, state);
+      else demandBefore(code, dense * STRIDE, this.atomics, this.variant.checked, state);
     }
   }
 
@@ -591,7 +594,28 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
     this.forgetWindows();
   }
 
-  /** Indirect jumps go on in the interpreter; what is no instruction faults. */
+  /** Leaves how far the address in the register is behind the first target, in instructions; what is no code address is too far. */
+  protected tableIndex(at: number, first: number): void {
+    const { out } = this;
+    const register = this.code[at + 1]! >> 1;
+    this.pushNarrow(register);
+    this.i32(codeAddress(first));
+    out.byte(W.i32_sub);
+    // Low bits that are set become high ones.
+    this.i32(29);
+    out.byte(W.i32_rotl);
+    this.i32(-1);
+    this.pushHigh(register);
+    this.i32(CODE_HI);
+    out.byte(W.i32_eq);
+    out.byte(W.select);
+  }
+
+  emitBadJump(block: number): void {
+    this.fault((this.graph.end[block]! - 1) * STRIDE, 'bad-target', 0);
+  }
+
+  /** Indirect jumps whose targets nobody has declared go on in the interpreter; what is no instruction faults. */
   protected endOfTheRoad(at: number): void {
     const name = OP_NAMES[this.code[at]!]!;
     if (name === 'gotox') this.resume(at / STRIDE, 0, ALL_REGISTERS);

@@ -4,11 +4,11 @@
  * the batch entry. Source: WebAssembly Core Specification, chapter 5.
  */
 import { KERNEL_HI } from '../address-space.ts';
-import { STRIDE, type PreparedProgram } from '../program.ts';
+import { indexOf, STRIDE, type PreparedProgram } from '../program.ts';
 import { op } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
-import { BAD_TARGET_OP, findLeaders } from './cfg.ts';
+import { BAD_TARGET_OP, findLeaders, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
 import { FunctionCompiler, type CompiledFunction } from './function.ts';
 import { FRAME_STRIDE, FRAME_TOP, IMPORT_COUNT, SCRATCH_RESULT } from './layout.ts';
 import type { ModuleContext, Variant } from './state.ts';
@@ -80,23 +80,41 @@ export function compileModule(
       return at < 0 ? -1 : IMPORT_COUNT + roots.length + at;
     },
   };
-  const leaders = findLeaders(program.fast);
+  const leaders = findLeaders(program.fast, program.jumps?.dense);
+  const targets = targetsOf(program);
   const functions: CompiledFunction[] = [];
   let budget = program.denseCount * MAX_EXPANSION + 1000;
   for (const root of roots) {
-    const compiler = new FunctionCompiler(program, leaders, root, variant, context);
+    const compiler = new FunctionCompiler(program, leaders, root, variant, context, targets);
     budget -= compiler.instructions;
     if (budget < 0) throw new Refusal('functions that share too much code');
     functions.push(compiler.compile());
   }
   for (const id of used) {
     const helper = inlineHelpers.get(id)!;
-    functions.push(new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, context).compile());
+    functions.push(new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, context, targetsOf(helper)).compile());
   }
   if (continuation !== undefined) {
-    functions.push(new FunctionCompiler(program, leaders, continuation.dense, variant, context, continuation.frameBytes).compile());
+    const { dense, frameBytes } = continuation;
+    functions.push(new FunctionCompiler(program, leaders, dense, variant, context, targets, frameBytes).compile());
   }
   return assemble(roots, functions, continuation !== undefined);
+}
+
+/** Declared targets of the indirect jump at a dense instruction; `undefined` also where a table of them would be too long. */
+function targetsOf(program: PreparedProgram): TargetsOf {
+  const all = program.jumps;
+  if (all === undefined) return () => undefined;
+  const known = new Map<number, IndirectTargets | undefined>();
+  return (dense) => {
+    const own = program.subprogramAt(program.pcOf[dense]!);
+    if (!known.has(own)) {
+      const pc = all.pc.filter((target) => program.subprogramAt(target) === own);
+      const isLong = pc.length > 0 && pc.at(-1)! - pc[0]! >= MAX_TABLE;
+      known.set(own, isLong ? undefined : { pc, dense: pc.map((target) => program.denseOf[target]!) });
+    }
+    return known.get(own);
+  };
 }
 
 /** Functions of a program: the first instruction, targets of local calls, functions whose address is taken or declared. */
@@ -121,19 +139,6 @@ function usedHelpers(program: PreparedProgram, inlineHelpers: ReadonlyMap<number
     if (program.fast[at] === HELPER && inlineHelpers.has(program.fast[at + 3]!)) used.add(program.fast[at + 3]!);
   }
   return [...used];
-}
-
-/** Position of `value` in an ascending array. */
-export function indexOf(sorted: Int32Array, value: number): number {
-  let low = 0;
-  let high = sorted.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    if (sorted[middle] === value) return middle;
-    if (sorted[middle]! < value) low = middle + 1;
-    else high = middle - 1;
-  }
-  return -1;
 }
 
 function assemble(roots: Int32Array, functions: readonly CompiledFunction[], goesOn: boolean): CompiledModule {

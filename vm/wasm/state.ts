@@ -6,7 +6,7 @@
  */
 import { STRIDE, type Atomic, type PreparedProgram } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
-import { buildFlowGraph, type FlowGraph } from './cfg.ts';
+import { buildFlowGraph, type FlowGraph, type TargetsOf } from './cfg.ts';
 import { analyse, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
 import { findLoops, type LoopFacts } from './loops.ts';
 
@@ -82,7 +82,8 @@ export class FunctionState {
 
   /** `continuation`: the function begins inside a frame, with its registers in the scratch area; stack bytes of that frame. */
   constructor(
-    program: PreparedProgram, leaders: Uint8Array, root: number, variant: Variant, module: ModuleContext, continuation: number = -1,
+    program: PreparedProgram, leaders: Uint8Array, root: number, variant: Variant, module: ModuleContext, targetsOf: TargetsOf,
+    continuation: number = -1,
   ) {
     this.continuation = continuation;
     this.program = program;
@@ -91,7 +92,7 @@ export class FunctionState {
     this.root = root;
     this.code = variant.checked ? program.checked : program.fast;
     this.atomics = program.atomics;
-    this.graph = buildFlowGraph(this.code, leaders, root, true);
+    this.graph = buildFlowGraph(this.code, leaders, root, true, targetsOf);
     this.facts = analyse(this.code, this.graph, this.atomics, variant.checked, continuation < 0);
     this.fixedFrame = !this.scan();
     this.loops = variant.checked ? findLoops(this.code, this.graph) : NO_LOOPS;

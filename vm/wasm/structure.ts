@@ -7,7 +7,7 @@
  * Iterative: the nesting of programs is bounded by their size only.
  */
 import { TYPE_VOID, W, type ByteWriter } from './bytes.ts';
-import { childLists, type FlowGraph } from './cfg.ts';
+import { childLists, type FlowGraph, type Switch } from './cfg.ts';
 
 /** Thrown where a function cannot be expressed within the limits of WebAssembly engines. */
 export class Refusal extends Error {}
@@ -20,10 +20,15 @@ export interface BlockEmitter {
   /** In front of a loop, with the state of its header. */
   emitLoopEntry(block: number): void;
   emitLoopHead(block: number): void;
-  /** Leaves a condition on the operand stack where the block has two successors. */
+  /**
+   * Leaves a condition on the operand stack where the block has two successors;
+   * where it has a table, the distance from the first of its targets.
+   */
   emitBlock(block: number): void;
   emitEdge(to: number): void;
   isFreeEdge(to: number): boolean;
+  /** Leaves a block that ends in an indirect jump to what is none of its targets. */
+  emitBadJump(block: number): void;
   saveState(): readonly [number, number, number];
   restoreState(state: readonly [number, number, number]): void;
   /** A fresh i32 local. */
@@ -126,7 +131,9 @@ class Layout {
     this.#emitter.enterBlock(block);
     if (isHeader[block] === 1) this.#emitter.emitLoopHead(block);
     this.#emitter.emitBlock(block);
-    if (taken[block]! >= 0) this.#conditional(block, taken[block]!, next[block]!);
+    const targets = this.#graph.switches.get(block);
+    if (targets !== undefined) this.#switch(block, targets);
+    else if (taken[block]! >= 0) this.#conditional(block, taken[block]!, next[block]!);
     else if (next[block]! >= 0) this.#branch(block, next[block]!);
   }
 
@@ -145,6 +152,15 @@ class Layout {
     this.#emitter.emitEdge(to);
     if (this.#isJump(from, to)) this.#jump(W.br, from, to);
     else this.#push(TREE, to);
+  }
+
+  #switch(block: number, targets: Switch): void {
+    emitTable(this.#emitter, block, targets, (to, inside) => {
+      this.#emitter.emitEdge(to);
+      this.#depth += inside;
+      this.#jump(W.br, block, to);
+      this.#depth -= inside;
+    });
   }
 
   #conditional(block: number, taken: number, next: number): void {
@@ -170,6 +186,40 @@ class Layout {
     this.#push(BRANCH, nestTaken ? next : taken);
     this.#push(END, block);
     this.#branch(block, nestTaken ? taken : next);
+  }
+}
+
+/**
+ * A branch table: the index is on the operand stack. Each target has a place of its own inside as many blocks, where `go` brings
+ * registers into the form that the target expects and jumps.
+ */
+function emitTable(emitter: BlockEmitter, block: number, { pc, blocks }: Switch, go: (to: number, inside: number) => void): void {
+  const { out } = emitter;
+  const places = [...new Set(blocks)];
+  const placeOf = new Map(places.map((to, place) => [to, place + 1]));
+  const index = emitter.newLocal();
+  out.byte(W.local_set);
+  out.u32(index);
+  for (let place = 0; place <= places.length; place++) {
+    out.byte(W.block);
+    out.byte(TYPE_VOID);
+  }
+  out.byte(W.local_get);
+  out.u32(index);
+  out.byte(W.br_table);
+  const first = pc[0] ?? 0;
+  const last = pc.at(-1) ?? -1;
+  out.u32(pc.length === 0 ? 0 : last - first + 1);
+  // Innermost is what is no target: gaps of the table, and its end.
+  for (let at = first, next = 0; at <= last; at++) out.u32(pc[next] === at ? placeOf.get(blocks[next++]!)! : 0);
+  out.u32(0);
+  out.byte(W.end);
+  emitter.emitBadJump(block);
+  const state = emitter.saveState();
+  for (const [place, to] of places.entries()) {
+    out.byte(W.end);
+    emitter.restoreState(state);
+    go(to, places.length - 1 - place);
   }
 }
 
@@ -206,6 +256,8 @@ function emitDispatcher(emitter: BlockEmitter): void {
     emitter.emitBlock(block);
     const taken = graph.taken[block]!;
     const next = graph.next[block]!;
+    const targets = graph.switches.get(block);
+    if (targets !== undefined) emitTable(emitter, block, targets, (to, inside) => go(to, label + inside));
     if (taken >= 0) {
       const state = emitter.saveState();
       out.byte(W.if);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { RunOptions } from '../../../vm/types.ts';
-import { Arena, generateProgram } from './generator.ts';
+import { Arena, generateImage } from './generator.ts';
 
 const ENGINES: readonly RunOptions[] = [
   { tier: 'interpreter', mode: 'checked' },
@@ -10,7 +10,7 @@ const ENGINES: readonly RunOptions[] = [
 test('interpreter and compiled code agree on generated programs: result, memory, stack, fault and budget', () => {
   const arena = new Arena();
   for (let seed = 1; seed <= 300; seed++) {
-    const [interpreted, compiled] = arena.run(generateProgram(seed), seed % 3 === 0 ? 1 + (seed % 97) : 3000, ENGINES);
+    const [interpreted, compiled] = arena.run(generateImage(seed), seed % 3 === 0 ? 1 + (seed % 97) : 3000, ENGINES);
     expect(compiled, `seed ${seed}`).toBe(interpreted);
   }
   expect(arena.refusals).toBe(0);

@@ -299,6 +299,53 @@ describe('jumps', () => {
     expect(run(body(address(70))).fault).toMatchObject({ kind: 'bad-target', pc: 2 });
     expect(run(body(5n)).fault).toMatchObject({ kind: 'bad-target', pc: 2 });
   });
+  describe('gotox with declared targets', () => {
+    const address = (pc: number): bigint => (0xffffffffn << 32n) | BigInt(codeAddress(pc) >>> 0);
+    /** A machine for a little language: each byte of the memory names the code that is run, code 4 ends. */
+    const body: readonly Item[] = [
+      ...ldImm64('r6', address(12)), mov64('r0', 0),
+      label('next'), ldx('u8', 'r2', 'r1'), alu64('add', 'r1', 1), alu64('lsh', 'r2', 4), mov64('r3', 'r6'), alu64('add', 'r3', 'r2'), alu64('add', 'r0', 0), gotox('r3'),
+      exit(), exit(),
+      alu64('add', 'r0', 1), goto('next'),
+      alu64('lsh', 'r0', 1), goto('next'),
+      alu64('sub', 'r0', 3), goto('next'),
+      alu64('xor', 'r0', 0x55), goto('next'),
+      exit(),
+    ];
+    const compiledRuns = (jumpTargets: readonly number[] | undefined, memory: Uint8Array, items: readonly Item[] = body): Outcome =>
+      run(items, { memory, image: jumpTargets === undefined ? {} : { jumpTargets } });
+    test.each([undefined, [12, 14, 16, 18, 20], [20, 18, 16, 14, 12, 12, 999, -1]])('each leads where it says: %s', (targets) => {
+      expect(compiledRuns(targets, Uint8Array.of(0, 1, 0, 3, 1, 2, 4))).toMatchObject({ r0: ((((2n + 1n) ^ 0x55n) << 1n) - 3n), fault: undefined });
+    });
+    test('elsewhere it faults: at the end, in a gap, between two, in another function', () => {
+      for (const [targets, code] of [[[12, 14, 20], 2], [[12, 14, 16], 4], [[14, 16], 0], [[14, 16, 20], 200]] as const) {
+        expect(compiledRuns(targets, Uint8Array.of(1, code, 4, 4)).fault).toMatchObject({ kind: 'bad-target', pc: 9 });
+      }
+      const skewed = body.map((item, index) => (index === 7 ? alu64('add', 'r0', 0) : index === 8 ? alu64('add', 'r3', 4) : item));
+      expect(compiledRuns([12, 14], Uint8Array.of(0, 0), skewed).fault).toMatchObject({ kind: 'bad-target', pc: 9 });
+      const functions: readonly Item[] = [...ldImm64('r1', address(5)), gotox('r1'), mov64('r0', 1), exit(), label('f'), mov64('r0', 2), exit()];
+      expect(run(functions, { image: { jumpTargets: [5, 3], subprograms: [0, 5] } }).fault).toMatchObject({ kind: 'bad-target', pc: 2 });
+      expect(run(functions, { image: { jumpTargets: [5, 3] } }).r0).toBe(2n);
+    });
+    test('two that lead into each other', () => {
+      const items: readonly Item[] = [
+        mov64('r0', 0), ...ldImm64('r6', address(6)), jump('jeq', 'r1', 0, 'second'), gotox('r6'), exit(),
+        alu64('add', 'r0', 1), jump('jgt', 'r0', 20, 'end'), alu64('add', 'r6', 24), label('second'), mov64('r7', 'r6'), alu64('sub', 'r6', 24), gotox('r7'),
+        label('end'), exit(),
+      ];
+      expect(run(items, { memory: Uint8Array.of(1), image: { jumpTargets: [6, 9] } }).fault?.kind ?? 'none').toBe(run(items, { memory: Uint8Array.of(1) }).fault?.kind ?? 'none');
+    });
+    test('a budget ends at the same instruction', () => {
+      for (let budget = 1; budget < 60; budget++) {
+        compiledRunsOfBudget(budget);
+      }
+    });
+    const compiledRunsOfBudget = (budget: number): void => {
+      const outcomes = ENGINES.filter((engine) => engine.options.budget !== Infinity)
+        .map((engine) => runOn(engine, { instructions: assemble(body), memory: Uint8Array.of(0, 1, 0, 3, 1, 2, 4), image: { jumpTargets: [12, 14, 16, 18, 20] }, options: { budget } }));
+      for (const { r0, instructions, fault } of outcomes) expect({ r0, instructions, pc: fault?.pc }).toEqual({ r0: outcomes[0]!.r0, instructions: outcomes[0]!.instructions, pc: outcomes[0]!.fault?.pc });
+    };
+  });
   test('may_goto falls through 8388608 times in a frame', () => {
     const body = [mov64('r0', 0), label('loop'), mayGoto('end'), alu64('add', 'r0', 1), goto('loop'), label('end'), exit()];
     expect(run(body).r0).toBe(8388608n);

@@ -1,14 +1,14 @@
 /**
  * @module test/unit/vm/generator
- * Random programs for comparing engines: every instruction, jumps in all directions, local calls, helpers, accesses inside and outside
- * of live memory. The same seed gives the same program.
+ * Random programs for comparing engines: every instruction, jumps in all directions, indirect ones among them, local calls, tail calls,
+ * helpers, accesses inside and outside of live memory. The same seed gives the same program.
  */
 import { INSTRUCTIONS, type InstructionSpec } from '../../../isa/instructions.ts';
 import { ldImm64, raw, toBytes } from '../../../isa/encode.ts';
 import type { Instruction } from '../../../isa/decode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
 import { Machine } from '../../../vm/machine.ts';
-import { codeAddress, type RunOptions } from '../../../vm/types.ts';
+import { CODE_HI, codeAddress, type Program, type ProgramImage, type RunOptions } from '../../../vm/types.ts';
 
 /** xorshift32: small, and the same everywhere. */
 export class Random {
@@ -75,11 +75,24 @@ export function generateProgram(seed: number): Uint8Array {
     const kind = random.below(20);
     const from = kind < 10 ? SIMPLE : kind < 14 ? MEMORY : kind < 17 ? JUMPS : kind < 18 ? OTHERS : SIMPLE;
     if (kind === 18) instructions.push(...ldImm64(`r${random.below(6)}` as 'r1', BigInt(random.next()) << BigInt(random.below(33))));
-    else if (kind === 19 && random.below(4) === 0) instructions.push(raw(random.below(256), random.below(16), random.below(16), random.below(20) - 4, random.below(200)));
+    else if (kind === 19 && random.below(3) === 0) {
+      const register = random.below(6);
+      const address = BigInt.asUintN(64, (BigInt(CODE_HI) << 32n) | BigInt(codeAddress(random.below(count + 6)) >>> 0));
+      instructions.push(...ldImm64(`r${register}` as 'r1', address), ...(random.below(3) === 0 ? [raw(0x07, register, 0, 0, random.pick([8, -8, 16, 1]))] : []), raw(0x0d, register));
+    } else if (kind === 19 && random.below(4) === 0) instructions.push(raw(random.below(256), random.below(16), random.below(16), random.below(20) - 4, random.below(200)));
     else instructions.push(...fill(random, random.pick(from), instructions.length, count + 6));
   }
   instructions.push(raw(0x95));
   return toBytes(instructions);
+}
+
+/** One program; in half of them indirect jumps have declared targets. */
+export function generateImage(seed: number): ProgramImage {
+  const instructions = generateProgram(seed);
+  const name = 'generated';
+  if (seed % 2 === 0) return { name, instructions };
+  const random = new Random(~seed);
+  return { name, instructions, jumpTargets: Array.from({ length: instructions.length / 8 }, (_, pc) => pc).filter(() => random.below(4) !== 0) };
 }
 
 /** What a run has left behind, as text. */
@@ -91,6 +104,7 @@ export class Arena {
   readonly #machine: Machine;
   readonly #memory: number;
   readonly #stack: number;
+  #current: Program | undefined = undefined;
 
   constructor() {
     this.#machine = new Machine({
@@ -118,6 +132,7 @@ export class Arena {
       kfunc: (call, id) => call.setResult(id & 0xff),
       loadPacket: (_, offset) => (offset >= 0 && offset < 64 ? offset : -1),
       perCPUOffset: () => 16,
+      tailCall: (_, map, index) => (((map ^ index) & 1) === 0 ? this.#current : undefined),
     });
     this.#memory = this.#space.alloc(64, 'memory');
     this.#machine.run(this.#machine.load({ name: 'warm', instructions: toBytes([raw(0x95)]) }), 0, 0);
@@ -125,8 +140,9 @@ export class Arena {
   }
 
   /** Result, memory, stack, fault and budget of one run on each engine. */
-  run(instructions: Uint8Array, budget: number, engines: readonly RunOptions[]): readonly Trace[] {
-    const program = this.#machine.load({ name: 'generated', instructions });
+  run(image: ProgramImage, budget: number, engines: readonly RunOptions[]): readonly Trace[] {
+    const program = this.#machine.load(image);
+    this.#current = program;
     return engines.map((engine) => {
       for (let byte = 0; byte < 64; byte++) this.#space.u8[this.#memory + byte] = byte * 7;
       this.#space.u8.fill(0, this.#stack, this.#stack + 640 * 9);
