@@ -13,6 +13,7 @@ export const SHT_NOBITS = 8;
 export const SHT_REL = 9;
 export const SHT_LLVM_ADDRSIG = 0x6fff4c03;
 export const SHF_EXECINSTR = 4;
+export const SHF_STRINGS = 0x20;
 const SHF_COMPRESSED = 0x800;
 
 export const SHN_UNDEF = 0;
@@ -26,15 +27,16 @@ export const STT_SECTION = 3;
 export const STB_LOCAL = 0;
 export const STB_GLOBAL = 1;
 export const STB_WEAK = 2;
+export const STV_DEFAULT = 0;
 export const STV_INTERNAL = 1;
 export const STV_HIDDEN = 2;
 
-const ET_REL = 1;
-const EM_BPF = 247;
-const HEADER_SIZE = 64;
-const SECTION_HEADER_SIZE = 64;
-const SYMBOL_SIZE = 24;
-const REL_SIZE = 16;
+export const ET_REL = 1;
+export const EM_BPF = 247;
+export const HEADER_SIZE = 64;
+export const SECTION_HEADER_SIZE = 64;
+export const SYMBOL_SIZE = 24;
+export const REL_SIZE = 16;
 /** Sections and symbols of one object; clang gives an object of a thousand programs some ten thousand. */
 const MAX_SECTIONS = 65_536;
 const MAX_SYMBOLS = 1 << 20;
@@ -44,9 +46,14 @@ const MAX_NAME = 4096;
 export interface Section {
   readonly index: number;
   readonly name: string;
+  /** Offset of the name among the section names. */
+  readonly nameOffset: number;
   readonly type: number;
   readonly flags: number;
+  /** Place in the file. */
+  readonly offset: number;
   readonly size: number;
+  readonly align: number;
   readonly link: number;
   readonly info: number;
   readonly entrySize: number;
@@ -78,6 +85,11 @@ export interface Relocation {
 export interface ELFObject {
   readonly file: string;
   readonly littleEndian: boolean;
+  /** `EM_BPF`, or 0. */
+  readonly machine: number;
+  /** Names of sections, each ended by NUL; the section that they are in, 0 for none. */
+  readonly sectionNames: Uint8Array;
+  readonly sectionNamesIndex: number;
   /** Index 0 is the empty section. */
   readonly sections: readonly Section[];
   readonly symbolTable: Section | undefined;
@@ -104,6 +116,8 @@ class ELFReader {
   readonly #view: DataView;
   readonly #file: string;
   #little = true;
+  #sectionNames: Uint8Array = new Uint8Array(0);
+  #sectionNamesIndex = 0;
 
   constructor(bytes: Uint8Array, file: string) {
     this.#bytes = bytes;
@@ -119,7 +133,8 @@ class ELFReader {
     const symbolTable = tables[0];
     const symbols = symbolTable === undefined ? [] : this.#readSymbols(symbolTable, sections);
     return {
-      file: this.#file, littleEndian: this.#little, sections, symbolTable, symbols, relocations: (section) => this.#readRelocations(section),
+      file: this.#file, littleEndian: this.#little, machine: this.#u16(18), sectionNames: this.#sectionNames, sectionNamesIndex: this.#sectionNamesIndex,
+      sections, symbolTable, symbols, relocations: (section) => this.#readRelocations(section),
     };
   }
 
@@ -167,6 +182,8 @@ class ELFReader {
     }
     if (namesIndex >= count) this.#fail('byte 62', `elf: failed to get section names section index for ${this.#file}`);
     const names = this.#sectionData(table, namesIndex, 'section names');
+    this.#sectionNames = names;
+    this.#sectionNamesIndex = namesIndex;
     return Array.from({ length: count }, (_, index) => this.#readSection(table, index, names));
   }
 
@@ -177,8 +194,11 @@ class ELFReader {
     if (index !== 0 && (flags & SHF_COMPRESSED) !== 0) this.#fail(`section ${name}`, 'compressed sections are not supported');
     return {
       index, name, flags,
+      nameOffset: this.#u32(at),
       type: this.#u32(at + 4),
+      offset: this.#u64(at + 24),
       size: this.#u64(at + 32),
+      align: this.#u64(at + 48),
       link: this.#u32(at + 40),
       info: this.#u32(at + 44),
       entrySize: this.#u64(at + 56),

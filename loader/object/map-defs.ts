@@ -155,6 +155,14 @@ class DefinitionParser {
   }
 }
 
+/**
+ * Reads a map's definition from its structure (`parse_btf_map_def`, strict).
+ * @throws InputError with libbpf's reason
+ */
+export function parseMapDefinition(btf: ObjectBTF, file: string, name: string, structID: number): { readonly definition: MapDefinition; readonly inner: MapDefinition | undefined } {
+  return new DefinitionParser(btf, file, name).parse(structID, false);
+}
+
 /** Ring buffers take a power-of-two number of pages (`adjust_ringbuf_sz`). */
 function adjustRingBuffer(definition: MapDefinition): void {
   const size = definition.maxEntries;
@@ -196,7 +204,7 @@ function parseUserMap(btf: ObjectBTF, file: string, datasec: number, index: numb
   const struct = btf.skipModifiers(btf.target(variable));
   if (btf.kind(struct) !== U.BTF_KIND_STRUCT) fail(`map '${name}': unexpected def kind ${btfKindName(btf.kind(variable))}.`);
   if (btf.target(struct) > size) fail(`map '${name}': invalid def size.`);
-  const parser = new DefinitionParser(btf, file, name).parse(struct, false);
+  const parser = parseMapDefinition(btf, file, name, struct);
   adjustRingBuffer(parser.definition);
   if (parser.inner !== undefined) adjustRingBuffer(parser.inner);
   const common = { realName: '', kind: 'user', sectionIndex, sectionOffset: offset, variableIndex: index, data: undefined } as const;

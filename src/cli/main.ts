@@ -71,6 +71,7 @@ function createProgram(surroundings: Surroundings, finish: Finish): Command {
   addInspect(program, context, finish);
   addVerify(program, context, finish);
   addGen(program, context, finish);
+  addBTF(program, context, finish);
   addSign(program, context, finish);
   addKeys(program, context, finish);
   addReplay(program, context, finish);
@@ -145,6 +146,14 @@ function addVerify(program: Command, context: () => Context, finish: Finish): vo
 
 function addGen(program: Command, context: () => Context, finish: Finish): void {
   const gen = program.command('gen').description('generate code from an object');
+  gen.command('object')
+    .description('link objects into one as bpftool does: gen object OUT.o IN.o…')
+    .argument('<output>', 'the linked object')
+    .argument('<inputs...>', 'BPF objects')
+    .action(async (output: string, inputs: string[]) => {
+      const { genObjectCommand } = await import('./gen-object.ts');
+      finish(genObjectCommand(output, inputs, context()));
+    });
   gen.command('subskeleton')
     .description('print the skeleton of a part of a linked object as bpftool does: gen subskeleton OBJ.o [name NAME]')
     .argument('<object>', 'the BPF object')
@@ -167,6 +176,17 @@ function addGen(program: Command, context: () => Context, finish: Finish): void 
     .action(async (file: string, words: string[], options: object) => {
       const { genSkeletonCommand } = await import('./gen.ts');
       finish(await genSkeletonCommand(file, words, options, context()));
+    });
+}
+
+function addBTF(program: Command, context: () => Context, finish: Finish): void {
+  program.command('btf').description('types of kernels, modules and objects').command('dump')
+    .description('list types or print them as a C header, as bpftool does: btf dump file FILE [format raw|c] [root_id ID]… [unsorted]')
+    .argument('<words...>', 'file FILE, then format, root_id, unsorted')
+    .option('-B, --base-btf <file>', "the types that a module's extend")
+    .action(async (words: string[], options: object) => {
+      const { btfDumpCommand } = await import('./btf.ts');
+      finish(btfDumpCommand(words, options, context()));
     });
 }
 

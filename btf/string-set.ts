@@ -1,0 +1,90 @@
+/**
+ * @module btf/string-set
+ * A string section under construction: NUL-terminated strings, each different one once, in the order in which they came. Reproduces
+ * `tools/lib/bpf/strset.c`. Strings are byte strings, one character a byte (latin-1), so that names of any bytes survive unchanged.
+ */
+
+/** Bytes of one chunk that is turned into a string at a time. */
+const CHUNK = 4096;
+
+/** One character a byte, up to the NUL at or after `offset`; `undefined` where there is none. */
+export function byteStringAt(bytes: Uint8Array, offset: number): string | undefined {
+  const end = offset < bytes.length ? bytes.indexOf(0, offset) : -1;
+  if (end < 0) return undefined;
+  let text = '';
+  for (let at = offset; at < end; at += CHUNK) text += String.fromCharCode(...bytes.subarray(at, Math.min(end, at + CHUNK)));
+  return text;
+}
+
+/** Text as a byte string: one character for each byte of its UTF-8. */
+export function toByteString(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  if (/^[\x00-\x7f]*$/.test(text)) return text;
+  return String.fromCharCode(...new TextEncoder().encode(text));
+}
+
+/**
+ * Strings that offsets stand for.
+ *
+ * @example
+ * const strings = new StringSet();
+ * strings.add('int'); // 1, also the second time
+ * strings.at(1); // 'int'
+ */
+export class StringSet {
+  #bytes: Uint8Array;
+  #length: number;
+  /** Built when something is first added or looked for. */
+  #offsets: Map<string, number> | undefined;
+
+  /** Begins with these strings, or with the empty one. */
+  constructor(initial: Uint8Array = new Uint8Array(1)) {
+    this.#bytes = initial.slice();
+    this.#length = initial.length;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The string at an offset, `undefined` where the offset lies outside. */
+  at(offset: number): string | undefined {
+    return byteStringAt(this.#bytes.subarray(0, this.#length), offset);
+  }
+
+  /** Offset of a byte string, which is added where it is not there yet as a whole. */
+  add(text: string): number {
+    this.#offsets ??= this.#index();
+    const known = this.#offsets.get(text);
+    if (known !== undefined) return known;
+    const offset = this.#length;
+    this.#reserve(offset + text.length + 1);
+    for (let i = 0; i < text.length; i++) this.#bytes[offset + i] = text.charCodeAt(i);
+    this.#length += text.length + 1;
+    this.#offsets.set(text, offset);
+    return offset;
+  }
+
+  /** The section's bytes. */
+  bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  #reserve(length: number): void {
+    if (length <= this.#bytes.length) return;
+    const larger = new Uint8Array(Math.max(4096, 2 ** Math.ceil(Math.log2(length))));
+    larger.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = larger;
+  }
+
+  #index(): Map<string, number> {
+    const index = new Map<string, number>();
+    const bytes = this.bytes();
+    for (let at = 0; at < bytes.length;) {
+      const text = byteStringAt(bytes, at) ?? '';
+      if (!index.has(text)) index.set(text, at);
+      at += text.length + 1;
+    }
+    return index;
+  }
+}
