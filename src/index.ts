@@ -23,8 +23,9 @@ export {
 } from '../loader/load-and-run.ts';
 export type { Port } from '../loader/port.ts';
 export type { LightSkeleton, SkeletonAttach, SkeletonData, SkeletonMap, SkeletonProgram, SkeletonSignature } from '../loader/skeleton.ts';
+export { dumpBTF, type BTFInput, type DumpBTFOptions } from './btf.ts';
 export { readCertificates } from './certificates.ts';
-export { compareWithObject, generateLightSkeleton, type GenerateOptions, type ObjectComparison } from './gen.ts';
+export { compareWithObject, generateLightSkeleton, generateSkeleton, generateSubskeleton, type GenerateOptions, type ObjectComparison } from './gen.ts';
 export { inspectSkeleton, type Inspection, type InspectOptions } from './inspect.ts';
 export { runSkeleton, type KeyringName, type RunOptions, type RunReport } from './run.ts';
 export { verifyObject, type VerifiedRow, type VerifyOptions } from './verify.ts';

@@ -1,7 +1,7 @@
 /**
  * @module src/node/kernel-btf
- * Where a kernel's BTF comes from: the asset of the package (Linux 7.3.4, compressed), or a file of the user's: raw BTF, raw BTF
- * compressed with gzip, or an ELF file with a `.BTF` section. Gives bytes; parsing them is btf/'s.
+ * Where BTF comes from: the asset of the package (Linux 7.3.4, compressed), or a file of the user's: raw BTF, raw BTF compressed with
+ * gzip, or an ELF file of either class and byte order with a `.BTF` section. Gives bytes; parsing them is btf/'s.
  */
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -10,6 +10,8 @@ import { gunzipSync } from 'node:zlib';
 import { InputError } from '../../isa/errors.ts';
 import { BTF_MAGIC } from '../../isa/uapi.ts';
 
+/** `BTF_MAGIC` of a machine of the other byte order. */
+const SWAPPED_BTF_MAGIC = 0x9feb;
 const ASSET = 'vmlinux-7.3.4.btf.gz';
 /** The largest BTF that is accepted, bytes: four times the kernel's own limit for one BTF. */
 const MAX_BTF_SIZE = 64 * 1024 * 1024;
@@ -30,7 +32,7 @@ export function loadKernelBTF(file?: string): Uint8Array {
   const path = file ?? findAsset();
   let bytes = cache.get(path);
   if (bytes === undefined) {
-    bytes = readBTF(path);
+    ({ bytes } = readBTFFile(path));
     cache.set(path, bytes);
   }
   return bytes;
@@ -47,7 +49,17 @@ function findAsset(): string {
   throw new InputError(ASSET, '', 'the kernel BTF that comes with the package is missing');
 }
 
-function readBTF(path: string): Uint8Array {
+/** Raw BTF and, from ELF, the size of pointers on its machine. */
+export interface BTFFile {
+  readonly bytes: Uint8Array;
+  readonly pointerSize?: 4 | 8;
+}
+
+/**
+ * The raw BTF in a file: the file itself, what gzip made of it, or its section `.BTF`.
+ * @throws {InputError} where the file cannot be read or holds no BTF.
+ */
+export function readBTFFile(path: string): BTFFile {
   let descriptor: number;
   try {
     descriptor = openSync(path, 'r');
@@ -57,11 +69,12 @@ function readBTF(path: string): Uint8Array {
   try {
     const size = fstatSync(descriptor).size;
     const head = readRange(path, descriptor, 0, Math.min(size, 64));
-    if (head[0] === 0x1f && head[1] === 0x8b) return unzip(path, readRange(path, descriptor, 0, limited(path, size)));
+    if (head[0] === 0x1f && head[1] === 0x8b) return { bytes: unzip(path, readRange(path, descriptor, 0, limited(path, size))) };
     if (head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c && head[3] === 0x46) return readELFSection(path, descriptor, size, head);
-    if (head.length >= 2 && (head[0] ?? 0) + (head[1] ?? 0) * 256 === BTF_MAGIC) {
+    const magic = (head[0] ?? 0) + (head[1] ?? 0) * 256;
+    if (magic === BTF_MAGIC || magic === SWAPPED_BTF_MAGIC) {
       // sysfs gives BTF files a size; pipes do not, and are read to their end.
-      return size > 0 ? readRange(path, descriptor, 0, limited(path, size)) : readFileSync(descriptor);
+      return { bytes: size > 0 ? readRange(path, descriptor, 0, limited(path, size)) : readFileSync(descriptor) };
     }
     throw new InputError(path, 'byte 0', head.length === 0 ? 'the file is empty' : 'neither BTF nor ELF nor gzip');
   } finally {
@@ -103,41 +116,59 @@ function readRange(path: string, descriptor: number, offset: number, length: num
   return bytes;
 }
 
-/** Reads section `.BTF` of a 64-bit little-endian ELF file without reading the rest: kernels with debug information are large. */
-function readELFSection(path: string, descriptor: number, fileSize: number, head: Uint8Array): Uint8Array {
-  if (head.length < 64 || head[4] !== 2 || head[5] !== 1) throw new InputError(path, 'ELF header', 'not a 64-bit little-endian ELF file');
+/** Where an ELF file of one class and byte order has what is looked for. */
+class ELFLayout {
+  readonly is64: boolean;
+  readonly isLittle: boolean;
+
+  constructor(is64: boolean, isLittle: boolean) {
+    this.is64 = is64;
+    this.isLittle = isLittle;
+  }
+
+  half(view: DataView, at: number): number {
+    return view.getUint16(at, this.isLittle);
+  }
+
+  word(view: DataView, at: number): number {
+    return view.getUint32(at, this.isLittle);
+  }
+
+  /** An offset or size as a number; beyond 2^53 it lies in no file. */
+  offset(view: DataView, at: number): number {
+    if (!this.is64) return this.word(view, at);
+    const [low, high] = this.isLittle ? [at, at + 4] : [at + 4, at];
+    return this.word(view, low) + this.word(view, high) * 2 ** 32;
+  }
+}
+
+/** Reads section `.BTF` of an ELF file without reading the rest: kernels with debug information are large. */
+function readELFSection(path: string, descriptor: number, fileSize: number, head: Uint8Array): BTFFile {
+  const [elfClass = 0, order = 0] = head.subarray(4, 6);
+  const is64 = elfClass === 2;
+  if ((!is64 && elfClass !== 1) || (order !== 1 && order !== 2) || head.length < (is64 ? 64 : 52)) throw new InputError(path, 'ELF header', 'no ELF file of 32 or 64 bits');
+  const layout = new ELFLayout(is64, order === 1);
   const header = new DataView(head.buffer, head.byteOffset, head.byteLength);
-  const tableOffset = offsetAt(header, 40);
-  const entrySize = header.getUint16(58, true);
-  const count = header.getUint16(60, true);
-  const namesIndex = header.getUint16(62, true);
-  if (entrySize < 64 || count === 0 || namesIndex >= count || tableOffset + entrySize * count > fileSize) {
+  const tableOffset = layout.offset(header, is64 ? 40 : 32);
+  const [entrySize, count, namesIndex] = (is64 ? [58, 60, 62] : [46, 48, 50]).map((at) => layout.half(header, at)) as [number, number, number];
+  if (entrySize < (is64 ? 64 : 40) || count === 0 || namesIndex >= count || tableOffset + entrySize * count > fileSize) {
     throw new InputError(path, 'ELF header', 'the section table does not lie in the file');
   }
   if (entrySize * count > MAX_HEADER_TABLE) throw new InputError(path, 'ELF header', 'the section table is too large');
   const tableBytes = readRange(path, descriptor, tableOffset, entrySize * count);
   const table = new DataView(tableBytes.buffer);
-  const namesBytes = sectionBytes(path, descriptor, fileSize, table, namesIndex * entrySize, '.shstrtab', MAX_HEADER_TABLE);
+  const section = (index: number, name: string, limit: number): Uint8Array => {
+    const at = index * entrySize;
+    const offset = layout.offset(table, at + (is64 ? 24 : 16));
+    const size = layout.offset(table, at + (is64 ? 32 : 20));
+    if (offset + size > fileSize || size > limit) throw new InputError(path, `section ${name}`, 'does not lie in the file');
+    return readRange(path, descriptor, offset, size);
+  };
+  const namesBytes = section(namesIndex, '.shstrtab', MAX_HEADER_TABLE);
   const names = Buffer.from(namesBytes.buffer, namesBytes.byteOffset, namesBytes.byteLength);
   for (let i = 0; i < count; i++) {
-    const nameAt = table.getUint32(i * entrySize, true);
-    if (names.toString('latin1', nameAt, nameAt + 5) === '.BTF\0') {
-      return sectionBytes(path, descriptor, fileSize, table, i * entrySize, '.BTF', MAX_BTF_SIZE);
-    }
+    const nameAt = layout.word(table, i * entrySize);
+    if (names.toString('latin1', nameAt, nameAt + 5) === '.BTF\0') return { bytes: section(i, '.BTF', MAX_BTF_SIZE), pointerSize: is64 ? 8 : 4 };
   }
-  throw new InputError(path, '', 'the ELF file has no .BTF section');
-}
-
-/** A 64-bit field as a number; beyond 2^53 it lies in no file. */
-function offsetAt(view: DataView, at: number): number {
-  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
-}
-
-function sectionBytes(
-  path: string, descriptor: number, fileSize: number, table: DataView, at: number, name: string, limit: number,
-): Uint8Array {
-  const offset = offsetAt(table, at + 24);
-  const size = offsetAt(table, at + 32);
-  if (offset + size > fileSize || size > limit) throw new InputError(path, `section ${name}`, 'does not lie in the file');
-  return readRange(path, descriptor, offset, size);
+  throw new InputError(path, '', "failed to find '.BTF' ELF section");
 }

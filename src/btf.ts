@@ -1,0 +1,145 @@
+/**
+ * @module src/btf
+ * `btf dump` as a function: types of a kernel, a module or an object as a listing, as JSON or as a C header. The texts are `btf/dump.ts`
+ * and `btf/c-header.ts`; this adds what libbpf asks of a file's types before it hands them out.
+ */
+import { BTF } from '../btf/btf.ts';
+import { littleEndianBTF } from '../btf/byte-order.ts';
+import { cHeader } from '../btf/c-header.ts';
+import { describeType, dumpText, type DumpRecord, type DumpValue } from '../btf/dump.ts';
+import { typeSource, type TypeSource } from '../btf/type-source.ts';
+import { InputError } from '../isa/errors.ts';
+import {
+  BTF_KIND_ARRAY, BTF_KIND_DATASEC, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_INT,
+  BTF_KIND_FLOAT, BTF_KIND_FWD, BTF_KIND_STRUCT, BTF_KIND_UNION,
+} from '../isa/uapi.ts';
+
+/** Raw BTF and what is known of where it lies. */
+export interface BTFInput {
+  readonly bytes: Uint8Array;
+  /** Name in messages. */
+  readonly file: string;
+  /** Bytes of a pointer where the file says (ELF); default: what the types tell. */
+  readonly pointerSize?: number;
+}
+
+/** How types are shown. */
+export interface DumpBTFOptions {
+  readonly format: 'raw' | 'c' | 'json';
+  /** Ids to show alone (`root_id`). */
+  readonly roots?: readonly number[];
+  /** `format c` in the order of ids. */
+  readonly unsorted?: boolean;
+  /** The BTF that a module's extends. */
+  readonly base?: BTFInput;
+  /** Takes what libbpf would warn of. */
+  readonly warn?: (message: string) => void;
+}
+
+/**
+ * The types in pieces of text, as `bpftool btf dump file … format raw|c` of Linux 7.3 prints them.
+ *
+ * @throws InputError naming file, type and reason, where the bytes are no BTF or its types make no sense
+ *
+ * @example
+ * [...dumpBTF({ bytes: loadKernelBTF(), file: 'vmlinux' }, { format: 'c' })].join(''); // vmlinux.h
+ */
+export function* dumpBTF(input: BTFInput, { format, roots, unsorted, base, warn }: DumpBTFOptions): Generator<string> {
+  const baseBTF = base === undefined ? undefined : parseBTF(base, undefined);
+  const btf = parseBTF(input, baseBTF);
+  for (const id of roots ?? []) if (!Number.isInteger(id) || !btf.has(id)) throw new InputError(input.file, '', `invalid root ID: ${id}`);
+  const text = format === 'c'
+    ? cHeader(sourceOf(btf, input), { ...(roots === undefined ? {} : { roots }), ...(unsorted === undefined ? {} : { unsorted }), ...(warn === undefined ? {} : { warn }) })
+    : format === 'raw' ? dumpText(btf, roots) : jsonText(btf, roots);
+  for (const piece of text) yield readable(piece);
+}
+
+/** Names are bytes; nearly always they are ASCII, and UTF-8 where they are not. */
+function readable(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  if (/^[\0-\x7f]*$/.test(text)) return text;
+  return new TextDecoder().decode(Uint8Array.from(text, (character) => character.charCodeAt(0)));
+}
+
+function sourceOf(btf: BTF, { file, pointerSize }: BTFInput): TypeSource {
+  return typeSource(btf, (place, reason) => {
+    throw new InputError(file, place, reason);
+  }, pointerSize);
+}
+
+function parseBTF(input: BTFInput, base: BTF | undefined): BTF {
+  const { buffer, byteOffset, byteLength } = input.bytes;
+  const btf = BTF.parse(littleEndianBTF(new Uint8Array(buffer, byteOffset, byteLength)), { name: input.file, ...(base === undefined ? {} : { base }) });
+  checkReferences(btf, input.file);
+  return btf;
+}
+
+/** libbpf's check of every type (`btf_sanity_check`): that what it names is there. */
+function checkReferences(btf: BTF, file: string): void {
+  for (let id = btf.startID; id < btf.endID; id++) {
+    const kind = btf.kind(id);
+    const fail = (reason: string): never => {
+      throw new InputError(file, `type ${id}`, `btf: type [${id}]: ${reason}`);
+    };
+    const name = (offset: number, what: string): void => {
+      if (btf.stringAt(offset) === undefined) fail(`invalid ${what} (string offset ${offset})`);
+    };
+    const reference = (target: number): void => {
+      if (!btf.has(target)) fail(`invalid referenced type ID ${target}`);
+    };
+    const each = (check: (at: number) => void, step: number): void => {
+      for (let i = 0, n = btf.vlen(id); i < n; i++) check(3 + step * i);
+    };
+    name(btf.nameOffset(id), 'type name');
+    switch (kind) {
+      case BTF_KIND_INT: case BTF_KIND_FLOAT: case BTF_KIND_FWD: break;
+      case BTF_KIND_ARRAY:
+        reference(btf.word(id, 3));
+        reference(btf.word(id, 4));
+        break;
+      case BTF_KIND_STRUCT: case BTF_KIND_UNION:
+        each((at) => {
+          name(btf.word(id, at), 'field name');
+          reference(btf.word(id, at + 1));
+        }, 3);
+        break;
+      case BTF_KIND_ENUM: each((at) => name(btf.word(id, at), 'enum name'), 2); break;
+      case BTF_KIND_ENUM64: each((at) => name(btf.word(id, at), 'enum name'), 3); break;
+      case BTF_KIND_FUNC_PROTO:
+        each((at) => {
+          name(btf.word(id, at), 'param name');
+          reference(btf.word(id, at + 1));
+        }, 2);
+        break;
+      case BTF_KIND_DATASEC: each((at) => reference(btf.word(id, at)), 3); break;
+      case BTF_KIND_FUNC:
+        reference(btf.type(id));
+        if (btf.kind(btf.type(id)) !== BTF_KIND_FUNC_PROTO) fail(`referenced type [${btf.type(id)}] is not FUNC_PROTO`);
+        break;
+      default:
+        // Kinds that only the layout section knows are stepped over.
+        if (kind <= BTF_KIND_ENUM64) reference(btf.type(id));
+    }
+  }
+}
+
+/** bpftool's JSON: 64-bit numbers are numbers. */
+function* jsonText(btf: BTF, roots: readonly number[] | undefined): Generator<string> {
+  const ids = roots ?? Array.from({ length: btf.endID - btf.startID }, (_, i) => btf.startID + i);
+  yield '{"types":[';
+  let separator = '';
+  for (const id of ids) {
+    yield separator + recordText(describeType(btf, id));
+    separator = ',';
+  }
+  yield ']}\n';
+}
+
+function recordText(record: DumpRecord): string {
+  return `{${Object.entries(record).map(([name, value]) => `${JSON.stringify(name)}:${valueText(value)}`).join(',')}}`;
+}
+
+function valueText(value: DumpValue): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  return typeof value === 'object' ? `[${value.map(recordText).join(',')}]` : String(value);
+}
