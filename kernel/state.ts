@@ -26,6 +26,7 @@ import type { BPFProgram } from './program.ts';
 import type { Runner } from './run.ts';
 import { Sources } from './sources.ts';
 import { Structs } from './structs.ts';
+import { typesOf618 } from './types-6-18.ts';
 
 /** First second of the instance's clock, in nanoseconds. */
 const DEFAULT_BOOT_TIME = 1_000_000_000;
@@ -179,8 +180,9 @@ export class KernelState implements MapHost {
   kernelBTFDescriptor(): (BTFDescriptor & BTFObject) | undefined {
     if (this.hasLookedForBTF) return this.kernelBTFObject;
     this.hasLookedForBTF = true;
-    const bytes = this.options.kernelBTF?.();
-    if (bytes === undefined) return undefined;
+    const given = this.options.kernelBTF?.();
+    if (given === undefined) return undefined;
+    const bytes = this.profile === '6.18' ? typesOf618(given) : given;
     let btf = PARSED.get(bytes);
     if (btf === undefined) {
       btf = BTF.parse(bytes, { name: 'vmlinux', isKernel: true });

@@ -15,6 +15,7 @@ import { mapKind } from '../maps/registry.ts';
 import { isNull } from '../memory.ts';
 import type { BTFObject } from '../objects.ts';
 import type { KernelState } from '../state.ts';
+import { EXCLUSIVE_FLAG } from '../types-6-18.ts';
 import type { Call } from './call.ts';
 import { specOf } from './elements.ts';
 import { commonLog, finishLog } from './log.ts';
@@ -123,22 +124,35 @@ function allocateMap(call: Call, log: VerifierLog | undefined): BPFMap | number 
   if (typeof map === 'number') return map;
   map.bypassesSpecV1 = kernel.capable(CAP_PERFMON);
   kernel.registerMap(map);
-  const discard = (error: number): number => {
+  let error: number;
+  try {
+    error = describeMap(call, map, attr, name, log);
+  } catch (reason) {
     kernel.freeMap(map);
-    return error;
-  };
-  if (name === undefined) return discard(refuse('Invalid map_name.'));
-  if (keyType !== 0 || valueType !== 0 || vmlinuxType !== 0) {
+    throw reason;
+  }
+  if (error === 0) return map;
+  kernel.freeMap(map);
+  return error;
+}
+
+/** What a map has beside its elements: a name, types, the program that it is exclusive to. */
+function describeMap(call: Call, map: BPFMap, attr: MapAttributes, name: string | undefined, log: VerifierLog | undefined): number {
+  const { kernel } = call;
+  if (name === undefined) {
+    log?.write('Invalid map_name.\n');
+    return -EINVAL;
+  }
+  if (attr.btfKeyTypeID !== 0 || attr.btfValueTypeID !== 0 || attr.btfVmlinuxValueTypeID !== 0) {
     const btf = kernel.btfByFD(attr.btfFD);
     if (typeof btf === 'number') {
       log?.write('Invalid btf_fd.\n');
-      return discard(btf);
+      return btf;
     }
     const error = attachBTF(kernel, map, btf, attr);
-    if (error !== 0) return discard(error);
+    if (error !== 0) return error;
   }
-  const error = makeExclusive(call, map, log);
-  return error !== 0 ? discard(error) : map;
+  return makeExclusive(call, map, log);
 }
 
 /** `bpf_map_offload_map_alloc`: the instance's only device is loopback, which offloads nothing. */
@@ -197,6 +211,7 @@ function makeExclusive(call: Call, map: BPFMap, log: VerifierLog | undefined): n
   const digest = call.kernel.memory.copyFrom(pointer, 32);
   if (digest === undefined) return -EFAULT;
   map.setExclusive(digest);
+  if (call.kernel.profile === '6.18') call.kernel.memory.view.setUint32(map.address + EXCLUSIVE_FLAG, 1, true);
   return 0;
 }
 
