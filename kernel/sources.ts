@@ -13,6 +13,12 @@ export class Sources {
 
   constructor(seed: number, bootTime: number) {
     this.nanoseconds = bootTime;
+    this.restart(seed, bootTime);
+  }
+
+  /** Begins anew, as a source made with these does: for an instance that is used again. */
+  restart(seed: number, bootTime: number): void {
+    this.nanoseconds = bootTime;
     let x = seed >>> 0;
     for (let i = 0; i < 4; i++) {
       // splitmix32 spreads a small seed over the state, which must not be all zeros

@@ -7,7 +7,7 @@ import { BTF } from '../btf/btf.ts';
 import { EBADF, EINVAL, ENOMEM } from '../isa/errno.ts';
 import { within, type Phases } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
-import type { Admission, BTFDescriptor } from '../verifier/types.ts';
+import type { Admission, BTFDescriptor, StateObserver } from '../verifier/types.ts';
 import { AddressSpace, MAX_MEMORY } from '../vm/address-space.ts';
 import type { Fault } from '../vm/types.ts';
 import type { FaultInjector, KernelOptions, LSMHookName, LSMHooks, MapView, SystemCallObserver } from './api.ts';
@@ -59,6 +59,8 @@ export class KernelState implements MapHost {
   /** Descriptors that keep run-time statistics on. */
   statsUsers = 0;
   observer: SystemCallObserver | undefined;
+  /** Looks on while programs are verified. */
+  stateObserver: StateObserver | undefined = undefined;
   readonly phases: Phases | undefined;
   faults: FaultInjector | undefined = undefined;
   systemCalls = 0;

@@ -10,7 +10,7 @@ import { within, type Phases } from '../../isa/phases.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import type {
-  Admission, BTFDescriptor, MapDescriptor, ProgramDescriptor, ProgramLoad, Verdict, UserArray, VerifierEnvironment,
+  Admission, BTFDescriptor, MapDescriptor, ProgramDescriptor, ProgramLoad, StateObserver, Verdict, UserArray, VerifierEnvironment,
 } from '../../verifier/types.ts';
 import { verify } from '../../verifier/verify.ts';
 import { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN } from '../api.ts';
@@ -285,6 +285,7 @@ class Environment implements VerifierEnvironment {
   private readonly program: BPFProgram;
   readonly profile: string;
   readonly cpuCount: number;
+  readonly observer: StateObserver | undefined;
   readonly phases: Phases | undefined;
 
   constructor(call: Call, program: BPFProgram) {
@@ -293,6 +294,7 @@ class Environment implements VerifierEnvironment {
     this.program = program;
     this.profile = call.kernel.profile;
     this.cpuCount = call.kernel.cpus;
+    this.observer = call.kernel.stateObserver;
     this.phases = call.kernel.phases;
   }
 
