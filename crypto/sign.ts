@@ -77,12 +77,13 @@ function signatureAlgorithm(key: PrivateKey, hash: HashName): Uint8Array {
 }
 
 /**
- * Signs `data` (the concatenation of its parts).
+ * A signer whose key and certificate are checked once, for many signatures.
  * @param certificate DER of the signer's certificate
+ * @returns signs the concatenation of the parts that it is given
  * @throws InputError where the certificate cannot be read, has no subject key identifier, or is not that of the key
- * @example const blob = signDetached([insns, metadata], key, certificateDER);
+ * @example const sign = detachedSigner(key, certificateDER); sign([insns, metadata]);
  */
-export function signDetached(data: readonly Uint8Array[], key: PrivateKey, certificate: Uint8Array, options: SignOptions = {}): Uint8Array {
+export function detachedSigner(key: PrivateKey, certificate: Uint8Array, options: SignOptions = {}): (data: readonly Uint8Array[]) => Uint8Array {
   const file = options.file ?? 'certificate', parsed = parseCertificate(certificate, { algorithms: ALL_ALGORITHMS });
   if (isRefusal(parsed)) throw new InputError(file, parsed.offset === undefined ? '' : `byte ${parsed.offset}`, `not a certificate: ${parsed.reason}`);
   const matches = orRefusal(() => ({ matches: belongsTo(key, parsed) }));
@@ -90,12 +91,21 @@ export function signDetached(data: readonly Uint8Array[], key: PrivateKey, certi
   const byKeyID = (options.signerID ?? 'key identifier') === 'key identifier';
   if (byKeyID && parsed.subjectKeyID === undefined) throw new InputError(file, '', 'the certificate has no subject key identifier');
   const hash = options.hash ?? (key.kind.startsWith('mldsa') ? 'sha512' : 'sha256'), version = derSmallInteger(byKeyID ? 3 : 1);
-  const value = orRefusal(() => ({ bytes: signatureValue(key, hash, data) }));
-  if (isRefusal(value)) throw new InputError('private key', '', value.reason);
+  const signerID = byKeyID ? derImplicit(0, parsed.subjectKeyID ?? new Uint8Array(0)) : derSequence(derElement(0x30, parsed.issuer), derElement(0x02, parsed.serial));
   const digestAlgorithm = derSequence(derOID(HASH_OID[hash]));
-  const signer = derSequence(
-    version, byKeyID ? derImplicit(0, parsed.subjectKeyID ?? new Uint8Array(0)) : derSequence(derElement(0x30, parsed.issuer), derElement(0x02, parsed.serial)),
-    digestAlgorithm, signatureAlgorithm(key, hash), derOctetString(value.bytes));
-  return derSequence(derOID(OID.signedData), derExplicit(0, derSequence(
-    version, derSetOf(digestAlgorithm), derSequence(derOID(OID.data)), derSetOf(signer))));
+  return (data) => {
+    const value = orRefusal(() => ({ bytes: signatureValue(key, hash, data) }));
+    if (isRefusal(value)) throw new InputError('private key', '', value.reason);
+    const signer = derSequence(version, signerID, digestAlgorithm, signatureAlgorithm(key, hash), derOctetString(value.bytes));
+    return derSequence(derOID(OID.signedData), derExplicit(0, derSequence(
+      version, derSetOf(digestAlgorithm), derSequence(derOID(OID.data)), derSetOf(signer))));
+  };
+}
+
+/**
+ * Signs `data` (the concatenation of its parts) once; as {@link detachedSigner}.
+ * @example const blob = signDetached([insns, metadata], key, certificateDER);
+ */
+export function signDetached(data: readonly Uint8Array[], key: PrivateKey, certificate: Uint8Array, options: SignOptions = {}): Uint8Array {
+  return detachedSigner(key, certificate, options)(data);
 }

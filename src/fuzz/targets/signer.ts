@@ -8,7 +8,7 @@ import { sha256 } from '../../../crypto/digest.ts';
 import { publicPoint, signECDSA } from '../../../crypto/ecdsa.ts';
 import { OID } from '../../../crypto/oid.ts';
 import type { ECPrivateKey } from '../../../crypto/private-key.ts';
-import { signDetached, type SignOptions } from '../../../crypto/sign.ts';
+import { detachedSigner } from '../../../crypto/sign.ts';
 
 const CURVE = 'p256';
 const ascii = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
@@ -19,7 +19,7 @@ export interface FuzzSigner {
   /** X.509, DER. */
   readonly certificate: Uint8Array;
   /** A detached CMS signature over the concatenation of `parts`. The same parts give the same bytes. */
-  sign(parts: readonly Uint8Array[], options?: SignOptions): Uint8Array;
+  sign(parts: readonly Uint8Array[]): Uint8Array;
 }
 
 function nameOf(commonName: string): Uint8Array {
@@ -46,5 +46,5 @@ function certificateOf(key: ECPrivateKey, commonName: string): Uint8Array {
 export function createSigner(name: string): FuzzSigner {
   const key: ECPrivateKey = { kind: 'ec', curve: CURVE, scalar: sha256(ascii(`bpftwin fuzz signer ${name}`)) };
   const certificate = certificateOf(key, `bpftwin fuzz ${name}`);
-  return { key, certificate, sign: (parts, options) => signDetached(parts, key, certificate, options) };
+  return { key, certificate, sign: detachedSigner(key, certificate) };
 }
