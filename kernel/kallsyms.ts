@@ -11,6 +11,14 @@ const TEXT_LO = 0x81000000 | 0;
 const DATA_LO = 0x83000000 | 0;
 const HIGH = -1;
 const STEP = 64;
+/**
+ * Functions in the kernel's BTF alone: twins with all arguments that the build adds for functions with `KF_IMPLICIT_ARGS`
+ * (tools/bpf/resolve_btfids). Other `_impl` functions are real ones.
+ */
+const WITHOUT_SYMBOL: ReadonlySet<string> = new Set([
+  'bpf_list_add_impl', 'bpf_stream_print_stack_impl', 'bpf_stream_vprintk_impl', 'bpf_task_work_schedule_resume_impl',
+  'bpf_task_work_schedule_signal_impl', 'bpf_wq_set_callback_impl',
+]);
 
 export class KernelSymbols {
   private readonly btf: () => BTF | undefined;
@@ -22,7 +30,7 @@ export class KernelSymbols {
   /** Address halves of a symbol (int32), `undefined` for an unknown name. */
   lookup(name: string): readonly [lo: number, hi: number] | undefined {
     const btf = this.btf();
-    if (btf === undefined) return undefined;
+    if (btf === undefined || WITHOUT_SYMBOL.has(name)) return undefined;
     const func = btf.findByNameKind(name, BTF_KIND_FUNC);
     if (func > 0) return [(TEXT_LO + func * STEP) | 0, HIGH];
     const variable = btf.findByNameKind(name, BTF_KIND_VAR);

@@ -5,7 +5,7 @@
  */
 import type { BTF } from '../btf/btf.ts';
 import { EBUSY } from '../isa/errno.ts';
-import { BPF_PROG_TYPE_EXT } from '../isa/uapi.ts';
+import { BPF_PROG_TYPE_EXT, BPF_PROG_TYPE_TRACING } from '../isa/uapi.ts';
 import type { Admission, BTFDescriptor, ProgramDescriptor, VerifiedProgram } from '../verifier/types.ts';
 import type { Program } from '../vm/types.ts';
 import type { ProgramSnapshot, ProgramView } from './api.ts';
@@ -180,14 +180,17 @@ export class BPFProgram implements ProgramDescriptor {
     return true;
   }
 
+  get tracesTracing(): boolean {
+    return this.type === BPF_PROG_TYPE_TRACING && this.attachProgram?.type === BPF_PROG_TYPE_TRACING;
+  }
+
   get functions(): ProgramDescriptor['functions'] {
-    const infos: { typeID: number; instructionOffset: number; isGlobal: boolean }[] = [];
     const view = new DataView(this.funcInfo.buffer, this.funcInfo.byteOffset, this.funcInfo.byteLength);
-    for (let at = 0; at + 8 <= this.funcInfo.length; at += 8) {
-      const typeID = view.getUint32(at + 4, true);
-      infos.push({ typeID, instructionOffset: view.getUint32(at, true), isGlobal: this.btf?.functionLinkage(typeID) === 1 });
-    }
-    return infos;
+    return (this.verified?.xlated.functions ?? []).map((facts) => ({ ...facts, typeID: view.getUint32(facts.record * 8 + 4, true) }));
+  }
+
+  get hasArenaArgument(): boolean {
+    return this.verified?.hasArenaArgument === true;
   }
 
   view(): ProgramView {

@@ -18,7 +18,6 @@ import { KernelSymbols } from './kallsyms.ts';
 import { Keyrings } from './keys/keyrings.ts';
 import type { BPFLink } from './link.ts';
 import type { BPFMap, MapHost } from './maps/map.ts';
-import { InsnArrayMap } from './maps/special.ts';
 import { KernelMemory } from './memory.ts';
 import { BTFObject, type KernelObject } from './objects.ts';
 import { Process } from './process.ts';
@@ -87,7 +86,7 @@ export class KernelState implements MapHost {
     this.cpus = Math.min(64, Math.max(1, options.cpus ?? 2));
     this.unprivilegedBPFDisabled = options.unprivilegedBPFDisabled ?? 0;
     this.capabilities = options.capabilities ?? CAP_FULL_SET;
-    this.sources = new Sources(options.seed ?? 1, options.bootTime ?? DEFAULT_BOOT_TIME);
+    this.sources = new Sources(this.memory.space, options.seed ?? 1, options.bootTime ?? DEFAULT_BOOT_TIME);
     this.observer = options.observer;
     this.phases = options.phases;
     this.files = new FileTable<KernelObject>(() => this.failsFD(), { kind: 'other', id: 0 });
@@ -279,10 +278,7 @@ export class KernelState implements MapHost {
     program.attachBTF?.put();
     for (const hook of this.hooks.bpf_prog_free) hook(program.view());
     this.unload?.(program);
-    for (const map of program.usedMaps) {
-      if (map instanceof InsnArrayMap && program.verified !== undefined) map.isUsed = false;
-      this.releaseUsedMap(program, map);
-    }
+    for (const map of program.usedMaps) this.releaseUsedMap(program, map);
     for (const btf of program.usedBTFs) btf.put();
     if (program.associated !== undefined) this.putMap(program.associated);
     program.attachProgram?.put();

@@ -6,9 +6,10 @@
  * `bpf_iter_prog_supported()`, with their messages. Attaching itself is the kernel room's.
  */
 import type { BTF } from '../btf/btf.ts';
-import { EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP } from '../isa/errno.ts';
+import { EFAULT, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP } from '../isa/errno.ts';
 import * as U from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
+import { hasImplicitArguments } from './kfuncs.ts';
 import { kindName } from './progtypes/btf_ctx.ts';
 import { iteratorArguments, setContextArguments, structOpsArguments } from './progtypes/ctx_args.ts';
 import { DISABLED_HOOKS, isHook, isSleepableHook } from './progtypes/lsm_hooks.ts';
@@ -86,10 +87,20 @@ class AttachTarget {
 
   /** Rules for attaching to another BPF program. */
   checkProgram(program: ProgramDescriptor, subprog: number, name: string): number {
-    if (subprog < 0) return this.refuse(`Subprog ${name} doesn't exist`);
-    if (this.isExtension && program.functions[subprog]?.isGlobal !== true) return this.refuse('Cannot replace static functions');
+    const target = program.functions[subprog];
+    if (target === undefined) return this.refuse(`Subprog ${name} doesn't exist`);
+    if (subprog === 0 && program.hasArenaArgument) return this.refuse('Cannot attach to a target with arena context arguments', EOPNOTSUPP);
+    if (target.isExceptionCallback) return this.refuse(`${this.isExtension ? 'Extension' : 'Tracing'} programs cannot attach to exception callback`);
+    if (this.isExtension) {
+      if (target.unreliable) return this.refuse('Cannot replace static functions');
+      if (this.env.changesPktData && !target.changesPacketData) return this.refuse('Extension program changes packet data, while original does not');
+      if (this.env.mightSleep && !target.mightSleep) return this.refuse('Extension program may sleep, while original does not');
+    }
     if (!program.jited) return this.refuse('Can attach to only JITed progs');
-    if (this.env.load.type !== U.BPF_PROG_TYPE_TRACING && program.type === this.env.load.type) return this.refuse('Cannot recursively attach');
+    if (this.env.load.type === U.BPF_PROG_TYPE_TRACING) {
+      return program.tracesTracing ? this.refuse('Cannot nest tracing program attach more than once') : 0;
+    }
+    if (program.type === this.env.load.type) return this.refuse('Cannot recursively attach');
     const observes = program.type === U.BPF_PROG_TYPE_TRACING && [U.BPF_TRACE_FENTRY, U.BPF_TRACE_FEXIT, U.BPF_TRACE_FENTRY_MULTI,
       U.BPF_TRACE_FEXIT_MULTI, U.BPF_TRACE_FSESSION, U.BPF_TRACE_FSESSION_MULTI].some((type) => type === program.expectedAttachType);
     return observes && this.isExtension ? this.refuse('Cannot extend fentry/fexit/fsession') : 0;
@@ -124,14 +135,16 @@ class AttachTarget {
       const mismatch = this.checkReplacement(btf, btfID);
       if (mismatch !== 0) return -EINVAL;
     }
-    const declared = btf.functionProto(btfID);
+    const declared = this.declaredPrototype(btf, name);
     if (btf.kind(declared) !== U.BTF_KIND_FUNC_PROTO) return -EINVAL;
-    const isReliable = program === undefined || program.functions[subprog]?.isGlobal === true || subprog === 0;
-    const proto = isReliable ? declared : 0;
+    const proto = program?.functions[subprog]?.unreliable === true ? 0 : declared;
     const { error, returnSize } = this.checkPrototype(btf, proto, name);
     if (error !== 0) return error;
     if (returnSize > 8 && RETVAL_ATTACH_TYPES.includes(this.attachType)) {
       return this.refuse(`Attach to function ${name} with a >8 byte return value is not supported for this attach type`, EOPNOTSUPP);
+    }
+    if (program === undefined && !this.isMulti(name) && env.ext.kernelSymbol(name) === undefined) {
+      return this.refuse(`The address of function ${name} cannot be found`, ENOENT);
     }
     if (env.sleepable) {
       if (!this.mayAttachSleepable(btf, name)) return this.refuse(`${name} is not sleepable`);
@@ -142,10 +155,24 @@ class AttachTarget {
     return { proto, name };
   }
 
+  /** The placeholder for many functions, whose places are known when a link is made. */
+  isMulti(name: string): boolean {
+    return MULTI_ATTACH_TYPES.includes(this.attachType) && name === 'bpf_multi_func';
+  }
+
+  /** A kernel function with arguments that the verifier fills in has them in its `_impl` twin alone (`btf_attach_func_proto`). */
+  declaredPrototype(btf: BTF, name: string): number {
+    if (!btf.isKernel || !hasImplicitArguments(name)) return btf.functionProto(this.btfID);
+    const twin = btf.findByNameKind(`${name}_impl`, U.BTF_KIND_FUNC);
+    if (twin > 0) return btf.functionProto(twin);
+    this.env.log.write(`cannot find function ${name}_impl in BTF\n`);
+    return 0;
+  }
+
   mayAttachSleepable(btf: BTF, name: string): boolean {
     if (!btf.isKernel) return false;
     switch (this.env.load.type) {
-      case U.BPF_PROG_TYPE_TRACING: return takesErrorInjection(name) || SLEEPABLE_MODIFY_RETURN.has(name);
+      case U.BPF_PROG_TYPE_TRACING: return this.isMulti(name) || takesErrorInjection(name) || SLEEPABLE_MODIFY_RETURN.has(name);
       case U.BPF_PROG_TYPE_LSM: return isSleepableHook(name);
       default: return false;
     }

@@ -2,9 +2,9 @@
  * @module verifier/insn_array
  * Jump tables: maps whose entries are instructions of the program. What the verifier reads of them; reproduces
  * `bpf_insn_array_init` (kernel/bpf/bpf_insn_array.c) and `bpf_copy_insn_array_uniq` (kernel/bpf/cfg.c). That a table serves one
- * program at a time is for the owner of the map to see to.
+ * program only is a fact of the map's descriptor.
  */
-import { EINVAL } from '../isa/errno.ts';
+import { EBUSY, EINVAL } from '../isa/errno.ts';
 import { BPF_DW, BPF_IMM, BPF_LD } from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
 import type { MapDescriptor } from './types.ts';
@@ -30,12 +30,15 @@ export function instructionArrayTargets(map: MapDescriptor, first: number, last:
   return Int32Array.from([...targets].sort((a, b) => a - b));
 }
 
-/** Checks that a jump table may be used: frozen, all its targets instructions of the program (`bpf_insn_array_init`). 0 or `-EINVAL`. */
+/**
+ * Checks that a jump table may be used: frozen, all its targets instructions of the program, no other program has it
+ * (`bpf_insn_array_init`). 0, `-EINVAL` or `-EBUSY`.
+ */
 export function initInstructionArray(env: VerifierEnv, map: MapDescriptor): number {
   if (!map.frozen) return -EINVAL;
   for (let i = 0; i < map.maxEntries; i++) {
     const target = instructionArrayEntry(map, i);
     if (target < 0 || target >= env.insns.count || (target > 0 && env.insns.code[target - 1] === LD_IMM64)) return -EINVAL;
   }
-  return 0;
+  return map.isUsed === true ? -EBUSY : 0;
 }

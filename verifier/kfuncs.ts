@@ -226,6 +226,12 @@ export function modifyReturnFlags(name: string): number {
   return flagsByHook.get('fmodret')?.get(name) ?? -1;
 }
 
+/** True for a kernel function that takes arguments which programs do not pass, whichever kind of program may call it. */
+export function hasImplicitArguments(name: string): boolean {
+  for (const flags of flagsByHook.values()) if (((flags.get(name) ?? 0) & KF_IMPLICIT_ARGS) !== 0) return true;
+  return false;
+}
+
 // ---------------------------------------------------------------- special functions
 
 const idsByName = new WeakMap<BTF, Map<string, number>>();
@@ -395,6 +401,10 @@ export function addKfuncCall(env: VerifierEnv, funcID: number, offset: number): 
   }
   const meta = findKfunc(env, funcID, offset);
   if (typeof meta === 'number') return meta;
+  if (env.ext.kernelSymbol(meta.name) === undefined) {
+    env.log.write(`cannot find address for kernel function ${meta.name}\n`);
+    return -EINVAL;
+  }
   if (meta.name.startsWith('bpf_xdp_metadata_') && env.load.ifindex === 0) {
     env.log.write('metadata kfuncs require device-bound program\n');
     return -EINVAL;

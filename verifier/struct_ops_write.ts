@@ -96,6 +96,11 @@ export function writeStructOps(env: VerifierEnv, btf: BTF, id: number, off: numb
       else return 0;
       return -EACCES;
     }
+    case 'io_uring_bpf_ops': {
+      // a write it allows is one to a scalar in front of the end of the last field for programs; others are refused without a word
+      const params = fieldRange(btf, { struct: 'iou_loop_params', path: ['cq_wait_idx'] });
+      return params !== undefined && isStruct && name === 'iou_loop_params' && off + size <= params[1] ? 0 : -EACCES;
+    }
     default:
       return undefined;
   }

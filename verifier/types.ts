@@ -34,6 +34,8 @@ export interface MapDescriptor {
   readonly btfVmlinuxValueTypeID: number;
   /** The template of a map-in-map. */
   readonly innerMap: MapDescriptor | undefined;
+  /** True for an instruction array that a program was loaded with: it serves no second one. */
+  readonly isUsed?: boolean;
   /** False for a map of a user without `CAP_PERFMON`: indices are masked against what a processor guesses. */
   readonly bypassesSpecV1?: boolean;
   /** Low 32 bits (offset in the linear memory) of the address of `struct bpf_map`. */
@@ -61,6 +63,15 @@ export interface BTFDescriptor {
   readonly isKernel: boolean;
 }
 
+/** What a program that attaches to a function has to know of it (`struct bpf_func_info_aux`, `struct bpf_prog_aux`). */
+export interface FunctionFacts {
+  /** BTF does not describe its arguments truly. */
+  readonly unreliable: boolean;
+  readonly isExceptionCallback: boolean;
+  readonly changesPacketData: boolean;
+  readonly mightSleep: boolean;
+}
+
 /** A loaded program, as attach target (`attach_prog_fd`) or tail-call peer. */
 export interface ProgramDescriptor {
   readonly kind: 'prog';
@@ -69,10 +80,14 @@ export interface ProgramDescriptor {
   readonly type: number;
   readonly expectedAttachType: number;
   readonly btf: BTF | undefined;
-  /** BTF function type ids by subprogram, main program first; with linkage and verdict facts that `freplace` and tracing need. */
-  readonly functions: readonly { readonly typeID: number; readonly instructionOffset: number; readonly isGlobal: boolean }[];
+  /** Functions that BTF describes, main program first. */
+  readonly functions: readonly (FunctionFacts & { readonly typeID: number })[];
+  /** The main program gets a pointer into an arena as argument (`bpf_prog_has_arena_ctx_arg`). */
+  readonly hasArenaArgument: boolean;
   readonly sleepable: boolean;
   readonly jited: boolean;
+  /** A tracing program that traces a tracing program (`attach_tracing_prog`). */
+  readonly tracesTracing: boolean;
 }
 
 /** Credentials of the load, already resolved from capabilities and token. */
@@ -197,7 +212,7 @@ export interface XlatedProgram {
   /** `line_info` left: index of the record and its instruction. */
   readonly lines: readonly { readonly record: number; readonly instruction: number }[];
   /** `func_info` left, likewise. */
-  readonly functions: readonly { readonly record: number; readonly instruction: number }[];
+  readonly functions: readonly (FunctionFacts & { readonly record: number; readonly instruction: number })[];
   /** Where each instruction is now, -1 for one that is gone. */
   readonly position: Int32Array;
 }
@@ -223,6 +238,8 @@ export interface VerifiedProgram {
   /** Stack bytes by subprogram. */
   readonly stackDepths: readonly number[];
   readonly btf: BTFDescriptor | undefined;
+  /** See {@link ProgramDescriptor.hasArenaArgument}. */
+  readonly hasArenaArgument: boolean;
   readonly maxCtxOffset: number;
   readonly verifiedInstructions: number;
   /** True once abstract interpretation ran; false where only admission and the structural checks did. */

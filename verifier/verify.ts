@@ -17,6 +17,8 @@ import { checkAndResolveInsns } from './insns.ts';
 import { addKfuncCalls } from './kfunc_table.ts';
 import { computeLiveRegisters } from './liveness.ts';
 import { BPF_LOG_STATS } from './log_levels.ts';
+import { contextArguments } from './progtypes/ctx_args.ts';
+import { baseType, PTR_TO_ARENA } from './regtypes.ts';
 import { machineProgram } from './rewrite/machine.ts';
 import { xlate } from './rewrite/xlate.ts';
 import { computeSCC } from './scc.ts';
@@ -136,6 +138,7 @@ function verifiedProgram(env: VerifierEnv): VerifiedProgram {
     usedMaps: env.usedMaps,
     usedBTFs: env.usedBTFs,
     btf: env.btf,
+    hasArenaArgument: contextArguments(env).some(({ regType }) => baseType(regType) === PTR_TO_ARENA),
     maxCtxOffset: env.maxCtxOffset,
     verifiedInstructions: env.insnProcessed,
     fullyVerified: true,

@@ -80,7 +80,7 @@ export class InsnArrayMap extends BPFMap {
   readonly values: number;
   /** Offset of the jump table: one 8-byte address an entry. */
   readonly addresses: number;
-  /** A program uses the table: no second one may. */
+  /** A program was loaded with the table: no second one may be, also when the first is gone. */
   isUsed = false;
 
   static create(host: MapHost, attr: MapAttributes): InsnArrayMap | number {

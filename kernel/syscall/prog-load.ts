@@ -5,7 +5,7 @@
  * helpers of kernel/bpf/syscall.c.
  */
 import { PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
-import { E2BIG, EBADF, EBUSY, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
+import { E2BIG, EBADF, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import { within, type Phases } from '../../isa/phases.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
@@ -221,7 +221,6 @@ function holdReferences(
   for (const map of program.usedMaps) {
     if (map instanceof ProgArrayMap && !isProgramCompatible(map, program, true)) return -EINVAL;
     if (!(map instanceof InsnArrayMap)) continue;
-    if (map.isUsed) return -EBUSY;
     map.isUsed = true;
     const { verified } = program;
     map.link((original) => verified?.xlated.position[original] ?? -1, (original) => verified?.machineIndex?.[original] ?? original);

@@ -32,7 +32,7 @@ const kernelBTF: BTFDescriptor = { kind: 'btf', id: 1, btf: BTF.parse(loadKernel
 
 const nothing: UserArray = { count: 0, recordSize: 8, isNull: true, read: () => undefined };
 const environment: VerifierEnvironment = {
-  resolveFD: () => -9, kernelBTF: () => kernelBTF, kernelSymbol: () => undefined, verifySignature: () => 0, resolveKeyring: () => undefined,
+  resolveFD: () => -9, kernelBTF: () => kernelBTF, kernelSymbol: () => [0, -1], verifySignature: () => 0, resolveKeyring: () => undefined,
   onProgramLoad: () => 0, random: () => 0, now: () => 0, profile: '7.3',
 };
 

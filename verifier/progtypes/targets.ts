@@ -71,6 +71,7 @@ export const STRUCT_OPS: ReadonlyMap<string, StructOps> = new Map<string, Struct
     sleepable: anySleepable,
   }],
   ['Qdisc_ops', { members: names('enqueue dequeue init reset destroy'), sleepable: anySleepable }],
+  ['io_uring_bpf_ops', { members: names('loop_step'), sleepable: anySleepable }],
   ['smc_hs_ctrl', { members: names('syn_option synack_option'), sleepable: anySleepable }],
   ['bpf_dummy_ops', {
     members: names('test_1 test_2 test_sleepable'),

@@ -40,7 +40,10 @@ export function xlate(env: VerifierEnv): XlatedProgram | number {
     subprograms: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.start),
     functionCount,
     lines: moveLines(env, rewrite.position),
-    functions: env.funcInfoCount === 0 ? [] : own.map((sub) => ({ record: records.get(sub)!, instruction: sub.start })),
+    functions: env.funcInfoCount === 0 ? [] : own.map((sub) => ({
+      record: records.get(sub)!, instruction: sub.start, unreliable: sub.unreliable, isExceptionCallback: sub.isExceptionCallback,
+      changesPacketData: sub.changesPktData, mightSleep: sub.mightSleep,
+    })),
     position: rewrite.position,
   };
 }

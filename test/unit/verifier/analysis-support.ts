@@ -35,7 +35,7 @@ export function environmentOf(program: string, options: LoadOptions = {}): Verif
     capabilities: { bpf: isPrivileged, perfmon: isPrivileged, netAdmin: isPrivileged, sysAdmin: isPrivileged },
   };
   const environment: VerifierEnvironment = {
-    resolveFD: () => -9, kernelBTF, kernelSymbol: () => undefined, verifySignature: () => -1, resolveKeyring: () => undefined,
+    resolveFD: () => -9, kernelBTF, kernelSymbol: () => [0, -1], verifySignature: () => -1, resolveKeyring: () => undefined,
     onProgramLoad: () => 0, random: () => 0, now: () => 0, profile: '7.3',
   };
   const env = new VerifierEnv(load, environment);
