@@ -20,6 +20,8 @@ const isTranscript = async (file) => { const { readLines } = await import('../di
 const FIELDS = ['cases', 'ret', 'errno', 'lastMessage', 'log', 'insnsProcessed'];
 /** Recordings that hold ids and objects of the recorded machine: their own tests say what has to agree (test/parity/NAME.test.ts), all of it. */
 const OWN_TEST = new Set(['kernel-edge']);
+/** Recordings of other kernels than the one of the kernel suite (test/parity/README.md). */
+const KERNELS = { 'contract-7.2': { kernel: '6.18', ecdsa: true }, 'contract-6.18.15': { kernel: '6.18', ecdsa: true }, 'signatures-ecdsa': { ecdsa: true } };
 const quiet = { write() {} };
 
 const suites = [...transcripts(kernelSuite).map((file) => ({ name: `kernel-suite/${basename(file).replace(/\.jsonl(\.gz)?$/, '')}`, file })), ...transcripts(data).map((file) => ({ name: basename(file).replace(/\.jsonl(\.gz)?$/, ''), file }))];
@@ -31,7 +33,7 @@ let failed = false;
 for (const { name, file } of suites) {
   if (OWN_TEST.has(name) || !(await isTranscript(file))) continue;
   const started = performance.now();
-  const summary = await replayFiles([file], {}, quiet);
+  const summary = await replayFiles([file], KERNELS[name] ?? {}, quiet);
   results.push({ name, summary });
   const reached = { ...Object.fromEntries(FIELDS.map((field) => [field, summary.agree[field]])), retval: summary.retval.agree };
   console.log(`${name.padEnd(28)} ${String(summary.cases).padStart(5)} cases  ${FIELDS.map((field) => `${field} ${share(summary.agree[field], summary.cases)}`).join('  ')}  retval ${share(summary.retval.agree, summary.retval.compared)}  exceptions ${summary.exceptions}  ${((performance.now() - started) / 1000).toFixed(1)} s`);

@@ -1,7 +1,7 @@
 /**
  * @module kernel/types-6-18
  * The one difference in the kernel's types that loaders of the contract before 7.3 depend on: `struct bpf_map` had the word `excl` behind
- * `sha` (`include/linux/bpf.h` of 6.18), which they read to see that their map is exclusive. Given the types of 7.3, profile 6.18
+ * `sha` (`include/linux/bpf.h` of 7.2; 6.18.15 has no such word yet, and refuses such loaders), which they read to see that their map is exclusive. Given the types of 7.3, profile 6.18
  * shows that word where 7.3 has `ops`, which no program needs; types that have it already stay as they are.
  */
 import { BTF } from '../btf/btf.ts';

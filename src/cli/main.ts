@@ -230,6 +230,8 @@ function addReplay(program: Command, context: () => Context, finish: Finish): vo
     .option('--btf <file>', 'raw BTF of the kernel instead of the built-in one')
     .option('--dump <dir>', 'write the logs of differing cases there')
     .option('--slow <ms>', 'print cases that take longer', wholeNumber('--slow'))
+    .addOption(new Option('--kernel <version>', 'the kernel that answered').choices(['7.3', '6.18']).default('7.3'))
+    .option('--ecdsa', 'it was built with ECDSA')
     .action(async (files: string[], options: object) => {
       const { replayCommand } = await import('./replay.ts');
       const { json, pretty, stdout } = context();

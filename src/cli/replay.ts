@@ -5,11 +5,9 @@
  */
 import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { StringDecoder } from 'node:string_decoder';
 import { createGunzip } from 'node:zlib';
-import { Command, InvalidArgumentError } from 'commander';
-import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
+import { DISTRIBUTION_ALGORITHMS, RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
 import { InputError } from '../../isa/errors.ts';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { KernelTarget } from '../replay/kernel-target.ts';
@@ -27,6 +25,10 @@ export interface ReplayCommandOptions {
   readonly dump?: string | undefined;
   /** Prints every case that takes longer than this, in milliseconds. */
   readonly slow?: number | undefined;
+  /** Profile of the kernel that answered; default `"7.3"`. */
+  readonly kernel?: '7.3' | '6.18' | undefined;
+  /** Whether that kernel was built with ECDSA; the recorded ones of 7.3.4 were not, unless said otherwise. */
+  readonly ecdsa?: boolean | undefined;
   readonly json?: boolean | undefined;
   readonly pretty?: boolean | undefined;
 }
@@ -67,7 +69,9 @@ export async function replayFiles(
   if (dump !== undefined) mkdirSync(dump, { recursive: true });
   let caseStarted = performance.now();
   const replay = new Replay({
-    createTarget: () => new KernelTarget({ kernelBTF, algorithms: RECORDED_ALGORITHMS, cpus: 2 }),
+    createTarget: () => new KernelTarget({
+      kernelBTF, algorithms: options.ecdsa === true ? DISTRIBUTION_ALGORITHMS : RECORDED_ALGORITHMS, cpus: 2, profile: options.kernel ?? '7.3',
+    }),
     only: options.only === undefined ? undefined : regularExpression(options.only),
     onAnswer: (testCase, index, operation, got, differences) => {
       if (dump === undefined || differences.length === 0) return;
@@ -130,39 +134,4 @@ export async function* readLines(file: string): AsyncGenerator<string> {
     throw new InputError(file, '', error instanceof Error ? error.message : String(error));
   }
   if (rest.length > 0) yield rest.join('');
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('a whole number expected');
-  return Number(text);
-}
-
-/**
- * Adds `replay` to the command line; `exit` gets the status.
- * @example addReplayCommand(program, (status) => { process.exitCode = status; });
- */
-export function addReplayCommand(program: Command, exit: (status: number) => void): Command {
-  return program
-    .command('replay')
-    .description('perform recorded bpf() calls on a fresh kernel and compare with the answers of Linux 7.3.4')
-    .argument('<files...>', 'transcripts: .jsonl or .jsonl.gz')
-    .option('--only <regex>', 'only cases whose name matches')
-    .option('--show <n>', 'kinds of difference and differences to print', wholeNumber, 10)
-    .option('--btf <file>', "the kernel's BTF (raw), instead of the built-in one")
-    .option('--dump <dir>', 'write the logs of differing operations there, as CASE.OP.got and CASE.OP.want')
-    .option('--slow <ms>', 'name cases that take longer', wholeNumber)
-    .option('-j, --json', 'JSON')
-    .option('-p, --pretty', 'JSON, indented')
-    .action(async (files: string[], options: ReplayCommandOptions, command: Command) => {
-      const all: ReplayCommandOptions = command.optsWithGlobals();
-      exit(await replayCommand(files, { ...options, ...all }, process.stdout));
-    });
-}
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const program = new Command();
-  addReplayCommand(program, (status) => {
-    process.exitCode = status;
-  });
-  await program.parseAsync(['node', 'bpftwin', 'replay', ...process.argv.slice(2)]);
 }

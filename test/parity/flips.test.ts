@@ -1,10 +1,10 @@
 /**
- * Single-bit flips: of four signatures and of the program that they sign, exactly those are accepted, and all others refused
+ * Single-bit flips: of five signatures and of the program that they sign, exactly those are accepted, and all others refused
  * with the error number, that Linux 7.3.4 accepted and refused. By default a sample is tried; BPFTWIN_FLIPS=all tries every bit.
  * Data: test/parity/data/flips.json.gz, made by test/parity/gen/flips.mjs.
  */
 import { afterAll, describe, expect, test } from 'vitest';
-import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
+import { DISTRIBUTION_ALGORITHMS, RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
 import { fromHex } from '../../crypto/bytes.ts';
 import { setProvider } from '../../crypto/provider.ts';
 import { createNodeProvider } from '../../src/node/native-crypto.ts';
@@ -20,7 +20,8 @@ interface Recorded {
   readonly programFlips: string;
 }
 
-const recorded = JSON.parse(readData('flips.json.gz')) as readonly Recorded[];
+const FILES = { 'flips.json.gz': RECORDED_ALGORITHMS, 'flips-ecdsa.json.gz': DISTRIBUTION_ALGORITHMS };
+const recorded = Object.entries(FILES).flatMap(([file, algorithms]) => (JSON.parse(readData(file)) as readonly Recorded[]).map((each) => ({ ...each, algorithms })));
 const step = process.env['BPFTWIN_FLIPS'] === 'all' ? 1 : 29;
 
 afterAll(() => setProvider(undefined));
@@ -31,9 +32,9 @@ function flip(bytes: Uint8Array, bit: number): Uint8Array {
   return copy;
 }
 
-describe.each(recorded)('flips of $name', ({ keys, program, blob, whole, flips, programFlips }) => {
+describe.each(recorded)('flips of $name', ({ keys, program, blob, whole, flips, programFlips, algorithms }) => {
   const data = fromHex(program), signature = fromHex(blob);
-  const keyrings = freshKeyrings({ algorithms: RECORDED_ALGORITHMS });
+  const keyrings = freshKeyrings({ algorithms });
   for (const key of keys) keyrings.addKey('asymmetric', undefined, fromHex(key), -3);
   const ring = keyrings.resolveKeyring(-3);
   const verdict = (message: Uint8Array, bytes: Uint8Array): number => ring === undefined ? NaN : -keyrings.verifySignature(message, bytes, ring);

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
+import type { KernelOptions } from '../../kernel/api.ts';
 import { loadKernelBTF } from '../../src/node/kernel-btf.ts';
 import { KernelTarget } from '../../src/replay/kernel-target.ts';
 import { Replay, type Mismatch } from '../../src/replay/replay.ts';
@@ -29,20 +30,21 @@ export function caseNames(file: string): readonly string[] {
 
 /**
  * Performs a file when it is first asked for a case.
+ * @param kernel what sets the kernel that answered apart from the one of the other recordings
  * @returns a function that gives the differences of a case, none where it agrees
  */
-export function replayed(file: string, skip: ReadonlySet<string> = new Set()): (name: string) => readonly Mismatch[] {
+export function replayed(file: string, skip: ReadonlySet<string> = new Set(), kernel: KernelOptions = {}): (name: string) => readonly Mismatch[] {
   let results: { readonly mismatches: ReadonlyMap<string, readonly Mismatch[]>; readonly leaking: readonly string[] } | undefined;
   return (name) => {
-    results ??= perform(file, skip);
+    results ??= perform(file, skip, kernel);
     const leak = results.leaking.find((text) => text.startsWith(`${name}: `));
     if (leak !== undefined) throw new Error(`left alive after ${leak}`);
     return results.mismatches.get(name) ?? [];
   };
 }
 
-function perform(file: string, skip: ReadonlySet<string>): { mismatches: ReadonlyMap<string, readonly Mismatch[]>; leaking: readonly string[] } {
-  const replay = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS, cpus: 2 }) });
+function perform(file: string, skip: ReadonlySet<string>, kernel: KernelOptions): { mismatches: ReadonlyMap<string, readonly Mismatch[]>; leaking: readonly string[] } {
+  const replay = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS, cpus: 2, ...kernel }) });
   replay.open(file);
   for (const line of linesOf(file, skip)) replay.line(line);
   const { mismatches, leaking } = replay.finish();

@@ -3,7 +3,7 @@
  * admission lines of the log. Data: test/parity/data/signatures.jsonl.gz, made by test/parity/gen/signatures.mjs.
  */
 import { afterAll, describe, expect, test } from 'vitest';
-import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
+import { DISTRIBUTION_ALGORITHMS, RECORDED_ALGORITHMS, type KernelAlgorithms } from '../../crypto/algorithms.ts';
 import { setProvider } from '../../crypto/provider.ts';
 import { createNodeProvider } from '../../src/node/native-crypto.ts';
 import { KernelTarget } from '../../src/replay/kernel-target.ts';
@@ -50,11 +50,21 @@ describe('recorded signatures and certificates', () => {
   });
 });
 
+/** Through a whole kernel, logs and all. */
+function replayed(file: string, algorithms: KernelAlgorithms): object {
+  const replay = new Replay({ createTarget: () => new KernelTarget({ algorithms }) });
+  replay.open(file);
+  for (const line of readData(file).split('\n')) if (line !== '') replay.line(line);
+  const { cases: performed, mismatches, leaks } = replay.finish();
+  return { performed, leaks, mismatches: mismatches.slice(0, 10) };
+}
+
 test('and through a whole kernel, logs and all', () => {
   setProvider(createNodeProvider());
-  const replay = new Replay({ createTarget: () => new KernelTarget({ algorithms: RECORDED_ALGORITHMS }) });
-  replay.open('signatures.jsonl.gz');
-  for (const line of readData('signatures.jsonl.gz').split('\n')) if (line !== '') replay.line(line);
-  const { cases: performed, mismatches, leaks } = replay.finish();
-  expect({ performed, leaks, mismatches: mismatches.slice(0, 10) }).toEqual({ performed: cases.length, leaks: 0, mismatches: [] });
+  expect(replayed('signatures.jsonl.gz', RECORDED_ALGORITHMS)).toEqual({ performed: cases.length, leaks: 0, mismatches: [] });
+});
+
+test.each([['native', createNodeProvider()], ['portable', undefined]])('a kernel with ECDSA: the cases that it judges otherwise, %s primitives', (_name, provider) => {
+  setProvider(provider);
+  expect(replayed('signatures-ecdsa.jsonl.gz', DISTRIBUTION_ALGORITHMS)).toEqual({ performed: 172, leaks: 0, mismatches: [] });
 });
