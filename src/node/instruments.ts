@@ -1,0 +1,102 @@
+/**
+ * @module src/node/instruments
+ * What `src/bench` measures with on Node.js: the clock, `benchmark` for sampling, V8's own accounts for memory, native primitives that
+ * mark or count their hashing, RSA keys, and the facts of the machine.
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import { availableParallelism, cpus } from 'node:os';
+import { GCProfiler, setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import Benchmark from 'benchmark';
+import { setProvider } from '../../crypto/provider.ts';
+import { InternalError } from '../../isa/errors.ts';
+import type { Conditions } from '../bench/conditions.ts';
+import { countingProvider } from '../bench/counters.ts';
+import type { Effort, Instruments, MemoryUse } from '../bench/measure.ts';
+import { createNodeProvider } from './native-crypto.ts';
+
+/** `benchmark` calibrates how many calls make one cycle; ten milliseconds of them are enough for this clock. */
+const CYCLE_SECONDS = 0.01;
+
+function sample(name: string, work: () => void, { seconds, least }: Effort): void {
+  const bench = new Benchmark(name, work, { minSamples: least, maxTime: seconds, minTime: CYCLE_SECONDS });
+  bench.run();
+  const { error } = bench as { readonly error?: unknown };
+  if (error !== undefined) throw error instanceof Error ? error : new InternalError(`${name}: ${String(error)}`);
+}
+
+let collector: (() => void) | undefined;
+
+/** V8's collector, which is not there unless it is asked for. */
+function collectGarbage(): void {
+  if (collector === undefined) {
+    setFlagsFromString('--expose-gc');
+    const gc: unknown = runInNewContext('gc');
+    collector = typeof gc === 'function' ? () => void gc() : () => undefined;
+  }
+  collector();
+}
+
+function memoryInUse(): number {
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+/**
+ * Between two collections the heap only grows, so what was allocated is the sum of its growths; it is fullest right before a collection
+ * or at the end.
+ */
+function memory(work: () => void): MemoryUse {
+  collectGarbage();
+  const buffersBefore = process.memoryUsage().arrayBuffers, before = memoryInUse(), profiler = new GCProfiler();
+  profiler.start();
+  try {
+    work();
+  } catch (error) {
+    // A profiler that is left running keeps its records.
+    profiler.stop();
+    throw error;
+  }
+  const after = memoryInUse(), buffersAfter = process.memoryUsage().arrayBuffers, profile = profiler.stop();
+  let allocated = 0, peak = after, level = before - buffersBefore;
+  const buffers = Math.max(0, buffersAfter - buffersBefore);
+  for (const { beforeGC, afterGC } of profile.statistics) {
+    const full = beforeGC.heapStatistics.usedHeapSize;
+    allocated += Math.max(0, full - level);
+    peak = Math.max(peak, full + buffersAfter);
+    level = afterGC.heapStatistics.usedHeapSize;
+  }
+  allocated += Math.max(0, after - buffersAfter - level) + buffers;
+  return { allocated, peak: Math.max(0, peak - before) };
+}
+
+/** The instruments of this process. Primitives are native from here on. */
+export function createInstruments(): Instruments {
+  const plain = createNodeProvider();
+  setProvider(plain);
+  return {
+    now: () => performance.now() / 1000,
+    sample,
+    memory,
+    usePrimitives: ({ phases, onHash }) => {
+      const provider = phases === undefined ? plain : createNodeProvider(phases);
+      setProvider(onHash === undefined ? provider : countingProvider(provider, onHash));
+    },
+  };
+}
+
+/** A new RSA key, PKCS#8 in DER. */
+export function generateRSAKey(bits: number): Uint8Array {
+  const { privateKey } = generateKeyPairSync('rsa', {
+    modulusLength: bits, publicKeyEncoding: { type: 'spki', format: 'der' }, privateKeyEncoding: { type: 'pkcs8', format: 'der' },
+  });
+  return new Uint8Array(privateKey.buffer, privateKey.byteOffset, privateKey.byteLength);
+}
+
+/** The conditions of this process, but for what is measured. */
+export function machineConditions(): Omit<Conditions, 'bpftwin' | 'subject' | 'options'> {
+  return {
+    node: process.version, v8: process.versions.v8, platform: process.platform, arch: process.arch,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), crypto: createNodeProvider().name,
+  };
+}
