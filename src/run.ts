@@ -190,12 +190,14 @@ class Run {
 
   #signature(): RunReport['loader']['signature'] {
     const { verdict, keyringType, keyringSerial } = this.#admission;
+    // 6.18 checks the signature and keeps no record of the verdict.
+    const verified = verdict === 1 || (this.#options.kernel === '6.18' && this.#kernel.keyrings.verification?.errno === 0);
     return {
       present: this.#skeleton.signature !== undefined,
-      verdict: verdict === 1 ? 'VERIFIED' : 'UNSIGNED',
+      verdict: verified ? 'VERIFIED' : 'UNSIGNED',
       keyring: { type: keyringTypeName(keyringType), serial: keyringSerial },
-      signer: verdict === 1 ? this.#signer() : null,
-      reason: verdict === 1 ? null : this.#refusal(),
+      signer: verified ? this.#signer() : null,
+      reason: verified ? null : this.#refusal(),
     };
   }
 

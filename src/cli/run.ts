@@ -83,7 +83,8 @@ function signatureText(signature: RunReport['loader']['signature'], render: Rend
   if (!signature.present) return render.tone('warning', 'none');
   if (signature.verdict === 'UNSIGNED') return render.tone('bad', `not verified${signature.reason === null ? '' : `: ${signature.reason}`}`);
   const { type, serial } = signature.keyring;
-  return render.tone('good', `verified, signed by ${signature.signer ?? 'an unnamed key'}, keyring ${type}${serial === 0 ? '' : ` ${serial}`}`);
+  const record = type === 'NONE' ? 'this kernel keeps no record of it' : `keyring ${type}${serial === 0 ? '' : ` ${serial}`}`;
+  return render.tone('good', `verified, signed by ${signature.signer ?? 'an unnamed key'}, ${record}`);
 }
 
 function mapTable(report: RunReport, render: Renderer): string {

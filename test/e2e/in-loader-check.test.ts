@@ -16,6 +16,12 @@ describe('a loader that checks its own metadata', () => {
     const report = runSkeleton(fixture(`in-loader-check/${name}.lskel.h`), options);
     expect(report.result).toMatchObject({ errno: 0 });
     expect(report.progs.length).toBeGreaterThan(0);
+    expect(report.loader.signature).toMatchObject({ verdict: 'VERIFIED', signer: 'bpftwin: throw-away test key rsa2048', keyring: { type: 'NONE', serial: 0 } });
+  });
+
+  it('signed by nobody whom the kernel trusts', () => {
+    const { loader, result } = runSkeleton(fixture('in-loader-check/onemap.lskel.h'), { ...options, certificates: [] });
+    expect({ verdict: loader.signature.verdict, name: result.name }).toEqual({ verdict: 'UNSIGNED', name: 'ENOKEY' });
   });
 
   it('refuses changed metadata after the kernel has admitted it', () => {
