@@ -18,7 +18,7 @@ const MAX_CHAIN = 4096;
 const MAX_TABS = 13;
 const MAX_NAME = 255;
 /** Bits of one gap, which takes a line for every long. */
-const MAX_PADDING = 2 ** 26;
+const MAX_PADDING = 2 ** 24;
 
 const QUALIFIERS: Readonly<Record<number, string>> = { [BTF_KIND_VOLATILE]: 'volatile', [BTF_KIND_CONST]: 'const', [BTF_KIND_RESTRICT]: 'restrict' };
 

@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { generateSkeleton, generateSubskeleton } from '../../../src/gen.ts';
+import { bpftwin } from '../cli/harness.ts';
+import { fixturePath } from './fixtures.ts';
+
+const FIXTURES = [
+  'core', 'globals', 'kfuncs', 'lsm', 'mapinmap', 'maps', 'most', 'nomap', 'onemap', 'programs', 'rejected', 'runnable', 'subprogs', 'tailcalls', 'tracing',
+];
+const AWKWARD = ['declarations', 'declarations-be', 'globals-be', 'kfuncs-be', 'mapinmap-be'];
+const pathOf = (name: string): string => (FIXTURES.includes(name) ? fixturePath(`objects/${name}.bpf.o`) : fixturePath(`../unit/loader/data/${name}.bpf.o`));
+const object = (name: string): Uint8Array => readFileSync(pathOf(name));
+const want = (file: string): string => readFileSync(fixturePath(`skeletons/${file}`), 'utf8');
+const ident = (name: string): string => name.replaceAll('-', '_');
+
+describe('headers for libbpf are written byte for byte as bpftool does', () => {
+  it.each([...FIXTURES, ...AWKWARD])('%s', (name) => {
+    expect(generateSkeleton(object(name), name, { name: ident(name) }) === want(`${name}.skel.h`)).toBe(true);
+  });
+
+  it.each([...FIXTURES, ...AWKWARD])('%s (subskeleton)', (name) => {
+    expect(generateSubskeleton(object(name), name, { name: ident(name) }) === want(`${name}.subskel.h`)).toBe(true);
+  });
+
+  it('from a Buffer as from plain bytes, which are not written to', () => {
+    const bytes = readFileSync(pathOf('globals'));
+    const copy = Uint8Array.from(bytes);
+    expect(generateSkeleton(bytes, 'a.o', { name: 'globals' })).toBe(generateSkeleton(copy, 'a.o', { name: 'globals' }));
+    expect(Buffer.compare(bytes, copy)).toBe(0);
+  });
+});
+
+describe('the command', () => {
+  it('prints the header, named after the file or as told', async () => {
+    const named = await bpftwin(['gen', 'skeleton', pathOf('globals'), 'name', 'globals']);
+    expect([named.status, named.stdout === want('globals.skel.h'), named.stderr]).toEqual([0, true, '']);
+    const { stdout } = await bpftwin(['gen', 'skeleton', pathOf('globals')]);
+    expect(stdout).toContain('\nstruct globals_bpf {\n');
+  });
+
+  it('prints a subskeleton, which has no loader', async () => {
+    const { status, stdout } = await bpftwin(['gen', 'subskeleton', pathOf('globals'), 'n', 'globals']);
+    expect([status, stdout === want('globals.subskel.h')]).toEqual([0, true]);
+    const refused = await bpftwin(['gen', 'subskeleton', '-L', pathOf('globals')]);
+    expect([refused.status, refused.stderr]).toEqual([2, 'bpftwin: cannot use loader for subskeletons\n']);
+  });
+
+  it.each([
+    [['gen', 'skeleton', 'OBJECT', 'name'], "'name' needs at least 1 argument, 0 found"],
+    [['gen', 'skeleton', 'OBJECT', 'names', 'a'], 'unknown arg names'],
+    [['gen', 'subskeleton', fixturePath('keys/rsa2048.crt')], 'is not a proper ELF object'],
+  ])('refuses %j', async (words, reason) => {
+    const { status, stdout, stderr } = await bpftwin(words.map((word) => (word === 'OBJECT' ? pathOf('globals') : word)));
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(reason);
+  });
+});
