@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { Kernel } from '../../../kernel/kernel.ts';
 import { Random } from '../../../src/fuzz/random.ts';
 import { compareResources, resourcesOf } from '../../../src/fuzz/oracles/resources.ts';
+import { createTarget as createLoader } from '../../../src/fuzz/targets/loader.ts';
+import { createTarget as createSignature } from '../../../src/fuzz/targets/signature.ts';
 import { createTarget as createSyscalls } from '../../../src/fuzz/targets/syscalls.ts';
 import type { Target } from '../../../src/fuzz/types.ts';
 import { environment } from './support.ts';
@@ -20,7 +22,10 @@ function inputsOf(target: Target, seed: number, count: number): unknown[] {
   return list;
 }
 
-const TARGETS: readonly (readonly [string, () => Target])[] = [['syscalls', () => createSyscalls(environment()) as Target]];
+const TARGETS: readonly (readonly [string, () => Target])[] = [
+  ['syscalls', () => createSyscalls(environment()) as Target], ['signature', () => createSignature(environment()) as Target],
+  ['loader', () => createLoader(environment()) as Target],
+];
 
 describe.each(TARGETS)('%s', (_, create) => {
   it('makes the same inputs from the same seed', () => {
