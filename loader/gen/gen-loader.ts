@@ -8,7 +8,7 @@ import { sha256 } from '../../crypto/digest.ts';
 import {
   BTF_LOAD_ATTR, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, type Field,
 } from '../../isa/attr.ts';
-import { E2BIG, ENOENT, ENOSPC, EOPNOTSUPP, errnoName } from '../../isa/errno.ts';
+import { E2BIG, EFAULT, ENOENT, ENOSPC, EOPNOTSUPP, errnoName } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import { resolveConfiguration } from '../object/kconfig.ts';
@@ -16,6 +16,7 @@ import { isMapInMap } from '../object/map-defs.ts';
 import type { BPFObject, Extern, ObjectMap, ObjectProgram } from '../object/model.ts';
 import { swapInstructions, writeImmediate, writeSource } from '../object/open.ts';
 import { isLoadable, relocateObject, type ReferenceWriter } from '../object/relocate.ts';
+import { adjustAutoload } from '../object/struct-ops.ts';
 import { attachTargetLookup, SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from '../object/section-defs.ts';
 import { mapDescOffset, progDescOffset } from '../skeleton.ts';
 import {
@@ -88,6 +89,8 @@ const WRITER: ReferenceWriter = {
  */
 export function generateLoader(object: BPFObject, options: GenLoaderOptions = {}): GeneratedLoader {
   resolveConfiguration(object, options.configuration);
+  refuseStructOps(object);
+  adjustAutoload(object);
   relocateObject(object, WRITER);
   try {
     return new LoaderGenerator(object, options).generate();
@@ -95,6 +98,12 @@ export function generateLoader(object: BPFObject, options: GenLoaderOptions = {}
     if (!(error instanceof GeneratorError)) throw error;
     throw new InputError(object.file, '', `failed to load object file: ${errnoName(error.errno)}, ${error.message}`);
   }
+}
+
+/** A loader cannot make such maps: libbpf looks them up in the kernel's types, which it has not read when it generates, and crashes. */
+function refuseStructOps({ maps, file }: BPFObject): void {
+  const map = maps.find(({ kind, autocreate }) => kind === 'struct_ops' && autocreate);
+  if (map !== undefined) throw new InputError(file, `map ${map.name}`, 'struct_ops maps cannot be created by a loader (libbpf ends with SIGSEGV)');
 }
 
 /** One symbol of the program being loaded (`struct ksym_desc`). */
@@ -141,12 +150,15 @@ class LoaderGenerator {
     this.#code.prologue(programs.length, maps.length);
     const constants = this.#inLoaderCheck ? this.#code.checkMetadata() : [];
     if (btf !== undefined) this.#loadBTF(btf.encode());
-    for (const [index, map] of maps.entries()) this.#createMapWithContents(map, index);
+    for (const [index, map] of maps.entries()) if (map.autocreate) this.#createMapWithContents(map, index);
     for (const program of programs) if (isLoadable(program)) this.#loadProgram(program);
     for (const map of maps) {
       if (map.slots.size > 0 && map.definition.type === U.BPF_MAP_TYPE_PROG_ARRAY) {
         throw new GeneratorError(EOPNOTSUPP, `a loader cannot fill program array '${map.name}'`);
       }
+    }
+    if (this.#maps !== maps.length) {
+      throw new GeneratorError(EFAULT, `nr_progs ${programs.length}/${this.#programs} nr_maps ${maps.length}/${this.#maps} mismatch`);
     }
     this.#epilogue();
     const metadata = this.#code.takeData();

@@ -15,6 +15,7 @@ import { isMapInMap, PAGE_SIZE } from './map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
 import { openObject } from './open.ts';
 import { markStaticFunctions, relocateObject } from './relocate.ts';
+import { resolveStructOps, type KernelStructOps } from './struct-ops.ts';
 import { SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from './section-defs.ts';
 
 const BPF_F_SLEEPABLE = 1 << 4;
@@ -146,7 +147,7 @@ class ObjectLoader {
     const fd = this.#create(scratch, map);
     if (fd < 0) this.#fail(place, `map '${map.name}': failed to create: ${errnoName(-fd)}`);
     this.#fds.push(fd);
-    if (map.kind !== 'user' && map.data !== undefined) {
+    if (map.kind !== 'user' && map.kind !== 'struct_ops' && map.data !== undefined) {
       this.#update(scratch, fd, 0, map.data, map.kind === 'percpu' ? BPF_F_ALL_CPUS : 0n, `map '${map.name}': failed to set initial contents`, place);
       if (map.kind === 'rodata' || map.kind === 'kconfig') this.#freeze(scratch, fd, map, place);
     }
@@ -178,7 +179,13 @@ class ObjectLoader {
     writeInt(attr, 0, MAP_CREATE_ATTR.numa_node, definition.numaNode);
     writeName(attr, 0, MAP_CREATE_ATTR.map_name, map.name.slice(0, 15));
     writeLong(attr, 0, MAP_CREATE_ATTR.map_extra, definition.mapExtra);
-    if (hasTypes) {
+    if (map.kind === 'struct_ops') {
+      const { valueTypeID, valueSize } = this.#structOps(map, () => false);
+      writeInt(attr, 0, MAP_CREATE_ATTR.value_size, valueSize);
+      writeInt(attr, 0, MAP_CREATE_ATTR.btf_vmlinux_value_type_id, valueTypeID);
+      // The structure's own type is for skeletons.
+      if (hasTypes) writeInt(attr, 0, MAP_CREATE_ATTR.btf_fd, this.#btfFD);
+    } else if (hasTypes) {
       writeInt(attr, 0, MAP_CREATE_ATTR.btf_fd, this.#btfFD);
       writeInt(attr, 0, MAP_CREATE_ATTR.btf_key_type_id, definition.keyTypeID);
       writeInt(attr, 0, MAP_CREATE_ATTR.btf_value_type_id, definition.valueTypeID);
@@ -186,6 +193,25 @@ class ObjectLoader {
     const fd = this.#createOrRetry(scratch, attr, definition.keyTypeID !== 0 || definition.valueTypeID !== 0);
     if (innerFD > 0) this.#port.close(innerFD);
     return fd;
+  }
+
+  /** A map's structure in the kernel, with the callbacks that are to be installed. */
+  #structOps(map: ObjectMap, isSet: (programIndex: number) => boolean): KernelStructOps {
+    return resolveStructOps(this.#object, map, this.#options.kernel.btf, isSet);
+  }
+
+  /** Where a callback attaches: type and member; as veristat has it, no other program is in the map. `undefined` for one that no map names. */
+  #callbackTarget(program: ObjectProgram): { readonly typeID: number; readonly member: number } | undefined {
+    const own = this.#object.programs.findIndex(({ name, isSubprogram }) => !isSubprogram && name === program.name);
+    for (const map of this.#object.maps) {
+      for (const [member, index] of map.callbacks) {
+        if (index !== own) continue;
+        const { typeID, memberIndexes } = this.#structOps(map, (candidate) => candidate === own);
+        const target = memberIndexes.get(member);
+        if (target !== undefined) return { typeID, member: target };
+      }
+    }
+    return undefined;
   }
 
   /** A kernel that does not like a map's types gets it without them. */
@@ -268,9 +294,14 @@ class ObjectLoader {
   #programAttr(scratch: Scratch, program: ObjectProgram): DataView | string {
     const flags = program.definition?.flags ?? 0;
     if (program.type === U.BPF_PROG_TYPE_UNSPEC) return `missing BPF prog type, check ELF section name '${program.sectionName}'`;
-    if (program.type === U.BPF_PROG_TYPE_STRUCT_OPS) return 'SEC("struct_ops") program isn\'t referenced anywhere, did you forget to use it?';
-    if ((flags & SEC_USDT) !== 0) program.expectedAttachType = U.BPF_TRACE_UPROBE_MULTI;
     let attachID = 0;
+    if (program.type === U.BPF_PROG_TYPE_STRUCT_OPS) {
+      const target = this.#callbackTarget(program);
+      if (target === undefined) return 'SEC("struct_ops") program isn\'t referenced anywhere, did you forget to use it?';
+      attachID = target.typeID;
+      program.expectedAttachType = target.member;
+    }
+    if ((flags & SEC_USDT) !== 0) program.expectedAttachType = U.BPF_TRACE_UPROBE_MULTI;
     if ((flags & SEC_ATTACH_BTF) !== 0) {
       if (!program.sectionName.includes('/')) return 'no BTF-based attach target is specified, use bpf_program__set_attach_target()';
       if (program.type === U.BPF_PROG_TYPE_EXT) return 'attach program FD is not set';

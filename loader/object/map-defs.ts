@@ -207,7 +207,7 @@ function parseUserMap(btf: ObjectBTF, file: string, datasec: number, index: numb
   const parser = parseMapDefinition(btf, file, name, struct);
   adjustRingBuffer(parser.definition);
   if (parser.inner !== undefined) adjustRingBuffer(parser.inner);
-  const common = { realName: '', kind: 'user', sectionIndex, sectionOffset: offset, variableIndex: index, data: undefined } as const;
+  const common = { realName: '', kind: 'user', sectionIndex, sectionOffset: offset, variableIndex: index, data: undefined, autocreate: true, callbacks: new Map<number, number>() } as const;
   const inner = parser.inner === undefined ? undefined
     : { ...common, name: `${name}.inner`, definition: parser.inner, inner: undefined, slots: new Map<number, number>() };
   return { ...common, name, definition: parser.definition, inner, slots: new Map() };
@@ -236,7 +236,7 @@ export function createInternalMap(
   if (btf !== undefined && kind !== 'percpu' && hasVisibleVariable(btf, definition.valueTypeID)) definition.flags |= U.BPF_F_MMAPABLE;
   return {
     name: internalMapName(objectName, section, kind), realName: section, kind, definition, sectionIndex, sectionOffset: 0, variableIndex: -1,
-    data, inner: undefined, slots: new Map(),
+    data, autocreate: true, callbacks: new Map(), inner: undefined, slots: new Map(),
   };
 }
 

@@ -9,7 +9,7 @@ import type { ObjectBTFExt } from './btf-ext.ts';
 import type { SectionDef } from './section-defs.ts';
 
 /** Where a map comes from. */
-export type MapKind = 'user' | 'data' | 'rodata' | 'bss' | 'percpu' | 'kconfig';
+export type MapKind = 'user' | 'data' | 'rodata' | 'bss' | 'percpu' | 'kconfig' | 'struct_ops';
 
 /** The numbers of a map's creation. */
 export interface MapDefinition {
@@ -40,8 +40,12 @@ export interface ObjectMap {
   readonly sectionOffset: number;
   /** Index of the variable in DATASEC `.maps`. */
   readonly variableIndex: number;
-  /** First contents of an internal map, or of the arena's globals. */
+  /** First contents of an internal map, of the arena's globals, or of a structure of callbacks. */
   data: Uint8Array | undefined;
+  /** False for maps that are only created when the user says so. */
+  readonly autocreate: boolean;
+  /** Programs that a `struct_ops` map names: index by index of the member. */
+  readonly callbacks: Map<number, number>;
   readonly inner: ObjectMap | undefined;
   /** Initial slots: map or program indexes. */
   readonly slots: Map<number, number>;
@@ -74,7 +78,7 @@ export interface ObjectProgram {
   readonly ownLength: number;
   /** Little-endian in memory whatever the object's order; subprograms are appended. */
   instructions: Uint8Array;
-  readonly autoload: boolean;
+  autoload: boolean;
   readonly isGlobal: boolean;
   /** Hidden visibility: its FUNC becomes static. */
   readonly markStatic: boolean;

@@ -16,13 +16,13 @@ import { collectExterns, isExternSymbol } from './externs.ts';
 import { createInternalMap, isMapInMap, PAGE_SIZE, parseUserMaps, setSlot, visibleMapName } from './map-defs.ts';
 import type { BPFObject, Extern, MapKind, ObjectMap, ObjectProgram, ProgramRelocation } from './model.ts';
 import { findSectionDef } from './section-defs.ts';
+import { isStructOpsSection, parseStructOpsMaps, relocateStructOps } from './struct-ops.ts';
 
 const CALL = U.BPF_JMP | U.BPF_CALL;
 const BTF_VAR_STATIC = 0;
 const BTF_VAR_GLOBAL_EXTERN = 2;
 const ARENA_SECTION = '.addr_space.1';
 const JUMP_TABLES_SECTION = '.jumptables';
-const STRUCT_OPS_SECTIONS: ReadonlySet<string> = new Set(['.struct_ops', '.struct_ops.link', '?.struct_ops', '?.struct_ops.link']);
 
 /**
  * Opens an object file.
@@ -50,6 +50,7 @@ class ObjectOpener {
   #arena: Section | undefined;
   #jumpTables = -1;
   readonly #dataSections: { readonly section: Section; readonly kind: MapKind }[] = [];
+  readonly #structOps: Section[] = [];
   readonly #relocationSections: Section[] = [];
   readonly #programs: ObjectProgram[] = [];
 
@@ -121,7 +122,7 @@ class ObjectOpener {
     } else if (name === '.data' || name.startsWith('.data.')) this.#dataSections.push({ section, kind: 'data' });
     else if (name === '.rodata' || name.startsWith('.rodata.')) this.#dataSections.push({ section, kind: 'rodata' });
     else if (name === '.percpu' || name.startsWith('.percpu.')) this.#dataSections.push({ section, kind: 'percpu' });
-    else if (STRUCT_OPS_SECTIONS.has(name)) this.#fail(`section ${name}`, 'struct_ops maps of objects are not supported yet');
+    else if (isStructOpsSection(name)) this.#structOps.push(section);
     else if (name === ARENA_SECTION) this.#arena = section;
     else if (name === JUMP_TABLES_SECTION) this.#jumpTables = section.index;
   }
@@ -130,7 +131,7 @@ class ObjectOpener {
     const target = this.#elf.sections[section.info];
     if (target === undefined) this.#fail(`section ${section.name}`, `relocates section ${section.info}, which does not exist`);
     const isCode = target.type === SHT_PROGBITS && (target.flags & SHF_EXECINSTR) !== 0;
-    if (isCode || section.name === '.rel.maps') this.#relocationSections.push(section);
+    if (isCode || section.name === '.rel.maps' || (section.name.startsWith('.rel') && isStructOpsSection(section.name.slice(4)))) this.#relocationSections.push(section);
   }
 
   #addPrograms(section: Section): void {
@@ -229,7 +230,9 @@ class ObjectOpener {
     }
     const last = externs.findLast((extern) => extern.kind === 'kconfig');
     if (last !== undefined) maps.push(createInternalMap(btf, this.#name, '.kconfig', 'kconfig', this.#elf.symbolTable?.index ?? 0, new Uint8Array(last.dataOffset + last.size)));
-    return { maps, arenaIndex, kconfigIndex: last === undefined ? -1 : maps.length - 1 };
+    const kconfigIndex = last === undefined ? -1 : maps.length - 1;
+    for (const section of this.#structOps) maps.push(...parseStructOpsMaps(btf, section, this.#file));
+    return { maps, arenaIndex, kconfigIndex };
   }
 
   #zeros(section: Section): Uint8Array {
@@ -264,6 +267,8 @@ class ObjectOpener {
       if (section.info === this.#mapsIndex) {
         if (btf === undefined) this.#fail(`section ${section.name}`, 'BTF is required, but is missing or corrupted.');
         this.#mapRelocations(btf, section, maps);
+      } else if (this.#structOps.some(({ index }) => index === section.info)) {
+        if (btf !== undefined) this.#structOpsRelocations(btf, section, maps);
       } else {
         this.#programRelocations(section, maps, externs, arenaIndex);
       }
@@ -283,6 +288,11 @@ class ObjectOpener {
       const target = this.#slotTarget(map, symbol, maps, fail);
       setSlot(map, this.#slotIndex(btf, map, relocation, fail), target, this.#file);
     }
+  }
+
+  #structOpsRelocations(btf: ObjectBTF, section: Section, maps: readonly ObjectMap[]): void {
+    const context = { btf, file: this.#file, maps, programs: this.#programs, programAt: (index: number, slot: number) => this.#programAt(index, slot) };
+    for (const relocation of this.#elf.relocations(section)) relocateStructOps(section, relocation, this.#elf.symbols[relocation.symbol], context);
   }
 
   #slotTarget(map: ObjectMap, symbol: Symbol, maps: readonly ObjectMap[], fail: (reason: string) => never): number {
