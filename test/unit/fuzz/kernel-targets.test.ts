@@ -4,6 +4,7 @@ import { Kernel } from '../../../kernel/kernel.ts';
 import { Random } from '../../../src/fuzz/random.ts';
 import { compareResources, resourcesOf } from '../../../src/fuzz/oracles/resources.ts';
 import { createTarget as createLoader } from '../../../src/fuzz/targets/loader.ts';
+import { createTarget as createObject } from '../../../src/fuzz/targets/object.ts';
 import { createTarget as createSignature } from '../../../src/fuzz/targets/signature.ts';
 import { createTarget as createSyscalls } from '../../../src/fuzz/targets/syscalls.ts';
 import type { Target } from '../../../src/fuzz/types.ts';
@@ -24,6 +25,7 @@ function inputsOf(target: Target, seed: number, count: number): unknown[] {
 
 const TARGETS: readonly (readonly [string, () => Target])[] = [
   ['syscalls', () => createSyscalls(environment()) as Target], ['signature', () => createSignature(environment()) as Target],
+  ['object', () => createObject(environment()) as Target],
   ['loader', () => createLoader(environment()) as Target],
 ];
 
