@@ -6,6 +6,7 @@
 import type { KernelAlgorithms } from '../crypto/algorithms.ts';
 import type { Phases } from '../isa/phases.ts';
 import type { Admission } from '../verifier/types.ts';
+import type { Tier } from '../vm/types.ts';
 
 /** Capability numbers of `include/uapi/linux/capability.h` that `bpf(2)` asks for. */
 export const CAP_NET_ADMIN = 12;
@@ -19,6 +20,18 @@ export const CAP_FULL_SET = 0x1ffffffffffn;
 /** Bits of `mmap`'s `prot`. */
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+
+/** How programs are run. Results do not depend on it. */
+export interface EngineOptions {
+  /** Default `auto`: the machine's policy. */
+  readonly tier?: Tier;
+  /** Compiles with the platform's optimising compiler at once (`bpftwin/node` has one). */
+  readonly compileOptimised?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** Milliseconds, for the times in the statistics; without it they are 0. */
+  readonly clock?: () => number;
+  /** False: helpers are always called outside the module. */
+  readonly inModule?: boolean;
+}
 
 /** How a kernel instance is set up. Everything is optional; the default is Linux 7.3 as root, with no certificates. */
 export interface KernelOptions {
@@ -52,6 +65,7 @@ export interface KernelOptions {
   readonly memoryLimit?: number;
   /** Beyond Linux: signatures must also be canonical DER by a certificate that is valid now and may sign (`crypto/strict.ts`). */
   readonly strict?: boolean;
+  readonly engine?: EngineOptions;
   /** Sees every `bpf()` call, from user space and from programs, after it returned. */
   readonly observer?: SystemCallObserver;
   /** Hears which part of an admission is under way, for measurements; changes nothing that the kernel does. */

@@ -4,8 +4,9 @@
  * trace, faults. Owns the facade; everything behind it is in `state.ts` and `syscall/`.
  */
 import { EOPNOTSUPP } from '../isa/errno.ts';
+import { InternalError } from '../isa/errors.ts';
 import type { AddressSpace, SpaceStats } from '../vm/address-space.ts';
-import type { Fault } from '../vm/types.ts';
+import type { EngineStats, Fault } from '../vm/types.ts';
 import type { FaultInjector, KernelObjects, KernelOptions, LSMHookName, LSMHooks, SystemCallObserver } from './api.ts';
 import type { Keyrings } from './keys/keyrings.ts';
 import { userPointer } from './memory.ts';
@@ -160,6 +161,12 @@ export class Kernel {
   /** What the last run needed and the instance does not have. */
   get lastNotes(): readonly string[] {
     return this.state.lastNotes;
+  }
+
+  /** What the engines have done so far: runs by tier, modules, fallbacks. */
+  get engineStats(): EngineStats {
+    if (this.state.runner === undefined) throw new InternalError('a kernel without a runner');
+    return this.state.runner.machine.stats;
   }
 
   get memory(): AddressSpace {

@@ -7,12 +7,14 @@ import { within } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
 import { KERNEL_HI } from '../vm/address-space.ts';
 import { Machine } from '../vm/machine.ts';
-import type { Fault, HelperCall, Program } from '../vm/types.ts';
+import type { Fault, HelperCall, Program, Tier } from '../vm/types.ts';
 import { high } from './helpers/arguments.ts';
+import { inModuleHelpers } from './helpers/in-module.ts';
 import { createHelpers } from './helpers/table.ts';
 import { callKfunc } from './helpers/kfuncs.ts';
 import { ArenaMap } from './maps/arena.ts';
 import { ProgArrayMap } from './maps/fd-array.ts';
+import { InsnArrayMap } from './maps/special.ts';
 import { BPFProgram } from './program.ts';
 import type { KernelState } from './state.ts';
 
@@ -55,14 +57,21 @@ export interface RunOutcome {
 export class Runner {
   private readonly kernel: KernelState;
   readonly machine: Machine;
+  private readonly tier: Tier;
+  private memoryBytes = 0;
   private readonly byProgram: WeakMap<Program, BPFProgram> = new WeakMap();
 
   constructor(kernel: KernelState) {
     this.kernel = kernel;
+    const { engine } = kernel.options;
+    this.tier = engine?.tier ?? 'auto';
     this.machine = new Machine({
       space: kernel.memory.space,
       helpers: createHelpers(kernel),
       ...(kernel.phases === undefined ? {} : { phases: kernel.phases }),
+      ...(engine?.compileOptimised === undefined ? {} : { compileOptimised: engine.compileOptimised }),
+      ...(engine?.clock === undefined ? {} : { clock: engine.clock }),
+      ...(engine?.inModule === false ? {} : { inlineHelpers: () => inModuleHelpers(kernel.sources) }),
       kfunc: (call, btfID, offset) => callKfunc(kernel, call, btfID, offset),
       tailCall: (call, mapLo, index) => this.tailCall(mapLo >>> 0, index, high(call, 3)),
       loadPacket: (call, offset, size) => loadPacket(call, offset, size),
@@ -93,6 +102,7 @@ export class Runner {
       stackDepths: (verified?.stackDepths ?? [512]).map((depth) => (verified?.fullyVerified === true ? depth : 512)),
       verified: verified?.fullyVerified ?? false,
       ...(arena === undefined ? {} : { arena }),
+      ...jumpTargets(program),
       ...(verified?.exceptionCallback === undefined ? {} : { exceptionCallback: verified.exceptionCallback }),
     }));
     program.prepared = prepared;
@@ -106,9 +116,13 @@ export class Runner {
     const notes: string[] = [];
     const context: RunContext = packet === undefined ? { kernel: this.kernel, program, notes } : { kernel: this.kernel, program, packet, notes };
     program.get();
+    if (this.memoryBytes !== this.kernel.memory.space.byteLength) {
+      this.memoryBytes = this.kernel.memory.space.byteLength;
+      this.kernel.sources.noteMemory();
+    }
     const start = this.kernel.sources.now();
     try {
-      const result = this.machine.run(prepared, ctx, ctx === 0 ? 0 : KERNEL_HI, { context });
+      const result = this.machine.run(prepared, ctx, ctx === 0 ? 0 : KERNEL_HI, { context, tier: this.tier });
       if (this.kernel.statsUsers > 0) {
         program.runCount++;
         program.runTime += this.kernel.sources.now() - start;
@@ -120,6 +134,13 @@ export class Runner {
       program.put();
     }
   }
+}
+
+/** Where the indirect jumps of a verified program lead: the verifier lets only addresses out of its jump tables be jumped to. */
+function jumpTargets(program: BPFProgram): { jumpTargets?: readonly number[] } {
+  if (program.verified?.fullyVerified !== true) return {};
+  const tables = program.usedMaps.filter((map) => map instanceof InsnArrayMap);
+  return tables.length === 0 ? {} : { jumpTargets: tables.flatMap((table) => table.targets()) };
 }
 
 /** `SKF_NET_OFF`, `SKF_LL_OFF`: offsets from here on are relative to the network header and the link layer's. */

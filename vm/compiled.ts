@@ -12,7 +12,7 @@ import { REGISTERS } from './registers.ts';
 import { FAULTED, Unwind, type Run } from './run.ts';
 import type { RunResult } from './types.ts';
 import {
-  FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
+  FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_AT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
 } from './wasm/layout.ts';
 import type { Variant } from './wasm/state.ts';
 import type { CompiledModule } from './wasm/module.ts';
@@ -21,6 +21,13 @@ import type { CompiledModule } from './wasm/module.ts';
 export interface Host {
   readonly space: AddressSpace;
   run: Run | undefined;
+  /** Runs so far in code of each tier. */
+  readonly baseline: Tally;
+  readonly optimised: Tally;
+}
+
+export interface Tally {
+  runs: number;
 }
 
 type EntryFunction = (
@@ -43,11 +50,16 @@ export class CompiledProgram {
   readonly #entries: readonly EntryFunction[];
   readonly #host: Host;
   readonly #module: CompiledModule;
+  readonly #tally: Tally;
 
-  constructor(program: PreparedProgram, variant: Variant, compiled: CompiledModule, module: WebAssembly.Module, host: Host) {
+  /** @param optimised the platform was asked for its best code at once */
+  constructor(
+    program: PreparedProgram, variant: Variant, compiled: CompiledModule, module: WebAssembly.Module, host: Host, optimised: boolean,
+  ) {
     this.program = program;
     this.variant = variant;
     this.#host = host;
+    this.#tally = optimised ? host.optimised : host.baseline;
     this.#module = compiled;
     const imports = variant.counted ? countedImports(host, program) : plainImports(host, program);
     const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports } });
@@ -68,6 +80,7 @@ export class CompiledProgram {
   enter(run: Run, dense: number): boolean {
     const { registers: r, stack } = run;
     this.#host.run = run;
+    this.#tally.runs++;
     if (run.program !== this.program) run.switchTo(this.program);
     if (this.variant.counted) writeBudget(run);
     else run.uncounted = true;
@@ -95,6 +108,7 @@ export class CompiledProgram {
     for (let word = 0; word < 26; word++) i32[to + word] = r[word]!;
     i32[(stack + SCRATCH_GOES) >> 2] = run.goes[run.depth]!;
     this.#host.run = run;
+    this.#tally.runs++;
     if (this.variant.counted) writeBudget(run);
     else run.uncounted = true;
     try {
@@ -113,6 +127,7 @@ export class CompiledProgram {
   runMain(run: Run, lo: number, hi: number, result: RunResult): void {
     const { stack } = run;
     this.#host.run = run;
+    this.#tally.runs++;
     result.instructions = -1;
     result.fault = undefined;
     try {
@@ -130,6 +145,7 @@ export class CompiledProgram {
   /** Runs the program for `count` entries at offset `list`, as `Machine.runBatch`; for programs that call nothing outside. */
   runBatch(run: Run, list: number, count: number): boolean {
     this.#host.run = run;
+    this.#tally.runs += count;
     run.uncounted = true;
     try {
       this.#batch(run.stack, list, count);
@@ -152,7 +168,8 @@ export class CompiledProgram {
     const index = indexOf(trapPositions, position);
     run.uncounted = true;
     run.fault_ = run.describe('memory', 0, 0, 0, false);
-    run.locate((index < 0 ? 0 : trapInstructions[index]!) * STRIDE);
+    const dense = index < 0 ? 0 : trapInstructions[index]!;
+    run.locate(dense < 0 ? run.space.i32[(run.stack + SCRATCH_AT) >> 2]! : dense * STRIDE);
   }
 }
 

@@ -7,9 +7,9 @@ import { CompiledProgram, type Host } from './compiled.ts';
 import { interpret } from './interpreter.ts';
 import { PreparedProgram } from './program.ts';
 import { FAULTED, type Enter, type Run } from './run.ts';
-import type { EngineStats, MachineOptions } from './types.ts';
+import { MAX_FALLBACKS, type EngineStats, type Fallback, type MachineOptions } from './types.ts';
 import { FRAME_TOP } from './wasm/layout.ts';
-import { compileModule, type Continuation } from './wasm/module.ts';
+import { compileModule, inlineProgram, type Continuation, type InlinePrograms } from './wasm/module.ts';
 import { Refusal } from './wasm/structure.ts';
 
 /** `auto`: from this run on a program is compiled. The first run of most programs is their last. */
@@ -23,9 +23,12 @@ type Compiled = (CompiledProgram | null | undefined)[];
 export class Tiers {
   readonly #options: MachineOptions;
   readonly #host: Host;
-  readonly #inlineHelpers: ReadonlyMap<number, PreparedProgram>;
+  #inlineHelpers: InlinePrograms | undefined = undefined;
   #interpretedRuns: number = 0;
-  #compiledRuns: number = 0;
+  #promotedRuns: number = 0;
+  #emitTime: number = 0;
+  #compileTime: number = 0;
+  readonly #fallbacks: Map<string, Fallback> = new Map();
   #compiledModules: number = 0;
   #compiledBytes: number = 0;
   #refusals: number = 0;
@@ -33,17 +36,28 @@ export class Tiers {
 
   constructor(options: MachineOptions) {
     this.#options = options;
-    this.#host = { space: options.space, run: undefined };
-    this.#inlineHelpers = new Map(
-      [...(options.inlineHelpers ?? [])].map(([id, instructions]) => [id, new PreparedProgram({ name: `helper ${id}`, instructions })]),
-    );
+    this.#host = { space: options.space, run: undefined, baseline: { runs: 0 }, optimised: { runs: 0 } };
   }
 
   get stats(): EngineStats {
+    const { baseline, optimised } = this.#host;
     return {
-      interpretedRuns: this.#interpretedRuns, compiledRuns: this.#compiledRuns, compiledModules: this.#compiledModules,
-      compiledBytes: this.#compiledBytes, refusals: this.#refusals, lastRefusal: this.#lastRefusal,
+      interpretedRuns: this.#interpretedRuns, compiledRuns: baseline.runs + optimised.runs, baselineRuns: baseline.runs, optimisedRuns: optimised.runs,
+      promotedRuns: this.#promotedRuns, compiledModules: this.#compiledModules, compiledBytes: this.#compiledBytes, emitMilliseconds: this.#emitTime,
+      compileMilliseconds: this.#compileTime, refusals: this.#refusals, lastRefusal: this.#lastRefusal, fallbacks: [...this.#fallbacks.values()],
     };
+  }
+
+  #now(): number {
+    return this.#options.clock === undefined ? 0 : this.#options.clock();
+  }
+
+  #inline(): InlinePrograms {
+    if (this.#inlineHelpers !== undefined) return this.#inlineHelpers;
+    const given = this.#options.inlineHelpers;
+    const helpers = typeof given === 'function' ? given() : (given ?? new Map<number, Uint8Array>());
+    this.#inlineHelpers = new Map([...helpers].map(([id, instructions]) => [id, inlineProgram(new PreparedProgram({ name: `helper ${id}`, instructions }))]));
+    return this.#inlineHelpers;
   }
 
   /** Runs a function of a program on the engine that the run's tier asks for. */
@@ -53,7 +67,6 @@ export class Tiers {
       this.#interpretedRuns++;
       return interpret(run, program, dense);
     }
-    this.#compiledRuns++;
     return compiled.enter(run, dense);
   };
 
@@ -63,7 +76,12 @@ export class Tiers {
     if (run.tier === 'auto' && program.runs + 1 < COMPILE_AT_RUN) return null;
     const known = this.known(run, program);
     if (known !== undefined) return known;
-    const made = this.#compile(program, run.checked, run.counted, this.#optimises(run, program));
+    const optimised = this.#optimises(run, program);
+    if (run.tier === 'optimised' && !optimised) {
+      const reason = this.#options.compileOptimised === undefined ? 'the platform cannot be asked for optimised code' : `more than ${OPTIMISE_LIMIT} instructions`;
+      this.#fallBack(program, 'baseline', reason);
+    }
+    const made = this.#compile(program, run.checked, run.counted, optimised);
     (program.compiled as Compiled)[this.#index(run, program)] = made;
     return made;
   }
@@ -71,6 +89,11 @@ export class Tiers {
   /** What {@link choose} would give without compiling; `undefined` where it would have to. */
   known(run: Run, program: PreparedProgram): CompiledProgram | null | undefined {
     return ((program.compiled ??= []) as Compiled)[this.#index(run, program)];
+  }
+
+  #fallBack(program: PreparedProgram, tier: Fallback['tier'], reason: string): void {
+    const { name } = program.image;
+    if (this.#fallbacks.size < MAX_FALLBACKS) this.#fallbacks.set(`${tier} ${name}`, { program: name, tier, reason });
   }
 
   #optimises(run: Run, program: PreparedProgram): boolean {
@@ -94,7 +117,7 @@ export class Tiers {
     const compiled = known === undefined ? this.#compile(program, run.checked, run.counted, optimised, { dense, frameBytes }) : known;
     program.continuations.set(key, compiled);
     if (compiled === null) return false;
-    this.#compiledRuns++;
+    this.#promotedRuns++;
     if (!compiled.goOn(run)) throw FAULTED;
     if (run.program !== program) run.switchTo(program);
     return true;
@@ -106,10 +129,14 @@ export class Tiers {
     const variant = { checked, counted };
     this.#options.phases?.enter('compile');
     try {
-      const compiled = compileModule(program, variant, this.#inlineHelpers, continuation);
+      const started = this.#now();
+      const compiled = compileModule(program, variant, this.#inline(), continuation);
+      const emitted = this.#now();
+      this.#emitTime += emitted - started;
       const bytes = compiled.bytes as Uint8Array<ArrayBuffer>;
       const module = optimised && this.#options.compileOptimised !== undefined ? this.#options.compileOptimised(bytes) : new WebAssembly.Module(bytes);
-      const result = new CompiledProgram(program, variant, compiled, module, this.#host);
+      const result = new CompiledProgram(program, variant, compiled, module, this.#host, optimised);
+      this.#compileTime += this.#now() - emitted;
       this.#compiledModules++;
       this.#compiledBytes += compiled.bytes.length;
       return result;
@@ -118,6 +145,7 @@ export class Tiers {
       if (!(error instanceof Refusal || error instanceof WebAssembly.CompileError || error instanceof RangeError)) throw error;
       this.#refusals++;
       this.#lastRefusal = error.message;
+      this.#fallBack(program, 'interpreter', error.message);
       return null;
     } finally {
       this.#options.phases?.leave();

@@ -186,6 +186,9 @@ export interface RunResult {
 /** Budget of a run that names none: about ten seconds of the interpreter. */
 export const DEFAULT_BUDGET: number = 2 ** 32;
 
+/** Instructions by helper id. */
+export type InlineHelpers = ReadonlyMap<number, Uint8Array>;
+
 /** What a machine needs from its surroundings. */
 export interface MachineOptions {
   readonly space: AddressSpace;
@@ -204,15 +207,19 @@ export interface MachineOptions {
    */
   readonly loadPacket?: (call: HelperCall, offset: number, size: number) => number;
   /**
-   * Helpers given as eBPF: one function each, without calls, that computes r0 from r1…r5. Compiled code contains them instead of
-   * calling out; they must do what the helper of the same id does.
+   * Helpers given as eBPF: one function each, without local calls and without a stack, that computes r0 from r1…r5. Compiled code contains
+   * them instead of calling out; they must do what the helper of the same id does, and may call any helper (their own, for what is
+   * rare), which is then called outside as if the program's instruction had. Their accesses are not checked: checked code contains
+   * only those that neither access memory nor call. A function is asked once, when the first program is compiled.
    */
-  readonly inlineHelpers?: ReadonlyMap<number, Uint8Array>;
+  readonly inlineHelpers?: InlineHelpers | (() => InlineHelpers);
   /**
    * Compiles a module with the platform's optimising compiler at once, where there is a way to ask for it (Node:
    * `v8.setFlagsFromString('--no-liftoff')` around `new WebAssembly.Module`). Without it V8 decides by itself, between calls.
    */
   readonly compileOptimised?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** Milliseconds, for the times in the statistics. Nothing else depends on it. */
+  readonly clock?: () => number;
   /** Hears when a program is compiled. */
   readonly phases?: Phases;
   /** Added to a pointer by the per-CPU move (BPF_ADDR_PERCPU); default 0. */
@@ -234,15 +241,36 @@ export function codeIndex(lo: number): number {
   return distance >= 0 && (distance & 7) === 0 ? distance >> 3 : -1;
 }
 
+/** What {@link EngineStats.fallbacks} keeps. */
+export const MAX_FALLBACKS = 100;
+
+/** A program that ran on a lower tier. */
+export interface Fallback {
+  readonly program: string;
+  readonly tier: 'interpreter' | 'baseline';
+  readonly reason: string;
+}
+
 /** What the engines of a machine have done. */
 export interface EngineStats {
   readonly interpretedRuns: number;
+  /** Runs in compiled code: baseline and optimised ones. */
   readonly compiledRuns: number;
+  readonly baselineRuns: number;
+  /** Runs in code that the platform was asked to optimise at once. Baseline code that it optimises by itself counts as baseline. */
+  readonly optimisedRuns: number;
+  /** Runs that began in the interpreter and went on in compiled code; they count as interpreted too. */
+  readonly promotedRuns: number;
   /** Modules compiled. */
   readonly compiledModules: number;
   /** Bytes of WebAssembly of all of them. */
   readonly compiledBytes: number;
-  /** Programs that the compiler or the platform refused, with the reason of the last: they are interpreted. */
+  /** Milliseconds spent on emitting WebAssembly and in the platform's compiler; 0 without {@link MachineOptions.clock}. */
+  readonly emitMilliseconds: number;
+  readonly compileMilliseconds: number;
+  /** How often the compiler or the platform refused a program, with the reason of the last time: it is interpreted. */
   readonly refusals: number;
   readonly lastRefusal: string;
+  /** Programs that did not run on the tier that was asked for, and why; at most {@link MAX_FALLBACKS}. */
+  readonly fallbacks: readonly Fallback[];
 }

@@ -1,29 +1,30 @@
 /**
  * @module kernel/maps/hashtab
- * Hash maps: plain, per-CPU, LRU, LRU per-CPU. Elements lie in linear memory as `struct htab_elem`, key, value; buckets and
- * chains are kept beside, in the kernel's order (new elements first). Reproduces kernel/bpf/hashtab.c; eviction is `lru.ts`.
+ * Hash maps: what all kinds share, and the plain one; `percpu-hash.ts` and `lru-hash.ts` have the others. Elements lie in linear memory
+ * as `struct htab_elem`, key, value; buckets and chains are kept beside, in the kernel's order (new elements first), and an index in
+ * linear memory for compiled programs (`hash-index.ts`). Reproduces kernel/bpf/hashtab.c.
  */
 import type { BTF } from '../../btf/btf.ts';
 import { BPF_SPIN_LOCK } from '../../btf/record.ts';
 import { E2BIG, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EPERM } from '../../isa/errno.ts';
 import {
-  BPF_EXIST, BPF_F_ALL_CPUS, BPF_F_CPU, BPF_F_LOCK, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
+  BPF_EXIST, BPF_F_LOCK, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
   BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_HASH, BPF_NOEXIST,
 } from '../../isa/uapi.ts';
 import { CAP_SYS_ADMIN } from '../api.ts';
 import { hashKey } from './jhash.ts';
-import { LRU } from './lru.ts';
+import { HASH_SIZE, HashIndex } from './hash-index.ts';
 import {
   ACCESS_MASK, accessFlagsOK, BPFMap, type BatchOperations, type ElementFlags, KMALLOC_MAX_SIZE, type MapAttributes, type MapHost,
   PCPU_MIN_UNIT_SIZE, roundUp8,
 } from './map.ts';
 
 /** `struct bpf_htab` and `struct htab_elem` of Linux 7.3.4. */
-const HTAB_SIZE = 1152;
 const HTAB_BUCKET_COUNT = 1136;
 export const ELEMENT_HEADER = 48;
-const ELEMENT_HASH = 40;
-const LRU_REF = 16 + 19;
+export const ELEMENT_HASH = 40;
+/** `lru_node.ref` in an element. */
+export const LRU_REF: number = 16 + 19;
 const BUCKET_BYTES = 16;
 
 const CREATE_FLAGS = BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE | ACCESS_MASK | BPF_F_ZERO_SEED;
@@ -80,17 +81,19 @@ export abstract class HashBase extends BPFMap {
   /** Elements that were used before; reused last in, first out. */
   private readonly spare: number[] = [];
   private readonly allElements: number[] = [];
+  protected readonly index: HashIndex;
   protected count = 0;
 
   constructor(host: MapHost, attr: MapAttributes, valueBytes: number) {
     const maxEntries = adjustedEntries(attr, host.cpus);
-    super(host, attr, HTAB_SIZE, maxEntries);
+    super(host, attr, HASH_SIZE, maxEntries);
     this.bucketCount = nextPowerOfTwo(maxEntries);
     this.seed = (attr.flags & BPF_F_ZERO_SEED) !== 0 ? 0 : host.random();
     this.isPrealloc = (attr.flags & BPF_F_NO_PREALLOC) === 0;
     this.valueOffset = ELEMENT_HEADER + roundUp8(attr.keySize);
     this.elementBytes = this.valueOffset + valueBytes;
     host.memory.view.setUint32(this.address + HTAB_BUCKET_COUNT, this.bucketCount, true);
+    this.index = new HashIndex(host.memory, this.address, this.seed, this.valueOffset, () => this.buckets.values());
   }
 
   /** Rules of `htab_map_alloc` on sizes: 0, `-E2BIG`, `-ENOMEM`. */
@@ -219,11 +222,13 @@ export abstract class HashBase extends BPFMap {
       this.order = undefined;
     } else chain.unshift(element);
     this.count++;
+    this.index.insert(element, hash, this.count);
   }
 
   /** Takes an element out of its chain; false where it is in none. */
   protected unlink(element: number): boolean {
-    const bucket = this.bucketOf(this.host.memory.view.getUint32(element + ELEMENT_HASH, true));
+    const hash = this.host.memory.view.getUint32(element + ELEMENT_HASH, true);
+    const bucket = this.bucketOf(hash);
     const chain = this.buckets.get(bucket);
     const at = chain === undefined ? -1 : chain.indexOf(element);
     if (chain === undefined || at < 0) return false;
@@ -233,6 +238,7 @@ export abstract class HashBase extends BPFMap {
       this.order = undefined;
     }
     this.count--;
+    this.index.remove(element, hash, this.count);
     return true;
   }
 
@@ -314,6 +320,7 @@ export abstract class HashBase extends BPFMap {
       this.host.memory.free(element);
     }
     this.allElements.length = 0;
+    this.index.free();
   }
 }
 
@@ -356,254 +363,5 @@ export class HashMap extends HashBase {
 
   override copyElement(element: number, out: number): void {
     this.copyOut(element + this.valueOffset, out);
-  }
-}
-
-/** Values by CPU behind a pointer in the element; updated in place. */
-abstract class PerCPUHashBase extends HashBase {
-  private readonly copySize: number;
-
-  constructor(host: MapHost, attr: MapAttributes) {
-    super(host, attr, 8);
-    this.copySize = roundUp8(attr.valueSize);
-  }
-
-  override get isPerCPU(): boolean {
-    return true;
-  }
-
-  protected override initElement(element: number): boolean {
-    const copies = this.host.memory.tryAlloc(this.copySize * this.host.cpus, `per-CPU values of ${this.name}`);
-    if (copies === 0) return false;
-    this.host.memory.space.setPointer(element + this.valueOffset, copies);
-    return true;
-  }
-
-  protected override freeElementMemory(element: number): void {
-    this.host.memory.free(this.copies(element));
-  }
-
-  private copies(element: number): number {
-    return this.host.memory.view.getUint32(element + this.valueOffset, true);
-  }
-
-  protected override zeroElementFields(element: number): void {
-    for (let cpu = 0; cpu < this.host.cpus; cpu++) this.zeroSpecialFields(this.valueFor(element, cpu));
-  }
-
-  protected override valueFor(element: number, cpu: number): number {
-    return this.copies(element) + cpu * this.copySize;
-  }
-
-  override lookupPerCPU(key: number, cpu: number): number {
-    if (cpu >= this.host.cpus) return 0;
-    const element = this.find(key);
-    return element === 0 ? 0 : this.valueFor(element, cpu);
-  }
-
-  override copyElement(element: number, out: number, flags: ElementFlags): void {
-    if ((flags.lo & BPF_F_CPU) !== 0) {
-      this.copyOut(this.valueFor(element, flags.hi >>> 0), out);
-      return;
-    }
-    for (let cpu = 0; cpu < this.host.cpus; cpu++) this.copyOut(this.valueFor(element, cpu), out + cpu * this.copySize);
-  }
-
-  /** `htab_map_check_update_flags` */
-  protected checkUpdateFlags(flags: ElementFlags, isFromUser: boolean): number {
-    if (isFromUser) return (flags.lo & BPF_F_LOCK) !== 0 || flags.lo >>> 0 > BPF_F_ALL_CPUS ? -EINVAL : 0;
-    return flags.lo >>> 0 > BPF_EXIST || flags.hi !== 0 ? -EINVAL : 0;
-  }
-
-  /** `pcpu_copy_value` */
-  protected overwrite(element: number, value: number, flags: ElementFlags, isFromUser: boolean): void {
-    if (!isFromUser) {
-      this.copyIn(value, this.valueFor(element, this.host.currentCPU));
-      return;
-    }
-    if ((flags.lo & BPF_F_CPU) !== 0) {
-      this.copyIn(value, this.valueFor(element, flags.hi >>> 0));
-      return;
-    }
-    const isSame = (flags.lo & BPF_F_ALL_CPUS) !== 0;
-    for (let cpu = 0; cpu < this.host.cpus; cpu++) {
-      this.copyIn(isSame ? value : value + cpu * this.copySize, this.valueFor(element, cpu));
-    }
-  }
-
-  /** `pcpu_init_value`: copies of other CPUs begin as zeros. */
-  protected initialise(element: number, value: number, flags: ElementFlags, isFromUser: boolean): void {
-    if (isFromUser && (flags.lo & BPF_F_CPU) === 0) {
-      this.overwrite(element, value, flags, true);
-      return;
-    }
-    const chosen = (flags.lo & BPF_F_CPU) !== 0 ? flags.hi >>> 0 : this.host.currentCPU;
-    for (let cpu = 0; cpu < this.host.cpus; cpu++) {
-      if (cpu === chosen) this.copyIn(value, this.valueFor(element, cpu));
-      else this.zeroValue(this.valueFor(element, cpu));
-    }
-  }
-
-  override update(key: number, value: number, flags: ElementFlags): number {
-    return this.store(key, value, flags, false);
-  }
-
-  override updateFromSystemCall(key: number, value: number, flags: ElementFlags): number {
-    return this.store(key, value, flags, true);
-  }
-
-  protected abstract store(key: number, value: number, flags: ElementFlags, isFromUser: boolean): number;
-}
-
-/** `BPF_MAP_TYPE_PERCPU_HASH` */
-export class PerCPUHashMap extends PerCPUHashBase {
-  static create(host: MapHost, attr: MapAttributes): PerCPUHashMap | number {
-    const bad = HashBase.checkSize(host, attr, 8 + roundUp8(attr.valueSize) * host.cpus);
-    return bad !== 0 ? bad : new PerCPUHashMap(host, attr);
-  }
-
-  /** `htab_map_update_elem_in_place` */
-  protected override store(key: number, value: number, flags: ElementFlags, isFromUser: boolean): number {
-    const badFlags = this.checkUpdateFlags(flags, isFromUser);
-    if (badFlags !== 0) return badFlags;
-    const hash = this.hash(key);
-    const old = this.findHashed(key, hash);
-    const bad = flags.hi === 0 ? this.checkExistence(old, flags.lo) : 0;
-    if (bad !== 0) return bad;
-    if (old !== 0) {
-      this.overwrite(old, value, flags, isFromUser);
-      return 0;
-    }
-    if (this.count >= this.maxEntries) return -E2BIG;
-    const element = this.takeElement();
-    if (element === 0) return -ENOMEM;
-    this.initialise(element, value, flags, isFromUser);
-    this.link(element, key, hash);
-    return 0;
-  }
-
-  override drop(element: number): void {
-    this.unlink(element);
-    this.giveBack(element);
-  }
-}
-
-/** `BPF_MAP_TYPE_LRU_HASH` */
-export class LRUHashMap extends HashBase {
-  private readonly lru: LRU;
-
-  static create(host: MapHost, attr: MapAttributes): LRUHashMap | number {
-    const bad = HashBase.checkSize(host, attr, roundUp8(attr.valueSize));
-    return bad !== 0 ? bad : new LRUHashMap(host, attr);
-  }
-
-  constructor(host: MapHost, attr: MapAttributes) {
-    super(host, attr, roundUp8(attr.valueSize));
-    this.lru = new LRU(this.maxEntries, host.cpus, (attr.flags & BPF_F_NO_COMMON_LRU) !== 0, refBits(host), () => this.takeElement(), (element) => this.unlink(element));
-  }
-
-  override lookup(key: number): number {
-    const element = this.find(key);
-    if (element === 0) return 0;
-    this.host.memory.view.setUint8(element + LRU_REF, 1);
-    return element + this.valueOffset;
-  }
-
-  override lookupForSystemCall(key: number): number {
-    const element = this.find(key);
-    return element === 0 ? 0 : element + this.valueOffset;
-  }
-
-  override update(key: number, value: number, flags: ElementFlags): number {
-    if (flags.lo >>> 0 > BPF_EXIST || flags.hi !== 0) return -EINVAL;
-    const hash = this.hash(key);
-    const element = this.lru.pop(this.host.currentCPU, hash);
-    if (element === 0) return -ENOMEM;
-    this.copyIn(value, element + this.valueOffset);
-    const old = this.findHashed(key, hash);
-    const bad = this.checkExistence(old, flags.lo);
-    if (bad !== 0) {
-      this.lru.push(element);
-      return bad;
-    }
-    if (old !== 0) this.host.memory.view.setUint8(element + LRU_REF, 1);
-    this.link(element, key, hash);
-    if (old !== 0) this.drop(old);
-    return 0;
-  }
-
-  override drop(element: number): void {
-    this.unlink(element);
-    this.zeroElementFields(element);
-    this.lru.push(element);
-  }
-
-  override copyElement(element: number, out: number): void {
-    this.copyOut(element + this.valueOffset, out);
-  }
-}
-
-/** The reference bit of `struct bpf_lru_node` inside an element. */
-function refBits(host: MapHost): { get(element: number): boolean; set(element: number, value: boolean): void } {
-  return {
-    get: (element) => host.memory.view.getUint8(element + LRU_REF) !== 0,
-    set: (element, value) => host.memory.view.setUint8(element + LRU_REF, value ? 1 : 0),
-  };
-}
-
-/** `BPF_MAP_TYPE_LRU_PERCPU_HASH` */
-export class LRUPerCPUHashMap extends PerCPUHashBase {
-  private readonly lru: LRU;
-
-  static create(host: MapHost, attr: MapAttributes): LRUPerCPUHashMap | number {
-    const bad = HashBase.checkSize(host, attr, 8 + roundUp8(attr.valueSize) * host.cpus);
-    return bad !== 0 ? bad : new LRUPerCPUHashMap(host, attr);
-  }
-
-  constructor(host: MapHost, attr: MapAttributes) {
-    super(host, attr);
-    this.lru = new LRU(this.maxEntries, host.cpus, (attr.flags & BPF_F_NO_COMMON_LRU) !== 0, refBits(host), () => this.takeElement(), (element) => this.unlink(element));
-  }
-
-  override lookup(key: number): number {
-    const element = this.find(key);
-    if (element === 0) return 0;
-    this.host.memory.view.setUint8(element + LRU_REF, 1);
-    return this.valueFor(element, this.host.currentCPU);
-  }
-
-  override lookupForSystemCall(key: number): number {
-    const element = this.find(key);
-    return element === 0 ? 0 : this.valueFor(element, this.host.currentCPU);
-  }
-
-  /** `__htab_lru_percpu_map_update_elem` */
-  protected override store(key: number, value: number, flags: ElementFlags, isFromUser: boolean): number {
-    const badFlags = this.checkUpdateFlags(flags, isFromUser);
-    if (badFlags !== 0) return badFlags;
-    const hash = this.hash(key);
-    let element = 0;
-    if (flags.lo !== BPF_EXIST || flags.hi !== 0) {
-      element = this.lru.pop(this.host.currentCPU, hash);
-      if (element === 0) return -ENOMEM;
-    }
-    const old = this.findHashed(key, hash);
-    const bad = flags.hi === 0 ? this.checkExistence(old, flags.lo) : 0;
-    if (bad === 0 && old !== 0) {
-      this.host.memory.view.setUint8(old + LRU_REF, 1);
-      this.overwrite(old, value, flags, isFromUser);
-    } else if (bad === 0) {
-      this.initialise(element, value, flags, isFromUser);
-      this.link(element, key, hash);
-      return 0;
-    }
-    if (element !== 0) this.lru.push(element);
-    return bad;
-  }
-
-  override drop(element: number): void {
-    this.unlink(element);
-    this.zeroElementFields(element);
-    this.lru.push(element);
   }
 }

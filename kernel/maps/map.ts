@@ -89,7 +89,7 @@ export const NO_FLAGS: ElementFlags = { lo: 0, hi: 0 };
 
 /** Offsets in `struct bpf_map` of Linux 7.3.4, x86-64 (from its BTF); programs read them through `bpf_map` pointers. */
 export const MAP_LAYOUT = {
-  sha: 0, ops: 32, innerMapMeta: 40, type: 56, keySize: 60, valueSize: 64, maxEntries: 68, mapExtra: 72, flags: 80, id: 84,
+  sha: 0, ops: 32, innerMapMeta: 40, type: 56, keySize: 60, valueSize: 64, maxEntries: 68, mapExtra: 72, flags: 80, id: 84, record: 88,
   numaNode: 96, btfKeyTypeID: 100, btfValueTypeID: 104, btfVmlinuxValueTypeID: 108, name: 128, refcount: 280, userRefcount: 288,
   writeCount: 368, bypassSpecV1: 448, frozen: 449, cookie: 472, exclusiveSHA: 480, size: 488,
 } as const;
@@ -134,8 +134,6 @@ export abstract class BPFMap implements MapDescriptor {
   btfKeyTypeID = 0;
   btfValueTypeID = 0;
   btfVmlinuxValueTypeID = 0;
-  /** Special fields of the value, `undefined` where it has none. */
-  record: FieldRecord | undefined = undefined;
   /** `-errno` where the value's special fields contradict each other: no program may use them; 0 otherwise. */
   recordError = 0;
   innerMap: MapTemplate | undefined = undefined;
@@ -144,6 +142,7 @@ export abstract class BPFMap implements MapDescriptor {
   /** Programs bound to this map may sleep. */
   sleepableReferences = 0;
   private exclusiveAddress = 0;
+  private fields: FieldRecord | undefined = undefined;
   /** Called with the map's BTF reference when the map is freed. */
   onFree: (() => void) | undefined = undefined;
 
@@ -184,6 +183,17 @@ export abstract class BPFMap implements MapDescriptor {
 
   set bypassesSpecV1(bypasses: boolean) {
     this.host.memory.view.setUint8(this.address + MAP_LAYOUT.bypassSpecV1, bypasses ? 1 : 0);
+  }
+
+  /** Special fields of the value, `undefined` where it has none. */
+  get record(): FieldRecord | undefined {
+    return this.fields;
+  }
+
+  /** Programs see whether there are any: the pointer in the struct is not null then. */
+  set record(record: FieldRecord | undefined) {
+    this.fields = record;
+    this.host.memory.space.setPointer(this.address + MAP_LAYOUT.record, record === undefined ? 0 : this.address);
   }
 
   get hasActiveWriters(): boolean {

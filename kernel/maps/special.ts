@@ -6,7 +6,7 @@
 import type { BTF } from '../../btf/btf.ts';
 import { E2BIG, EACCES, EBADF, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
-import { CODE_HI, codeAddress } from '../../vm/types.ts';
+import { CODE_HI, codeAddress, codeIndex } from '../../vm/types.ts';
 import { isPlain32BitInt, nextArrayKey } from './array.ts';
 import { checkHash, HashBase, HashMap } from './hashtab.ts';
 import { type BatchOperations, BPFMap, type ElementFlags, type MapAttributes, type MapHost, roundUp8 } from './map.ts';
@@ -151,6 +151,13 @@ export class InsnArrayMap extends BPFMap {
       view.setInt32(this.addresses + i * 8, place < 0 ? 0 : codeAddress(machine(original)), true);
       view.setInt32(this.addresses + i * 8 + 4, place < 0 ? 0 : CODE_HI, true);
     }
+  }
+
+  /** Instructions of the machine's form that the table leads to. */
+  targets(): readonly number[] {
+    const { view } = this.host.memory;
+    return Array.from({ length: this.maxEntries }, (_, i) =>
+      (view.getInt32(this.addresses + i * 8 + 4, true) === CODE_HI ? codeIndex(view.getInt32(this.addresses + i * 8, true)) : -1)).filter((pc) => pc >= 0);
   }
 
   /** Offsets as user space stored them: what the verifier starts from. */

@@ -18,7 +18,7 @@ import { ArithmeticEmitter } from './arithmetic.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { callsNowhere, eachSuccessor } from './cfg.ts';
 import { ALL_REGISTERS, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
-import { FRAME_STRIDE, FRAME_TOP, IMPORT, SCRATCH_DEEPEST, SCRATCH_GOES, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
+import { FRAME_STRIDE, FRAME_TOP, IMPORT, SCRATCH_AT, SCRATCH_DEEPEST, SCRATCH_GOES, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
 import { definedRegister, FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
 
@@ -488,16 +488,27 @@ export class FunctionCompiler extends ArithmeticEmitter implements BlockEmitter 
     const isKfunc = OP_NAMES[code[at]!] === 'kfunc';
     const inline = facts.kind === KIND.helper && !isKfunc ? this.module.inlineHelper(code[at + 3]!) : -1;
     if (inline >= 0) {
+      const isInvolved = this.module.isInvolved(code[at + 3]!);
+      if (isInvolved) {
+        this.storeLeft(this.ahead);
+        this.get(PARAM_BASE);
+        this.i32(at);
+        this.memory(W.i32_store, SCRATCH_AT);
+      }
       for (let register = 1; register <= 5; register++) this.pushWide(register);
       this.get(PARAM_SP);
       this.get(PARAM_BASE);
       this.call(inline);
       this.setWide(0);
+      if (isInvolved) this.afterCall(dense);
       return;
     }
     this.storeLeft(this.ahead);
     this.storeArguments(5);
-    this.i32(at);
+    if (this.module.isHelper) {
+      this.get(PARAM_BASE);
+      this.memory(W.i32_load, SCRATCH_AT);
+    } else this.i32(at);
     if (facts.kind === KIND.callx) {
       // An id beyond 32 bits is none: -1 is never a helper.
       this.pushNarrow(code[at + 1]! >> 1);

@@ -26,6 +26,9 @@ export const SCRATCH_REGISTERS = 112;
 /** `sp` of the last frame that the running program may have, i32: a call from there is one too many. */
 export const SCRATCH_DEEPEST = 216;
 
+/** Word index of the instruction that calls a helper inside the module, i32: where the helper calls out from. */
+export const SCRATCH_AT = 220;
+
 /** Function indices of the imports. */
 export const IMPORT = { helper: 0, kfunc: 1, tail: 2, packet: 3, slow: 4, fault: 5, resume: 6, arena: 7, perCPU: 8, region: 9 } as const;
 export const IMPORT_COUNT = 10;

@@ -5,7 +5,7 @@
  */
 import { KERNEL_HI } from '../address-space.ts';
 import { indexOf, STRIDE, type PreparedProgram } from '../program.ts';
-import { op } from '../ops.ts';
+import { op, OPS } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { BAD_TARGET_OP, findLeaders, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
@@ -19,7 +19,7 @@ export interface CompiledModule {
   readonly bytes: Uint8Array;
   /** Dense instructions that functions begin at; function `i` is exported as `f<i>`. */
   readonly roots: Int32Array;
-  /** Byte positions in the module that may trap, ascending, and the dense instruction of each. */
+  /** Byte positions in the module that may trap, ascending, and the dense instruction of each: -1 inside helpers. */
   readonly trapPositions: Int32Array;
   readonly trapInstructions: Int32Array;
 }
@@ -69,16 +69,18 @@ const IMPORTS: readonly (readonly [name: string, type: number])[] = [
  * @throws Refusal where the program does not fit into what WebAssembly engines accept
  */
 export function compileModule(
-  program: PreparedProgram, variant: Variant, inlineHelpers: ReadonlyMap<number, PreparedProgram>, continuation?: Continuation,
+  program: PreparedProgram, variant: Variant, inlineHelpers: InlinePrograms, continuation?: Continuation,
 ): CompiledModule {
   const roots = findRoots(program);
-  const used = usedHelpers(program, inlineHelpers);
+  const used = usedHelpers(program, inlineHelpers, variant);
   const context: ModuleContext = {
     functionIndex: (dense) => IMPORT_COUNT + indexOf(roots, dense),
     inlineHelper: (id) => {
       const at = used.indexOf(id);
       return at < 0 ? -1 : IMPORT_COUNT + roots.length + at;
     },
+    isInvolved: (id) => inlineHelpers.get(id)?.isInvolved === true,
+    isHelper: false,
   };
   const leaders = findLeaders(program.fast, program.jumps?.dense);
   const targets = targetsOf(program);
@@ -91,8 +93,10 @@ export function compileModule(
     functions.push(compiler.compile());
   }
   for (const id of used) {
-    const helper = inlineHelpers.get(id)!;
-    functions.push(new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, context, targetsOf(helper)).compile());
+    const { program: helper } = inlineHelpers.get(id)!;
+    const inside: ModuleContext = { ...context, inlineHelper: () => -1, isHelper: true };
+    const compiled = new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
+    functions.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
   }
   if (continuation !== undefined) {
     const { dense, frameBytes } = continuation;
@@ -132,11 +136,27 @@ export function findRoots(program: PreparedProgram): Int32Array {
   return Int32Array.from(roots).sort();
 }
 
-function usedHelpers(program: PreparedProgram, inlineHelpers: ReadonlyMap<number, PreparedProgram>): readonly number[] {
+/** A helper as eBPF. */
+export interface InlineProgram {
+  readonly program: PreparedProgram;
+  /** True where it accesses memory or calls. */
+  readonly isInvolved: boolean;
+}
+
+export type InlinePrograms = ReadonlyMap<number, InlineProgram>;
+
+const SIMPLE: ReadonlySet<number> = new Set(OPS.flatMap((name, operation) => (/^(ld|st)\d|^lds\d|^(atomic|call|callx|helper|kfunc|tailcall|ldabs|ldind|percpu)$/.test(name) ? [] : [operation])));
+
+export function inlineProgram(program: PreparedProgram): InlineProgram {
+  return { program, isInvolved: program.fast.some((word, at) => at % STRIDE === 0 && !SIMPLE.has(word)) };
+}
+
+function usedHelpers(program: PreparedProgram, inlineHelpers: InlinePrograms, variant: Variant): readonly number[] {
   if (inlineHelpers.size === 0) return [];
   const used = new Set<number>();
   for (let at = 0; at < program.fast.length; at += STRIDE) {
-    if (program.fast[at] === HELPER && inlineHelpers.has(program.fast[at + 3]!)) used.add(program.fast[at + 3]!);
+    const helper = program.fast[at] === HELPER ? inlineHelpers.get(program.fast[at + 3]!) : undefined;
+    if (helper !== undefined && !(helper.isInvolved && variant.checked)) used.add(program.fast[at + 3]!);
   }
   return [...used];
 }

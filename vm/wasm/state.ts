@@ -22,6 +22,10 @@ export interface ModuleContext {
   functionIndex(dense: number): number;
   /** Function index of a helper that is compiled into the module, -1 for one that is called outside. */
   inlineHelper(id: number): number;
+  /** True where that function may access memory or call out. */
+  isInvolved(id: number): boolean;
+  /** True while such a helper is compiled: it calls out on behalf of its caller. */
+  readonly isHelper: boolean;
 }
 
 const NO_LOOPS: LoopFacts = { quietLoop: new Int32Array(0), steady: new Uint16Array(0), entering: new Uint16Array(0) };
