@@ -1,0 +1,118 @@
+/**
+ * @module test/planted/trial
+ * One process that tries faults: `seeds ID…` runs each fault's committed input on faulty and on right code, `fuzz ID SECONDS SEED` fuzzes faulty
+ * code from an empty corpus, and `none` for an ID means the right code. Prints a line of JSON a fault.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { register } from 'node:module';
+import { gunzipSync } from 'node:zlib';
+import { Coverage } from '../../src/fuzz/coverage.ts';
+import { LocalWorker, runSession } from '../../src/fuzz/engine.ts';
+import { executeGuarded } from '../../src/fuzz/guard.ts';
+import { Shard } from '../../src/fuzz/shard.ts';
+import type { Target, TargetEnvironment, TargetFactory } from '../../src/fuzz/types.ts';
+import type { Replay as ReplayClass } from '../../src/replay/replay.ts';
+import { faultNamed, type PlantedFault } from './faults.ts';
+
+register('./hooks.js', import.meta.url);
+
+/** The checkout: this file runs from node_modules/.cache/bpftwin-planted/test/planted. */
+const checkout = new URL('../../../../../', import.meta.url);
+const kernelBTF = new Uint8Array(gunzipSync(readFileSync(new URL('assets/vmlinux-7.3.4.btf.gz', checkout))));
+
+/** What came of one fault. */
+export interface Trial {
+  readonly id: string;
+  readonly found: boolean;
+  /** By fuzzing: runs and seconds of processor time. */
+  readonly runs?: number;
+  readonly seconds?: number;
+  readonly oracle?: string;
+  readonly trace?: string;
+  /** Base64 of the small input. */
+  readonly input?: string;
+  readonly assembly?: string;
+  /** The right code complains about the same input. */
+  readonly falseAlarm?: string;
+}
+
+const cpuSeconds = (): number => process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6;
+
+/** Imports a module of the graph with that fault. */
+async function importFaulty<T>(path: string, id: string): Promise<T> {
+  return (await import(new URL(`../../${path}.js${id === 'none' ? '' : `?fault=${id}`}`, import.meta.url).href)) as T;
+}
+
+function environment(coverage: Coverage): TargetEnvironment {
+  return { coverage, file: (name) => new Uint8Array(readFileSync(new URL(name, checkout))), kernelBTF: () => kernelBTF };
+}
+
+async function factoryOf(target: string, id: string): Promise<TargetFactory> {
+  (await importFaulty<{ installNodeCrypto: () => void }>('src/node/native-crypto', id)).installNodeCrypto();
+  return (await importFaulty<{ createTarget: TargetFactory }>(`src/fuzz/targets/${target}`, id)).createTarget;
+}
+
+/** The committed input of a fault; `undefined` where there is none. */
+function seedOf({ id }: PlantedFault): Uint8Array | undefined {
+  const file = new URL(`test/planted/seeds/${id}.seed`, checkout);
+  return existsSync(file) ? new Uint8Array(readFileSync(file)) : undefined;
+}
+
+async function withSeed(fault: PlantedFault): Promise<Trial> {
+  const bytes = seedOf(fault);
+  if (bytes === undefined) return withRecording(fault);
+  const complaint = async (id: string): Promise<ReturnType<Target['execute']>> => {
+    const target = (await factoryOf(fault.target, id))(environment(new Coverage()));
+    return executeGuarded(target, target.deserialise(bytes), true);
+  };
+  const finding = await complaint(fault.id), falseAlarm = await complaint('none');
+  return {
+    id: fault.id, found: finding !== undefined, ...(finding === undefined ? {} : { oracle: finding.oracle, trace: finding.trace }),
+    ...(falseAlarm === undefined ? {} : { falseAlarm: `${falseAlarm.oracle}: ${falseAlarm.trace}` }),
+  };
+}
+
+/** The answers of a real kernel to one recorded case. */
+async function withRecording(fault: PlantedFault): Promise<Trial> {
+  if (fault.recorded === undefined) return { id: fault.id, found: false };
+  const lines = gunzipSync(readFileSync(new URL('test/parity/data/regressions.jsonl.gz', checkout))).toString('utf8').split('\n');
+  const replay = async (id: string): Promise<readonly { field: string }[]> => {
+    const { Replay } = await importFaulty<{ Replay: typeof ReplayClass }>('src/replay/replay', id);
+    const { KernelTarget } = await importFaulty<typeof import('../../src/replay/kernel-target.ts')>('src/replay/kernel-target', id);
+    const name = fault.recorded ?? '';
+    const performer = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => kernelBTF }), only: new RegExp(`^${name}$`) });
+    performer.open('regressions.jsonl');
+    for (const line of lines) performer.line(line);
+    const { mismatches, exceptions } = performer.finish();
+    return exceptions > 0 ? [{ field: 'exception' }] : mismatches;
+  };
+  const found = await replay(fault.id), falseAlarm = await replay('none');
+  return {
+    id: fault.id, found: found.length > 0, oracle: 'kernel (recorded)', ...(found[0] === undefined ? {} : { trace: `${fault.recorded}: ${found[0].field}` }),
+    ...(falseAlarm[0] === undefined ? {} : { falseAlarm: falseAlarm[0].field }),
+  };
+}
+
+async function byFuzzing(id: string, target: string, seconds: number, seed: number): Promise<Trial> {
+  const factory = await factoryOf(target, id);
+  const start = cpuSeconds();
+  const worker = new LocalWorker(new Shard(factory, environment(new Coverage())));
+  let until = 0;
+  const report = await runSession({ target, seed, seconds, stopAfter: 1, now: () => cpuSeconds() * 1000, onFinding: () => { until = cpuSeconds() - start; } }, [worker]);
+  const [finding] = report.findings;
+  return {
+    id, found: finding !== undefined, runs: finding === undefined ? report.runs : finding.run + 1, seconds: finding === undefined ? report.seconds : until,
+    ...(finding === undefined ? {} : {
+      oracle: finding.oracle, trace: finding.trace, input: Buffer.from(finding.bytes).toString('base64'), assembly: finding.assembly,
+    }),
+  };
+}
+
+const print = (trial: Trial): void => void process.stdout.write(`${JSON.stringify(trial)}\n`);
+
+const [mode, ...rest] = process.argv.slice(2);
+if (mode === 'seeds') for (const id of rest) print(await withSeed(faultNamed(id)));
+else if (mode === 'fuzz') {
+  const [id = '', seconds = '60', seed = '1', target = ''] = rest;
+  print(await byFuzzing(id, id === 'none' ? target : faultNamed(id).target, Number(seconds), Number(seed)));
+} else throw new RangeError(`unknown mode ${mode}`);
