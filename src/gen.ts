@@ -21,6 +21,9 @@ export interface GenerateOptions {
   readonly possibleCPUs?: number;
   /** Text of a kernel configuration, for `__kconfig` externs. */
   readonly configuration?: string;
+  /** Version and symbols of the machine that bpftool would run on; see `GenLoaderOptions`. */
+  readonly kernelVersion?: number;
+  readonly kallsyms?: string;
 }
 
 /**
@@ -31,10 +34,10 @@ export interface GenerateOptions {
  * @example
  * generateLightSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', { name: 'a' });
  */
-export function generateLightSkeleton(bytes: Uint8Array, file: string, { name, sign, possibleCPUs, configuration }: GenerateOptions): string {
+export function generateLightSkeleton(bytes: Uint8Array, file: string, { name, sign, ...machine }: GenerateOptions): string {
   const object = openObject(bytes, file, name);
   const draft = draftSkeleton(object, name);
-  const loader = generateLoader(object, { signed: sign !== undefined, ...(possibleCPUs === undefined ? {} : { possibleCPUs }), ...(configuration === undefined ? {} : { configuration }) });
+  const loader = generateLoader(object, { signed: sign !== undefined, ...machine });
   if (sign === undefined) return formatSkeleton(draft, loader);
   const signature = sign([loader.instructions, loader.metadata]);
   return formatSkeleton(draft, loader, { signature, exclusiveHash: sha256(loader.instructions) });

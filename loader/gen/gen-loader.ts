@@ -8,9 +8,10 @@ import { sha256 } from '../../crypto/digest.ts';
 import {
   BTF_LOAD_ATTR, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, type Field,
 } from '../../isa/attr.ts';
-import { E2BIG, EFAULT, ENOENT, ENOSPC, EOPNOTSUPP, errnoName } from '../../isa/errno.ts';
+import { E2BIG, EFAULT, EINVAL, ENOENT, ENOSPC, EOPNOTSUPP, errnoName } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
+import { resolveSymbols } from '../object/kallsyms.ts';
 import { resolveConfiguration } from '../object/kconfig.ts';
 import { isMapInMap } from '../object/map-defs.ts';
 import type { BPFObject, Extern, ObjectMap, ObjectProgram } from '../object/model.ts';
@@ -48,6 +49,10 @@ export interface GenLoaderOptions {
   readonly inLoaderCheck?: boolean;
   /** Text of a kernel configuration, for `__kconfig` externs; libbpf reads that of the machine it runs on. */
   readonly configuration?: string;
+  /** `LINUX_KERNEL_VERSION` in configuration externs; default that of Linux 7.3.4, libbpf's that of the machine it runs on. */
+  readonly kernelVersion?: number;
+  /** Text of a machine's `/proc/kallsyms`, where symbols without types are to be found; default they are only looked up when the loader runs. */
+  readonly kallsyms?: string;
   /** Possible processors, for perf event arrays without a size; libbpf asks the machine it runs on. */
   readonly possibleCPUs?: number;
 }
@@ -88,7 +93,8 @@ const WRITER: ReferenceWriter = {
  * generateLoader(openObject(bytes, 'a.bpf.o', 'a'), { signed: true }).instructions.length / 8;
  */
 export function generateLoader(object: BPFObject, options: GenLoaderOptions = {}): GeneratedLoader {
-  resolveConfiguration(object, options.configuration);
+  resolveConfiguration(object, options.configuration, options.kernelVersion);
+  if (options.kallsyms !== undefined) resolveSymbols(object, options.kallsyms);
   refuseStructOps(object);
   adjustAutoload(object);
   relocateObject(object, WRITER);
@@ -154,7 +160,7 @@ class LoaderGenerator {
     for (const program of programs) if (isLoadable(program)) this.#loadProgram(program);
     for (const map of maps) {
       if (map.slots.size > 0 && map.definition.type === U.BPF_MAP_TYPE_PROG_ARRAY) {
-        throw new GeneratorError(EOPNOTSUPP, `a loader cannot fill program array '${map.name}'`);
+        throw new GeneratorError(EOPNOTSUPP, `failed to load object '${this.#object.name}': a loader cannot fill program array '${map.name}'`);
       }
     }
     if (this.#maps !== maps.length) {
@@ -224,10 +230,16 @@ class LoaderGenerator {
       this.#updateElement(index, map.data ?? new Uint8Array(0), map.kind === 'percpu' ? BPF_F_ALL_CPUS : 0n);
       if (map.kind === 'rodata' || map.kind === 'kconfig') this.#freezeMap(index);
     } else if (map.data !== undefined) {
-      throw new GeneratorError(EOPNOTSUPP, `a loader cannot fill arena '${map.name}'`);
+      throw new GeneratorError(EOPNOTSUPP, `a loader cannot fill arena '${map.name}' (libbpf ends with SIGBUS)`);
+    } else if (map.definition.type === U.BPF_MAP_TYPE_ARENA) {
+      // libbpf maps it although it is none yet: from now on the map shows its memory, of which the skeleton's struct knows nothing.
+      map.data = new Uint8Array(0);
     }
-    if (map.definition.type === U.BPF_MAP_TYPE_PROG_ARRAY) return;
-    for (const slot of [...map.slots.keys()].toSorted((a, b) => a - b)) this.#fillSlot(index, slot, map.slots.get(slot) ?? 0);
+    if (map.definition.type !== U.BPF_MAP_TYPE_PROG_ARRAY) {
+      for (const slot of [...map.slots.keys()].toSorted((a, b) => a - b)) this.#fillSlot(index, slot, map.slots.get(slot) ?? 0);
+    }
+    // libbpf tries it with a descriptor that is no map's.
+    if (map.definition.pinned) throw new GeneratorError(EINVAL, `map '${map.name}': failed to auto-pin at '/sys/fs/bpf/${map.name}': -EINVAL`);
   }
 
   /** A perf event array without a size gets one element a processor. */

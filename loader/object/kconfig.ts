@@ -8,21 +8,22 @@ import { InputError } from '../../isa/errors.ts';
 import type { BPFObject, Extern } from './model.ts';
 
 /** The twin's version: 7.3.4. */
-const KERNEL_VERSION = (7n << 16n) | (3n << 8n) | 4n;
-const VIRTUAL: ReadonlyMap<string, bigint> = new Map([['LINUX_KERNEL_VERSION', KERNEL_VERSION], ['LINUX_HAS_BPF_COOKIE', 1n], ['LINUX_HAS_SYSCALL_WRAPPER', 1n]]);
+const KERNEL_VERSION = (7 << 16) | (3 << 8) | 4;
+const VIRTUAL: ReadonlyMap<string, bigint> = new Map([['LINUX_HAS_BPF_COOKIE', 1n], ['LINUX_HAS_SYSCALL_WRAPPER', 1n]]);
 const TRISTATE: Readonly<Record<string, bigint>> = { n: 0n, y: 1n, m: 2n };
 
 /**
  * Fills in the `.kconfig` map of an object.
  *
  * @param configuration text of a `.config`; without it only weak `CONFIG_…` externs resolve, to zero
+ * @param kernelVersion `LINUX_KERNEL_VERSION`; default that of Linux 7.3.4
  * @throws InputError with libbpf's reason where a value is missing or does not fit
  */
-export function resolveConfiguration(object: BPFObject, configuration: string | undefined): void {
+export function resolveConfiguration(object: BPFObject, configuration: string | undefined, kernelVersion: number = KERNEL_VERSION): void {
   const map = object.maps[object.kconfigIndex];
   if (map?.data === undefined) return;
   const values = configuration === undefined ? new Map<string, string>() : parseConfiguration(configuration);
-  const writer = new ConfigurationWriter(object, map.data);
+  const writer = new ConfigurationWriter(object, map.data, kernelVersion);
   for (const extern of object.externs) if (extern.kind === 'kconfig') writer.write(extern, values.get(extern.name));
 }
 
@@ -39,10 +40,12 @@ function parseConfiguration(text: string): Map<string, string> {
 class ConfigurationWriter {
   readonly #object: BPFObject;
   readonly #data: Uint8Array;
+  readonly #version: bigint;
 
-  constructor(object: BPFObject, data: Uint8Array) {
+  constructor(object: BPFObject, data: Uint8Array, version: number) {
     this.#object = object;
     this.#data = data;
+    this.#version = BigInt(version);
   }
 
   #fail(reason: string): never {
@@ -51,7 +54,7 @@ class ConfigurationWriter {
 
   write(extern: Extern, text: string | undefined): void {
     const { name, isWeak } = extern;
-    const virtual = VIRTUAL.get(name);
+    const virtual = name === 'LINUX_KERNEL_VERSION' ? this.#version : VIRTUAL.get(name);
     if (virtual !== undefined) return this.#number(extern, virtual);
     if (!name.startsWith('CONFIG_')) {
       if (!name.startsWith('LINUX_') || !isWeak) this.#fail(`extern (kcfg) '${name}': unrecognized virtual extern`);

@@ -8,7 +8,7 @@ import { BTF_LOAD_ATTR, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, writeInt
 import { errnoName } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
-import { Scratch, type Port } from '../port.ts';
+import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE, Scratch, type Port } from '../port.ts';
 import { resolveConfiguration } from './kconfig.ts';
 import { CoreRelocator, findAttachTarget, KernelReferenceWriter, type KernelNames } from './kernel-references.ts';
 import { isMapInMap, PAGE_SIZE } from './map-defs.ts';
@@ -92,6 +92,7 @@ class ObjectLoader {
   readonly #object: BPFObject;
   readonly #options: LoadObjectOptions;
   readonly #fds: number[] = [];
+  readonly #mappings: { readonly address: number; readonly size: number }[] = [];
   readonly #mapFDs: number[] = [];
   #btfFD = 0;
 
@@ -102,6 +103,7 @@ class ObjectLoader {
   }
 
   close(): void {
+    for (const { address, size } of this.#mappings.splice(0)) this.#port.munmap(address, size);
     for (const fd of this.#fds.splice(0).toReversed()) this.#port.close(fd);
   }
 
@@ -151,6 +153,7 @@ class ObjectLoader {
       this.#update(scratch, fd, 0, map.data, map.kind === 'percpu' ? BPF_F_ALL_CPUS : 0n, `map '${map.name}': failed to set initial contents`, place);
       if (map.kind === 'rodata' || map.kind === 'kconfig') this.#freeze(scratch, fd, map, place);
     }
+    if (map.definition.type === U.BPF_MAP_TYPE_ARENA) this.#mapArena(fd, map, place);
     if (isMapInMap(map.definition.type)) {
       for (const [slot, target] of map.slots) {
         const value = new DataView(new ArrayBuffer(4));
@@ -159,6 +162,17 @@ class ObjectLoader {
       }
     }
     return fd;
+  }
+
+  /** An arena has no address before it is mapped; its globals lie at its end. */
+  #mapArena(fd: number, { name, definition, data }: ObjectMap, place: string): void {
+    const size = PAGE_SIZE * definition.maxEntries;
+    const isFixed = definition.mapExtra !== 0n;
+    const address = this.#port.mmap(Number(definition.mapExtra), size, PROT_READ | PROT_WRITE, MAP_SHARED | (isFixed ? MAP_FIXED : 0), fd, 0);
+    if (address < 0) this.#fail(place, `map '${name}': failed to mmap arena: ${errnoName(address)}`);
+    this.#mappings.push({ address, size });
+    if (data === undefined) return;
+    this.#port.writeUser(address + size - Math.ceil(data.length / PAGE_SIZE) * PAGE_SIZE, data);
   }
 
   #create(scratch: Scratch, map: ObjectMap): number {
