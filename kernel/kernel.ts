@@ -18,7 +18,7 @@ const MAP_SHARED = 1;
 
 /** `KEYCTL_*` operations that {@link Kernel.keyctl} knows. */
 const KEYCTL = {
-  getKeyringID: 0, joinSession: 1, revoke: 3, clear: 7, link: 8, unlink: 9, search: 10, setTimeout: 15, invalidate: 21,
+  getKeyringID: 0, joinSession: 1, revoke: 3, clear: 7, link: 8, unlink: 9, search: 10, setTimeout: 15, invalidate: 21, move: 30,
 } as const;
 
 /**
@@ -84,9 +84,8 @@ export class Kernel {
   }
 
   /** `keyctl(2)` for the operations on numbers; others are methods of {@link keyrings}. `-EOPNOTSUPP` for those it does not know. */
-  keyctl(operation: number, first = 0, second = 0, third = 0): number {
+  keyctl(operation: number, first = 0, second = 0, third = 0, fourth = 0): number {
     const { keyrings } = this;
-    void third;
     switch (operation) {
       case KEYCTL.getKeyringID: return keyrings.getKeyringID(first, second !== 0);
       case KEYCTL.joinSession: return keyrings.joinSession(undefined);
@@ -96,6 +95,7 @@ export class Kernel {
       case KEYCTL.unlink: return keyrings.unlink(first, second);
       case KEYCTL.setTimeout: return keyrings.setTimeout(first, second);
       case KEYCTL.invalidate: return keyrings.invalidate(first);
+      case KEYCTL.move: return keyrings.move(first, second, third, fourth);
       default: return -EOPNOTSUPP;
     }
   }

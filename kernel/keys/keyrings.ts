@@ -37,6 +37,7 @@ const MAX_UPDATE = 4096;
 const MAX_TYPE = 31;
 const MAX_DESCRIPTION = 4095;
 const BUILTIN = 0, SECONDARY = 1, PLATFORM = 2;
+const KEYCTL_MOVE_EXCL = 1;
 
 interface Found {
   readonly key: Key;
@@ -57,6 +58,11 @@ function defaultPermissions(type: KeyType): number {
 
 function isKeyType(name: string): name is 'keyring' | 'user' | 'logon' | 'asymmetric' {
   return name === 'keyring' || name === 'user' || name === 'logon' || name === 'asymmetric';
+}
+
+/** What a keyring has in the place of a key: keyrings are indexed by type and description. */
+function sameIndex(ring: Key, key: Key): Key | undefined {
+  return ring.links.find((other) => other.type === key.type && other.description === key.description);
 }
 
 export * from './options.ts';
@@ -185,6 +191,26 @@ export class Keyrings {
     if (isError(found)) return found;
     if (ring.key.type !== 'keyring') return -ENOTDIR;
     return this.detach(ring.key, found.key) ? 0 : -ENOENT;
+  }
+
+  /** KEYCTL_MOVE; with KEYCTL_MOVE_EXCL in `flags` a key of the same type and description is not replaced (`-EEXIST`). */
+  move(id: number, fromID: number, toID: number, flags: number = 0): number {
+    if ((flags & ~KEYCTL_MOVE_EXCL) !== 0) return -EINVAL;
+    const found = this.find(id, { create: true, right: 'link' });
+    if (isError(found)) return found;
+    const from = this.find(fromID, { right: 'write' });
+    if (isError(from)) return from;
+    const to = this.find(toID, { create: true, right: 'write' });
+    if (isError(to)) return to;
+    const { key } = found;
+    if (from.key === to.key) return 0;
+    if (from.key.type !== 'keyring' || to.key.type !== 'keyring') return -ENOTDIR;
+    if (sameIndex(from.key, key) === undefined) return -ENOENT;
+    if (to.key.revoked) return -EKEYREVOKED;
+    if (flags !== 0 && sameIndex(to.key, key) !== undefined) return -EEXIST;
+    const linked = this.linkKey(to.key, key);
+    if (linked === 0) this.detach(from.key, key);
+    return linked;
   }
 
   /** KEYCTL_SEARCH: the serial number of what was found, linked to `destination` unless that is 0. */
@@ -494,21 +520,22 @@ export class Keyrings {
   }
 
   private attach(ring: Key, key: Key): void {
-    const place = ring.links.findIndex((other) => other.type === key.type && other.description === key.description);
+    const old = sameIndex(ring, key);
     key.linkedFrom++;
-    if (place < 0) {
+    if (old === undefined) {
       ring.links.push(key);
       return;
     }
-    const [old] = ring.links.splice(place, 1, key);
-    if (old !== undefined) this.drop(old);
+    ring.links.splice(ring.links.indexOf(old), 1, key);
+    this.drop(old);
   }
 
+  /** Takes out what stands in the key's place: that key, or another of its type and description. */
   private detach(ring: Key, key: Key): boolean {
-    const place = ring.links.indexOf(key);
-    if (place < 0) return false;
-    ring.links.splice(place, 1);
-    this.drop(key);
+    const linked = sameIndex(ring, key);
+    if (linked === undefined) return false;
+    ring.links.splice(ring.links.indexOf(linked), 1);
+    this.drop(linked);
     return true;
   }
 

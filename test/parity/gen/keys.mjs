@@ -14,7 +14,7 @@ import { certificate, rsaKey, seq, signed, tlv } from './cms.mjs';
 const here = dirname(fileURLToPath(import.meta.url)), oracle = resolve(process.env.BPFTWIN_ORACLE ?? (() => { throw new Error('set BPFTWIN_ORACLE to the folder of oracle.mjs'); })());
 const { boot } = await import(join(oracle, 'oracle.mjs'));
 const program = Buffer.from('b7000000000000009500000000000000', 'hex');
-const OP = { get: 0, join: 1, update: 2, revoke: 3, describe: 6, clear: 7, link: 8, unlink: 9, search: 10, read: 11, setperm: 5, timeout: 15, invalidate: 21, restrict: 29 };
+const OP = { get: 0, join: 1, update: 2, revoke: 3, describe: 6, clear: 7, link: 8, unlink: 9, search: 10, read: 11, setperm: 5, timeout: 15, invalidate: 21, restrict: 29, move: 30 };
 const T = -1, PR = -2, S = -3, U = -4, US = -5;
 
 const root = certificate(rsaKey(2048), { cn: 'root', basic: seq(tlv(0x01, 'ff')), usage: tlv(0x03, '0204') });
@@ -38,6 +38,10 @@ const cases = {
   'request_key': [ring('r'), user('a', 'aa', '$0'), ['req', 'user', 'a', 0], ['req', 'user', 'none', 0], ['req', 'nonsense', 'a', 0], ['req', 'keyring', 'r', 0], ['req', 'user', 'a', S], [OP.read, S], [OP.timeout, '$1', 1], ['sleep', 2], ['req', 'user', 'a', 0], [OP.search, S, 't:user', 't:a', 0]],
   'request_key of a revoked one': [user('a'), [OP.revoke, '$0'], ['req', 'user', 'a', 0], [OP.search, S, 't:user', 't:a', 0], user('a', 'cc'), ['req', 'user', 'a', 0], [OP.read, S]],
   'link and unlink': [ring('r'), ring('q'), user('a', 'aa', '$0'), [OP.link, '$2', '$1'], [OP.read, '$1'], [OP.link, '$2', '$1'], [OP.read, '$1'], [OP.unlink, '$2', '$0'], [OP.unlink, '$2', '$0'], [OP.describe, '$2'], [OP.unlink, '$2', '$1'], [OP.describe, '$2'], [OP.unlink, '$2', '$1'], [OP.link, '$0', 999], [OP.link, 999, '$0'], [OP.link, '$0', 0]],
+  'unlink what stands in its place': [ring('r'), ring('q'), user('a', 'aa', '$0'), user('a', 'bb', '$1'), [OP.unlink, '$3', '$0'], [OP.read, '$0'], [OP.read, '$1'], [OP.unlink, '$3', '$0']],
+  'move': [ring('r'), ring('q'), user('a', 'aa', '$0'), user('a', 'bb', '$1'), [OP.move, '$2', '$0', '$1', 1], [OP.read, '$0'], [OP.move, '$2', '$0', '$1', 0], [OP.read, '$0'], [OP.read, '$1'], [OP.move, '$2', '$0', '$1', 0], [OP.move, '$2', '$1', '$1', 0], [OP.move, '$2', '$1', '$0', 2], [OP.move, '$2', '$1', '$0', 1], [OP.read, '$0'], [OP.move, 999, '$0', '$1', 0], [OP.move, '$2', 999, '$1', 0], [OP.move, '$2', '$0', 999, 0], [OP.move, '$2', '$0', 0, 0]],
+  'move what is refused': [ring('r'), ring('q'), user('a', 'aa', '$0'), user('b'), [OP.move, '$2', '$3', '$0', 0], [OP.move, '$2', '$0', '$3', 0], [OP.move, '$1', S, '$0', 0], [OP.move, '$0', S, '$1', 0], [OP.read, '$0'], [OP.restrict, '$1', '-', '-'], [OP.move, '$2', '$0', '$1', 0], [OP.read, '$0'], [OP.revoke, '$1'], [OP.move, '$2', '$0', '$1', 0]],
+  'move what stands in its place': [ring('r'), ring('q'), ring('p'), user('a', 'aa', '$0'), user('a', 'bb', '$1'), [OP.move, '$4', '$0', '$2', 0], [OP.read, '$0'], [OP.read, '$1'], [OP.read, '$2']],
   'link into what is no keyring': [user('a'), user('b'), [OP.link, '$0', '$1'], [OP.unlink, '$0', '$1'], [OP.clear, '$0'], [OP.link, '$0', '$0']],
   'link replaces the same description': [ring('r'), ring('q'), user('a', 'aa', '$0'), user('a', 'bb', '$1'), [OP.link, '$3', '$0'], [OP.read, '$0'], [OP.describe, '$2']],
   'cycles': [ring('r'), ring('q', '$0'), ring('p', '$1'), [OP.link, '$0', '$2'], [OP.link, '$0', '$0'], [OP.link, '$2', '$0'], [OP.read, '$0'], [OP.link, S, '$0']],

@@ -70,6 +70,7 @@ class Performer {
       case 'clear': return keyrings.clear(this.number(a));
       case 'link': return keyrings.link(this.number(a), this.number(b));
       case 'unlink': return keyrings.unlink(this.number(a), this.number(b));
+      case 'move': return keyrings.move(this.number(a), this.number(b), this.number(c), this.number(d));
       case 'search': return keyrings.search(this.number(a), this.text(b) ?? '', this.text(c) ?? '', this.number(d));
       case 'setperm': return keyrings.setPermissions(this.number(a), this.number(b));
       case 'timeout': return keyrings.setTimeout(this.number(a), this.number(b));
