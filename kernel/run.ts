@@ -71,7 +71,7 @@ export class Runner {
       ...(kernel.phases === undefined ? {} : { phases: kernel.phases }),
       ...(engine?.compileOptimised === undefined ? {} : { compileOptimised: engine.compileOptimised }),
       ...(engine?.clock === undefined ? {} : { clock: engine.clock }),
-      ...(engine?.inModule === false ? {} : { inlineHelpers: () => inModuleHelpers(kernel.sources) }),
+      ...(engine?.inModule === false ? {} : { inlineHelpers: inModuleHelpers(kernel.sources) }),
       kfunc: (call, btfID, offset) => callKfunc(kernel, call, btfID, offset),
       tailCall: (call, mapLo, index) => this.tailCall(mapLo >>> 0, index, high(call, 3)),
       loadPacket: (call, offset, size) => loadPacket(call, offset, size),

@@ -11,12 +11,13 @@ import { isRefusal } from '../crypto/rejection.ts';
 import type { Certificate } from '../crypto/x509.ts';
 import { errnoName } from '../isa/errno.ts';
 import { InputError } from '../isa/errors.ts';
-import type { ProgramSnapshot, SystemCall } from '../kernel/api.ts';
+import type { EngineOptions, ProgramSnapshot, SystemCall } from '../kernel/api.ts';
 import { Kernel } from '../kernel/kernel.ts';
 import {
   destroySkeleton, isLoaded, KEY_SPEC_SESSION_KEYRING, loadAndRun, type LoadedSkeleton, type LoadFailure, type LoadOptions,
 } from '../loader/load-and-run.ts';
 import type { LightSkeleton } from '../loader/skeleton.ts';
+import type { EngineStats, Fallback, Tier } from '../vm/types.ts';
 import { keyringTypeName, mapTypeName, programTypeName } from './names.ts';
 
 /** The keyrings that a signature can be checked against. */
@@ -35,6 +36,10 @@ export interface RunOptions {
   readonly keyring?: KeyringName;
   /** Strict mode: beyond Linux, canonical signatures by certificates that are valid at `now` (seconds since 1970). */
   readonly strict?: { readonly now: number };
+  /** How programs are run; default: the machine's policy without an optimising compiler. */
+  readonly engine?: EngineOptions;
+  /** True: the report says what the engines have done. */
+  readonly stats?: boolean;
   /** Called after each `bpf()` call of the load. */
   readonly onCall?: (call: SystemCall) => void;
   /** `ctx.log_level` and `log_size`. Default: none, and after a failure a second run that asks for the log. */
@@ -76,6 +81,23 @@ export interface ReportedCall {
   readonly from: 'process' | 'loader';
 }
 
+/** What the engines of the machine have done. */
+export interface ReportedEngine {
+  /** What was asked for. */
+  readonly tier: Tier;
+  /** Runs of programs and of their callbacks by engine; a promoted one counts twice. */
+  readonly runs: { readonly interpreter: number; readonly baseline: number; readonly optimised: number };
+  /** Runs that began in the interpreter and were finished in compiled code. */
+  readonly promoted: number;
+  readonly modules: number;
+  /** Bytes of WebAssembly. */
+  readonly bytes: number;
+  readonly emit_ms: number;
+  readonly compile_ms: number;
+  /** Programs that did not run on the tier that was asked for. */
+  readonly fallbacks: readonly Fallback[];
+}
+
 /** The JSON of `run -j`. */
 export interface RunReport {
   readonly kernel: string;
@@ -101,6 +123,8 @@ export interface RunReport {
   readonly progs: readonly ReportedProgram[];
   readonly calls: readonly ReportedCall[];
   readonly log: string;
+  /** Where {@link RunOptions.stats} asks for it. */
+  readonly engine?: ReportedEngine;
 }
 
 /** Large enough for the whole log of a loader and of the programs it loads. */
@@ -159,15 +183,17 @@ class Run {
       ...payload,
       calls: this.#calls.map(reportCall),
       log: this.#wholeLog(outcome),
+      ...(this.#options.stats === true ? { engine: reportEngine(kernel.engineStats, this.#options.engine?.tier ?? 'auto') } : {}),
     };
   }
 
   #createKernel(): Kernel {
-    const { certificates = [], keyring = 'session', kernel = '7.3', kernelBTF, strict } = this.#options;
+    const { certificates = [], keyring = 'session', kernel = '7.3', kernelBTF, strict, engine } = this.#options;
     const blobs = certificates.map((certificate) => certificate.raw);
     const created = new Kernel({
       profile: kernel,
       ...(kernelBTF === undefined ? {} : { kernelBTF }),
+      ...(engine === undefined ? {} : { engine }),
       ...(strict === undefined ? {} : { strict: true, realTimeOffset: strict.now }),
       ...(keyring === 'session' ? {} : { certificates: { [keyring]: blobs } }),
       observer: (call) => {
@@ -258,6 +284,15 @@ class Run {
     if (isLoaded(outcome)) return logs.join('');
     return logs.at(-1) ?? outcome.log;
   }
+}
+
+function reportEngine(stats: EngineStats, tier: Tier): ReportedEngine {
+  const milliseconds = (value: number): number => Math.round(value * 1000) / 1000;
+  return {
+    tier, runs: { interpreter: stats.interpretedRuns, baseline: stats.baselineRuns, optimised: stats.optimisedRuns },
+    promoted: stats.promotedRuns, modules: stats.compiledModules, bytes: stats.compiledBytes, emit_ms: milliseconds(stats.emitMilliseconds),
+    compile_ms: milliseconds(stats.compileMilliseconds), fallbacks: stats.fallbacks,
+  };
 }
 
 function reportCall(call: SystemCall): ReportedCall {

@@ -9,7 +9,7 @@ import { PreparedProgram } from './program.ts';
 import { FAULTED, type Enter, type Run } from './run.ts';
 import { MAX_FALLBACKS, type EngineStats, type Fallback, type MachineOptions } from './types.ts';
 import { FRAME_TOP } from './wasm/layout.ts';
-import { compileModule, inlineProgram, type Continuation, type InlinePrograms } from './wasm/module.ts';
+import { compileModule, inlineProgram, type Continuation, type InlineProgram, type InlinePrograms } from './wasm/module.ts';
 import { Refusal } from './wasm/structure.ts';
 
 /** `auto`: from this run on a program is compiled. The first run of most programs is their last. */
@@ -23,7 +23,7 @@ type Compiled = (CompiledProgram | null | undefined)[];
 export class Tiers {
   readonly #options: MachineOptions;
   readonly #host: Host;
-  #inlineHelpers: InlinePrograms | undefined = undefined;
+  readonly #inlineHelpers: Map<number, InlineProgram | undefined> = new Map();
   #interpretedRuns: number = 0;
   #promotedRuns: number = 0;
   #emitTime: number = 0;
@@ -52,13 +52,13 @@ export class Tiers {
     return this.#options.clock === undefined ? 0 : this.#options.clock();
   }
 
-  #inline(): InlinePrograms {
-    if (this.#inlineHelpers !== undefined) return this.#inlineHelpers;
-    const given = this.#options.inlineHelpers;
-    const helpers = typeof given === 'function' ? given() : (given ?? new Map<number, Uint8Array>());
-    this.#inlineHelpers = new Map([...helpers].map(([id, instructions]) => [id, inlineProgram(new PreparedProgram({ name: `helper ${id}`, instructions }))]));
-    return this.#inlineHelpers;
-  }
+  readonly #inline: InlinePrograms = (id) => {
+    if (!this.#inlineHelpers.has(id)) {
+      const instructions = this.#options.inlineHelpers?.get(id);
+      this.#inlineHelpers.set(id, instructions === undefined ? undefined : inlineProgram(new PreparedProgram({ name: `helper ${id}`, instructions })));
+    }
+    return this.#inlineHelpers.get(id);
+  };
 
   /** Runs a function of a program on the engine that the run's tier asks for. */
   readonly enter: Enter = (run, program, dense) => {
@@ -130,7 +130,7 @@ export class Tiers {
     this.#options.phases?.enter('compile');
     try {
       const started = this.#now();
-      const compiled = compileModule(program, variant, this.#inline(), continuation);
+      const compiled = compileModule(program, variant, this.#inline, continuation);
       const emitted = this.#now();
       this.#emitTime += emitted - started;
       const bytes = compiled.bytes as Uint8Array<ArrayBuffer>;

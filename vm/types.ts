@@ -186,8 +186,10 @@ export interface RunResult {
 /** Budget of a run that names none: about ten seconds of the interpreter. */
 export const DEFAULT_BUDGET: number = 2 ** 32;
 
-/** Instructions by helper id. */
-export type InlineHelpers = ReadonlyMap<number, Uint8Array>;
+/** Gives the instructions of a helper by its id; a map of them is one. */
+export interface InlineHelpers {
+  get(id: number): Uint8Array | undefined;
+}
 
 /** What a machine needs from its surroundings. */
 export interface MachineOptions {
@@ -210,9 +212,9 @@ export interface MachineOptions {
    * Helpers given as eBPF: one function each, without local calls and without a stack, that computes r0 from r1…r5. Compiled code contains
    * them instead of calling out; they must do what the helper of the same id does, and may call any helper (their own, for what is
    * rare), which is then called outside as if the program's instruction had. Their accesses are not checked: checked code contains
-   * only those that neither access memory nor call. A function is asked once, when the first program is compiled.
+   * only those that neither access memory nor call. Each helper is asked for once, when the first program that calls it is compiled.
    */
-  readonly inlineHelpers?: InlineHelpers | (() => InlineHelpers);
+  readonly inlineHelpers?: InlineHelpers;
   /**
    * Compiles a module with the platform's optimising compiler at once, where there is a way to ask for it (Node:
    * `v8.setFlagsFromString('--no-liftoff')` around `new WebAssembly.Module`). Without it V8 decides by itself, between calls.

@@ -23,19 +23,16 @@ const JHASH_INITIAL = 0xdeadbeef | 0;
 /** The functions for programs of the instance whose clock and generator these are. */
 export function inModuleHelpers(sources: Sources): InlineHelpers {
   const state = ldImm64Words('r9', 0, sources.address, KERNEL_HI);
-  const time = assemble(clock(state));
-  const read = assemble(kernelRead(state, U.BPF_FUNC_probe_read_kernel));
-  return new Map([
-    [U.BPF_FUNC_map_lookup_elem, assemble(mapLookup(state))],
-    [U.BPF_FUNC_map_update_elem, assemble(mapUpdate(state))],
-    [U.BPF_FUNC_ktime_get_ns, time], [U.BPF_FUNC_ktime_get_boot_ns, time], [U.BPF_FUNC_ktime_get_coarse_ns, time],
-    [U.BPF_FUNC_get_prandom_u32, assemble(random(state))],
-    [U.BPF_FUNC_get_smp_processor_id, assemble([state, ldx('u32', 'r0', 'r9', SOURCES_LAYOUT.cpu), exit()])],
-    [U.BPF_FUNC_get_numa_node_id, assemble([mov64('r0', 0), exit()])],
-    [U.BPF_FUNC_probe_read_kernel, read],
-    [U.BPF_FUNC_probe_read, assemble(kernelRead(state, U.BPF_FUNC_probe_read))],
-  ]);
+  return {
+    get: (id) => {
+      const items = BODIES.get(id)?.(state, id);
+      return items === undefined ? undefined : assemble(items);
+    },
+  };
 }
+
+/** Items by helper id, given the instruction that puts the address of the sources into r9. */
+type Body = (state: Item, id: number) => readonly Item[];
 
 /** Rest of a function that leaves the work to the kernel: r1…r5 as far as the helper has them must be as they came. */
 function outside(id: number): readonly Item[] {
@@ -45,6 +42,10 @@ function outside(id: number): readonly Item[] {
 /** A look at the clock moves it on. */
 function clock(state: Item): readonly Item[] {
   return [state, ldx('u64', 'r0', 'r9', SOURCES_LAYOUT.nanoseconds), alu64('add', 'r0', CLOCK_STEP), stx('u64', 'r9', SOURCES_LAYOUT.nanoseconds, 'r0'), exit()];
+}
+
+function processor(state: Item): readonly Item[] {
+  return [state, ldx('u32', 'r0', 'r9', SOURCES_LAYOUT.cpu), exit()];
 }
 
 /** `dst = rotate(src, by)` with `temporary`. */
@@ -169,3 +170,10 @@ function kernelRead(state: Item, id: number): readonly Item[] {
     COPY, mov64('r0', 0), exit(), outside(id),
   ];
 }
+
+const BODIES: ReadonlyMap<number, Body> = new Map<number, Body>([
+  [U.BPF_FUNC_map_lookup_elem, mapLookup], [U.BPF_FUNC_map_update_elem, mapUpdate],
+  [U.BPF_FUNC_ktime_get_ns, clock], [U.BPF_FUNC_ktime_get_boot_ns, clock], [U.BPF_FUNC_ktime_get_coarse_ns, clock],
+  [U.BPF_FUNC_get_prandom_u32, random], [U.BPF_FUNC_get_smp_processor_id, processor], [U.BPF_FUNC_get_numa_node_id, () => [mov64('r0', 0), exit()]],
+  [U.BPF_FUNC_probe_read_kernel, kernelRead], [U.BPF_FUNC_probe_read, kernelRead],
+]);

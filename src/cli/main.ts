@@ -105,10 +105,16 @@ function addRun(program: Command, context: () => Context, finish: Finish): void 
     .option('--policy <object>', 'attach the LSM programs of an object first; may be repeated', collect)
     .option('--strict', 'refuse signatures that Linux takes but that are not canonical')
     .option('--trace', 'print every bpf() call')
+    .addOption(tierOption())
+    .option('--stats', 'say which engine ran how often, what compiling took, and why a program ran on a lower tier')
     .action(async (file: string, options: object) => {
       const { runCommand } = await import('./run.ts');
       finish(await runCommand(file, options, context()));
     });
+}
+
+function tierOption(): Option {
+  return new Option('--tier <name>', 'the engine that runs programs; results are the same on each').choices(['auto', 'interpreter', 'baseline', 'optimised']).default('auto');
 }
 
 function addInspect(program: Command, context: () => Context, finish: Finish): void {
@@ -230,6 +236,7 @@ function addReplay(program: Command, context: () => Context, finish: Finish): vo
     .option('--btf <file>', 'raw BTF of the kernel instead of the built-in one')
     .option('--dump <dir>', 'write the logs of differing cases there')
     .option('--slow <ms>', 'print cases that take longer', wholeNumber('--slow'))
+    .addOption(tierOption())
     .addOption(new Option('--kernel <version>', 'the kernel that answered').choices(['7.3', '6.18']).default('7.3'))
     .option('--ecdsa', 'it was built with ECDSA')
     .action(async (files: string[], options: object) => {

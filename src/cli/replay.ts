@@ -9,6 +9,8 @@ import { StringDecoder } from 'node:string_decoder';
 import { createGunzip } from 'node:zlib';
 import { DISTRIBUTION_ALGORITHMS, RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
 import { InputError } from '../../isa/errors.ts';
+import type { Tier } from '../../vm/types.ts';
+import { nodeEngine } from '../node/engine.ts';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { KernelTarget } from '../replay/kernel-target.ts';
 import { Replay, type ReplaySummary } from '../replay/replay.ts';
@@ -19,6 +21,8 @@ export interface ReplayCommandOptions {
   readonly only?: string | undefined;
   /** Groups and differences printed in full; default 10. */
   readonly show?: number | undefined;
+  /** Engine that runs programs; default `auto`. */
+  readonly tier?: Tier | undefined;
   /** Raw BTF of the kernel instead of the built-in one. */
   readonly btf?: string | undefined;
   /** Writes the logs of every differing case there, as CASE.OP.got and CASE.OP.want. */
@@ -71,6 +75,7 @@ export async function replayFiles(
   const replay = new Replay({
     createTarget: () => new KernelTarget({
       kernelBTF, algorithms: options.ecdsa === true ? DISTRIBUTION_ALGORITHMS : RECORDED_ALGORITHMS, cpus: 2, profile: options.kernel ?? '7.3',
+      engine: nodeEngine(options.tier),
     }),
     only: options.only === undefined ? undefined : regularExpression(options.only),
     onAnswer: (testCase, index, operation, got, differences) => {

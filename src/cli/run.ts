@@ -7,9 +7,11 @@ import { errnoName } from '../../isa/errno.ts';
 import type { SystemCall } from '../../kernel/api.ts';
 import { parseLightSkeleton } from '../../loader/lskel.ts';
 import { readCertificates } from '../certificates.ts';
+import type { Tier } from '../../vm/types.ts';
+import { nodeEngine } from '../node/engine.ts';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { installNodeCrypto } from '../node/native-crypto.ts';
-import { runSkeleton, type KeyringName, type RunOptions, type RunReport } from '../run.ts';
+import { runSkeleton, type KeyringName, type ReportedEngine, type RunOptions, type RunReport } from '../run.ts';
 import { UsageError } from './failure.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
 import { createRenderer, type Renderer } from './render.ts';
@@ -22,6 +24,8 @@ export interface RunCommandOptions {
   readonly policy?: readonly string[];
   readonly trace?: boolean;
   readonly strict?: boolean;
+  readonly tier?: Tier;
+  readonly stats?: boolean;
 }
 
 /** What `-d` asks the loader for. */
@@ -37,6 +41,8 @@ export async function runCommand(file: string, options: RunCommandOptions, conte
   const runOptions: RunOptions = {
     certificates,
     kernelBTF: () => loadKernelBTF(options.btf),
+    engine: nodeEngine(options.tier),
+    ...(options.stats === true ? { stats: true } : {}),
     ...(options.keyring === undefined ? {} : { keyring: options.keyring }),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
     ...(options.strict === true ? { strict: { now: Math.floor(Date.now() / 1000) } } : {}),
@@ -45,7 +51,10 @@ export async function runCommand(file: string, options: RunCommandOptions, conte
   };
   const report = runSkeleton(skeleton, runOptions);
   if (context.json) writeJSON(context, report);
-  else writeReport(context, file, report, await createRenderer(context));
+  else {
+    writeReport(context, file, report, await createRenderer(context));
+    if (report.engine !== undefined) context.stdout.write(`\n${engineText(report.engine)}`);
+  }
   return report.result.errno === 0 ? EXIT_OK : EXIT_REJECTED;
 }
 
@@ -77,6 +86,14 @@ function writeReport(context: Context, file: string, report: RunReport, render: 
     stdout.write(render.tone('warning', '\nPrograms were admitted, not verified: signature, fields and control flow were checked, their data flow was not.\n'));
   }
   if (context.debug && report.log !== '') stdout.write(`\n${report.log}`);
+}
+
+function engineText({ tier, runs, promoted, modules, bytes, emit_ms: emit, compile_ms: compile, fallbacks }: ReportedEngine): string {
+  return [
+    `engine     ${tier}: ${runs.interpreter} interpreted, ${runs.baseline} baseline, ${runs.optimised} optimised runs; ${promoted} promoted`,
+    `           ${modules} modules of ${bytes} bytes, emitted in ${emit} ms, compiled in ${compile} ms`,
+    ...fallbacks.map(({ program, tier: to, reason }) => `           ${program} on ${to}: ${reason}`), '',
+  ].join('\n');
 }
 
 function signatureText(signature: RunReport['loader']['signature'], render: Renderer): string {

@@ -79,7 +79,7 @@ export function compileModule(
       const at = used.indexOf(id);
       return at < 0 ? -1 : IMPORT_COUNT + roots.length + at;
     },
-    isInvolved: (id) => inlineHelpers.get(id)?.isInvolved === true,
+    isInvolved: (id) => inlineHelpers(id)?.isInvolved === true,
     isHelper: false,
   };
   const leaders = findLeaders(program.fast, program.jumps?.dense);
@@ -93,7 +93,7 @@ export function compileModule(
     functions.push(compiler.compile());
   }
   for (const id of used) {
-    const { program: helper } = inlineHelpers.get(id)!;
+    const { program: helper } = inlineHelpers(id)!;
     const inside: ModuleContext = { ...context, inlineHelper: () => -1, isHelper: true };
     const compiled = new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
     functions.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
@@ -143,7 +143,7 @@ export interface InlineProgram {
   readonly isInvolved: boolean;
 }
 
-export type InlinePrograms = ReadonlyMap<number, InlineProgram>;
+export type InlinePrograms = (id: number) => InlineProgram | undefined;
 
 const SIMPLE: ReadonlySet<number> = new Set(OPS.flatMap((name, operation) => (/^(ld|st)\d|^lds\d|^(atomic|call|callx|helper|kfunc|tailcall|ldabs|ldind|percpu)$/.test(name) ? [] : [operation])));
 
@@ -152,10 +152,9 @@ export function inlineProgram(program: PreparedProgram): InlineProgram {
 }
 
 function usedHelpers(program: PreparedProgram, inlineHelpers: InlinePrograms, variant: Variant): readonly number[] {
-  if (inlineHelpers.size === 0) return [];
   const used = new Set<number>();
   for (let at = 0; at < program.fast.length; at += STRIDE) {
-    const helper = program.fast[at] === HELPER ? inlineHelpers.get(program.fast[at + 3]!) : undefined;
+    const helper = program.fast[at] === HELPER ? inlineHelpers(program.fast[at + 3]!) : undefined;
     if (helper !== undefined && !(helper.isInvolved && variant.checked)) used.add(program.fast[at + 3]!);
   }
   return [...used];

@@ -24,7 +24,7 @@ describe('compiled text', () => {
     const instructions = assembleText(readFileSync(new URL(`${name}.asm`, FOLDER), 'utf8'), `${name}.asm`);
     const program = new PreparedProgram({ name, instructions });
     const variant = { checked: name.startsWith('checked-'), counted: name.startsWith('counted-') };
-    const module = compileModule(program, variant, new Map());
+    const module = compileModule(program, variant, () => undefined);
     const text = printFunctions(module.bytes, module.roots.length);
     const file = new URL(`${name}.wat`, FOLDER);
     if (process.env['UPDATE_EXPECT'] === '1' || !existsSync(file)) {
