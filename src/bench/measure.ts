@@ -30,6 +30,8 @@ export interface MemoryUse {
 export interface Instruments {
   /** Seconds, never going back. */
   now(): number;
+  /** Seconds of processor time; {@link now} where the platform does not tell. */
+  used(): number;
   /** Calls `work` as often as the effort asks for. */
   sample(name: string, work: () => void, effort: Effort): void;
   /** Memory of one call; `undefined` where the platform does not tell. */
@@ -51,7 +53,7 @@ export interface Measurement {
   readonly size: number;
   readonly seconds: Estimate;
   readonly samples: readonly number[];
-  /** Mean of the middle half of the admissions, so that they add up. */
+  /** Mean of the half of the admissions that was disturbed least, so that they add up. */
   readonly phases: PhaseTimes;
   /** What the phase `payload admission` consists of. */
   readonly payload: PhaseTimes;
@@ -59,15 +61,29 @@ export interface Measurement {
   readonly memory: MemoryUse | null;
 }
 
-const WARM_SECONDS = 0.05, WARM_LEAST = 3, SLOW = 0.2, MOST_SAMPLES = 40;
+const MOST_SAMPLES = 40;
+/** From here on, in seconds, a few single admissions have to do. */
+const SLOW = 0.2, FEW = 3;
+/** Seconds of work between two looks at how fast it has become, fewest looks, and what counts as faster. */
+const WINDOW = 0.03, LEAST_WINDOWS = 3, FASTER = 0.95;
 
-/** Repeats until the code is warm: long enough, but only once what takes long by itself. */
-export function warmUp(instruments: Instruments, work: () => void): void {
-  const start = instruments.now();
-  for (let i = 0; ; i++) {
-    work();
-    const elapsed = instruments.now() - start;
-    if (elapsed > SLOW || (i + 1 >= WARM_LEAST && elapsed >= WARM_SECONDS)) return;
+/**
+ * Repeats until the engine has compiled what it will: until two windows in a row were not faster than the best before them.
+ * @param most seconds of processor time after which it is enough
+ */
+export function warmUp(instruments: Instruments, work: () => void, most: number = 1): void {
+  const start = instruments.used();
+  let best = Infinity, idle = 0;
+  for (let window = 0; (window < LEAST_WINDOWS || idle < 2) && instruments.used() - start < most; window++) {
+    const times: number[] = [];
+    for (const began = instruments.used(); times.length === 0 || instruments.used() - began < WINDOW;) {
+      const before = instruments.used();
+      work();
+      times.push(instruments.used() - before);
+    }
+    const median = medianSorted(times.sort((x, y) => x - y));
+    idle = median < best * FASTER ? 0 : idle + 1;
+    best = Math.min(best, median);
   }
 }
 
@@ -80,17 +96,16 @@ export function condense(values: readonly number[], most: number = MOST_SAMPLES)
   });
 }
 
-/** Mean times of the admissions whose whole is in the middle half. */
+/** Mean times of the half of the admissions that other processes disturbed least. */
 function averagePhases(records: readonly Recorded[]): { readonly phases: PhaseTimes; readonly payload: PhaseTimes } {
-  const wholes = records.map(({ whole }) => whole).sort((a, b) => a - b), low = quantileSorted(wholes, 0.25), high = quantileSorted(wholes, 0.75);
-  const middle = records.filter(({ whole }) => whole >= low && whole <= high);
+  const limit = medianSorted(records.map(({ disturbance }) => disturbance).sort((a, b) => a - b)), calm = records.filter(({ disturbance }) => disturbance <= limit);
   const mean = (of: (record: Recorded) => Float64Array): PhaseTimes => namePhases(Float64Array.from(PHASES, (_, i) => (
-    middle.reduce((sum, record) => sum + (of(record)[i] ?? 0), 0) / Math.max(1, middle.length))));
+    calm.reduce((sum, record) => sum + (of(record)[i] ?? 0), 0) / Math.max(1, calm.length))));
   return { phases: mean(({ own }) => own), payload: mean(({ payload }) => payload) };
 }
 
-/** Counts the work of one admission. */
-export function countWork(instruments: Instruments, subject: Pick<Subject, 'observe' | 'perform'>): Counters {
+/** Counts the work of one admission, and gives the admission's own record. */
+export function countWork(instruments: Instruments, subject: Subject): { readonly counters: Counters; readonly first: Recorded } {
   let bytesHashed = 0, digests = 0;
   instruments.usePrimitives({
     onHash: (bytes) => {
@@ -99,9 +114,9 @@ export function countWork(instruments: Instruments, subject: Pick<Subject, 'obse
     },
   });
   // Booting and making maps hash nothing that counts, so hashing is counted of the repeated part alone.
-  subject.perform();
+  const first = subject.perform();
   instruments.usePrimitives({});
-  return { ...countCalls(subject.observe()), bytesHashed, digests };
+  return { first, counters: { ...countCalls(subject.observe()), bytesHashed, digests } };
 }
 
 /**
@@ -109,12 +124,17 @@ export function countWork(instruments: Instruments, subject: Pick<Subject, 'obse
  * @param phases what the subject's kernel tells its phases to
  */
 export function measure(instruments: Instruments, name: string, size: number, subject: Subject, phases: Phases, effort: Effort): Measurement {
-  const counters = countWork(instruments, subject);
+  const { counters, first } = countWork(instruments, subject), records: Recorded[] = [], work = (): void => void records.push(subject.perform());
   instruments.usePrimitives({ phases });
-  warmUp(instruments, () => void subject.perform());
-  const records: Recorded[] = [];
-  instruments.sample(name, () => void records.push(subject.perform()), effort);
-  const memory = instruments.memory(() => void subject.perform()) ?? null;
+  let memory: MemoryUse | null = null;
+  if (first.whole > SLOW) {
+    while (records.length < FEW - 1) work();
+    memory = instruments.memory(work) ?? null;
+  } else {
+    warmUp(instruments, () => void subject.perform());
+    instruments.sample(name, work, effort);
+    memory = instruments.memory(() => void subject.perform()) ?? null;
+  }
   instruments.usePrimitives({});
   const samples = condense(records.map(({ whole }) => whole));
   return { name, size, seconds: estimateMedian(samples), samples, ...averagePhases(records), counters, memory };
@@ -126,6 +146,8 @@ export interface Pairing {
   readonly second: Estimate;
   /** Of each pair, second to first. */
   readonly ratio: Estimate;
+  /** The lower quartile of the second to that of the first: what is left of the ratio where other processes disturbed least. */
+  readonly calm: number;
 }
 
 /** Where primitives mark their phases, a subject says so before its turn. */
@@ -159,5 +181,6 @@ export function comparePairs(instruments: Instruments, first: Contender, second:
   return {
     first: estimateMedian(pairs.map(([value]) => value)), second: estimateMedian(pairs.map(([, value]) => value)),
     ratio: estimatePairedRatio(pairs.map(([one, other]) => [other, one])),
+    calm: quantileSorted(pairs.map(([, value]) => value).sort((a, b) => a - b), 0.25) / quantileSorted(pairs.map(([value]) => value).sort((a, b) => a - b), 0.25),
   };
 }

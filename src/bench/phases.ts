@@ -1,7 +1,10 @@
 /**
  * @module src/bench/phases
  * Time by phase: hears which part of an admission is under way and charges each moment to exactly one part, so that the parts add up to
- * the whole. The clock is given; nothing here knows what time it is.
+ * the whole. Clocks are given; nothing here knows what time it is.
+ *
+ * Moments in which other processes have the processor are nobody's cost, so a whole is never more than the processor time that was used.
+ * That clock is too slow to be asked at every mark: parts are measured by the fast one and scaled to the whole.
  */
 import { InternalError } from '../../isa/errors.ts';
 import { PHASES, type Phase, type Phases } from '../../isa/phases.ts';
@@ -15,7 +18,10 @@ export type PhaseTimes = Readonly<Partial<Record<Phase, number>>>;
 
 /** One admission's times, by index in `PHASES`. */
 export interface Recorded {
+  /** Seconds. */
   readonly whole: number;
+  /** Time that passed over time that was used, at least 1: how much the admission was disturbed. */
+  readonly disturbance: number;
   readonly own: Float64Array;
   /** What the payload's part consists of. */
   readonly payload: Float64Array;
@@ -30,16 +36,22 @@ export interface Recorded {
  */
 export class PhaseClock implements Phases {
   readonly #now: () => number;
+  readonly #used: () => number;
   readonly #stack: number[] = [];
   #own: Float64Array = new Float64Array(PHASES.length);
   #payload: Float64Array = new Float64Array(PHASES.length);
   #payloadDepth = 0;
   #began = 0;
+  #usedBefore = 0;
   #last = 0;
 
-  /** @param now seconds from any moment on, never going back */
-  constructor(now: () => number) {
+  /**
+   * @param now seconds from any moment on, never going back
+   * @param used seconds of processor time, where the platform tells
+   */
+  constructor(now: () => number, used: () => number = now) {
     this.#now = now;
+    this.#used = used;
   }
 
   /** Begins an admission in phase `user space`. */
@@ -49,6 +61,7 @@ export class PhaseClock implements Phases {
     this.#stack.length = 0;
     this.#payloadDepth = 0;
     this.#stack.push(indexOf('user space'));
+    this.#usedBefore = this.#used();
     this.#began = this.#last = this.#now();
   }
 
@@ -57,7 +70,9 @@ export class PhaseClock implements Phases {
     const now = this.#now();
     this.#charge(now);
     if (this.#stack.length !== 1) throw new InternalError(`${this.#stack.length - 1} phases are still open`);
-    return { whole: now - this.#began, own: this.#own, payload: this.#payload };
+    const passed = now - this.#began, whole = Math.min(passed, this.#used() - this.#usedBefore), scale = passed > 0 ? whole / passed : 1;
+    for (const times of [this.#own, this.#payload]) for (let i = 0; i < times.length; i++) times[i]! *= scale;
+    return { whole, disturbance: whole > 0 ? passed / whole : Infinity, own: this.#own, payload: this.#payload };
   }
 
   enter(phase: Phase): void {

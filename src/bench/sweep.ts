@@ -8,7 +8,7 @@ import { ProgramAdmission, SkeletonAdmission, type Admission, type Contract } fr
 import { createSigner, KEY_NAMES, type KeyName, type RSAKeySource, type Signer } from './keys.ts';
 import { comparePairs, countWork, measure, type Effort, type Instruments, type Measurement, type Pairing } from './measure.ts';
 import { createPayload } from './payload.ts';
-import { PhaseClock, sumPhases, type PhaseTimes } from './phases.ts';
+import { PhaseClock, type PhaseTimes } from './phases.ts';
 import { branchProgram, loopProgram, straightProgram } from './programs.ts';
 import { fitGrowth, type Growth, type Point } from './statistics.ts';
 import type { Counters } from './counters.ts';
@@ -122,8 +122,8 @@ export interface GrowthAnswer extends Omit<GrowthQuestion, 'name'> {
 /** One admission in full. */
 export interface PhaseReport extends Measurement {
   /** Without anyone listening (`first`) and with marks (`second`), in pairs. */
-  readonly undisturbed: Pairing;
-  /** The phases' sum over the undisturbed whole. */
+  readonly marks: Pairing;
+  /** The phases' sum, which is the whole of the marked admissions, over the whole of the unmarked ones that were measured in turn with them. */
   readonly coverage: number;
 }
 
@@ -151,7 +151,7 @@ export class Bench {
 
   constructor(lab: Laboratory) {
     this.#lab = lab;
-    this.#clock = new PhaseClock(() => lab.instruments.now());
+    this.#clock = new PhaseClock(() => lab.instruments.now(), () => lab.instruments.used());
   }
 
   /** Steps that the sweeps and the phases take, for progress. */
@@ -164,10 +164,8 @@ export class Bench {
     const { instruments, effort } = this.#lab, long = { seconds: effort.seconds * 4, least: effort.least * 2 };
     const marked = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', this.#clock), plain = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', undefined);
     const measurement = measure(instruments, `light skeleton with ${PAYLOAD_PROGRAMS} programs`, PAYLOAD_PROGRAMS, marked, this.#clock, long);
-    const undisturbed = comparePairs(instruments, { phases: undefined, perform: () => plain.perform() }, { phases: this.#clock, perform: () => marked.perform() }, long);
-    // Measured in the same minutes: the marks' own cost is in the ratio, the phases' sum is relative to the marked whole.
-    const coverage = (sumPhases(measurement.phases) / measurement.seconds.value) * undisturbed.ratio.value;
-    return { ...measurement, undisturbed, coverage };
+    const marks = comparePairs(instruments, { phases: undefined, perform: () => plain.perform() }, { phases: this.#clock, perform: () => marked.perform() }, long);
+    return { ...measurement, marks, coverage: marks.calm };
   }
 
   /** One sweep. */
@@ -189,9 +187,9 @@ export class Bench {
   /** Work alone, without times: the same everywhere. */
   count(plan: SweepPlan): readonly { readonly name: string; readonly counters: Counters }[] {
     const { instruments, quick } = this.#lab, sizes = quick ? plan.quickSizes : plan.sizes;
-    if (plan.name !== 'contract') return sizes.map((size) => ({ name: sizeName(plan, size), counters: countWork(instruments, this.#subject(plan.name, size)) }));
+    if (plan.name !== 'contract') return sizes.map((size) => ({ name: sizeName(plan, size), counters: countWork(instruments, this.#subject(plan.name, size)).counters }));
     return sizes.flatMap((size) => (['6.18', '7.3'] as const).map((contract) => (
-      { name: `${size} programs, ${contract}`, counters: countWork(instruments, this.#skeleton(size, contract, undefined)) })));
+      { name: `${size} programs, ${contract}`, counters: countWork(instruments, this.#skeleton(size, contract, undefined)).counters })));
   }
 
   #signer(name: KeyName): Signer {
