@@ -15,7 +15,7 @@ import {
 import { concatBytes, equalBytes, toHex } from './bytes.ts';
 import { sha256 } from './digest.ts';
 import { lookUpOID, type OIDName } from './oid.ts';
-import { orRefusal, Rejection, within, type Refusal } from './rejection.ts';
+import { isRefusal, orRefusal, Rejection, within, type Refusal } from './rejection.ts';
 import { sameID, verifySignature, type PublicKey, type Signature } from './signature.ts';
 import { decodeTime } from './time.ts';
 
@@ -345,6 +345,24 @@ export function readCertificate(input: Uint8Array, context: CertificateContext):
     selfSigned: self === 'self-signed', hasKeyUsage: draft.hasKeyUsage, unsupportedSignature: self === 'unsupported',
     blacklisted: context.isBlacklisted?.(toHex(tbsDigest)) ?? false,
   };
+}
+
+/** Certificates read last, by content: kernels of one process are given the same ones again and again, each with a signature to check. */
+const RECENT: { readonly raw: Uint8Array; readonly algorithms: KernelAlgorithms; readonly certificate: Certificate }[] = [];
+const MOST_RECENT = 4;
+
+/**
+ * As {@link parseCertificate}, where the same certificate is likely to be asked for again. `blacklisted` of the answer is the caller's to
+ * find out: it is false here.
+ */
+export function recallCertificate(input: Uint8Array, algorithms: KernelAlgorithms): Certificate | Refusal {
+  const known = RECENT.find((entry) => entry.algorithms === algorithms && equalBytes(entry.raw, input));
+  if (known !== undefined) return known.certificate;
+  const raw = new Uint8Array(input), certificate = parseCertificate(raw, { algorithms });
+  if (isRefusal(certificate)) return certificate;
+  RECENT.unshift({ raw, algorithms, certificate });
+  RECENT.length = Math.min(RECENT.length, MOST_RECENT);
+  return certificate;
 }
 
 /**

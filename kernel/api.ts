@@ -6,6 +6,7 @@
 import type { KernelAlgorithms } from '../crypto/algorithms.ts';
 import type { Phases } from '../isa/phases.ts';
 import type { Admission } from '../verifier/types.ts';
+import type { AddressSpace } from '../vm/address-space.ts';
 import type { Tier } from '../vm/types.ts';
 
 /** Capability numbers of `include/uapi/linux/capability.h` that `bpf(2)` asks for. */
@@ -63,6 +64,8 @@ export interface KernelOptions {
   readonly realTimeOffset?: number;
   /** Largest memory of the instance in bytes; default 2 GiB. Allocations beyond give `ENOMEM`. */
   readonly memoryLimit?: number;
+  /** Memory to work in, fresh or reset, instead of one of its own; `memoryLimit` is then the space's affair. */
+  readonly space?: AddressSpace;
   /** Beyond Linux: signatures must also be canonical DER by a certificate that is valid now and may sign (`crypto/strict.ts`). */
   readonly strict?: boolean;
   readonly engine?: EngineOptions;

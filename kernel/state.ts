@@ -82,7 +82,7 @@ export class KernelState implements MapHost {
     this.options = options;
     this.profile = options.profile ?? '7.3';
     this.memoryLimit = Math.min(options.memoryLimit ?? MAX_MEMORY, MAX_MEMORY);
-    this.memory = new KernelMemory(new AddressSpace({ maxBytes: this.memoryLimit }));
+    this.memory = new KernelMemory(options.space ?? new AddressSpace({ maxBytes: this.memoryLimit }));
     this.cpus = Math.min(64, Math.max(1, options.cpus ?? 2));
     this.unprivilegedBPFDisabled = options.unprivilegedBPFDisabled ?? 0;
     this.capabilities = options.capabilities ?? CAP_FULL_SET;

@@ -88,9 +88,11 @@ interface Span {
   /** Requested size by slot, -1 where the slot is free. */
   readonly sizes: Int32Array;
   readonly labels: string[];
-  /** Next free slot by slot; -1 ends the list. */
+  /** Next free slot by slot; -1 ends the list. Of slots that were used before. */
   readonly nextFree: Int32Array;
   freeHead: number;
+  /** Slots from here on were never used. */
+  freshSlot: number;
   used: number;
   /** Position in the class's list of slabs with free slots, -1 if it is full. */
   partialIndex: number;
@@ -160,6 +162,32 @@ export class AddressSpace {
     this.#userRead = new Uint16Array(this.#pages);
     this.#userWrite = new Uint16Array(this.#pages);
     this.#owner.fill(-1, 0, RESERVED_PAGES);
+    this.#freshPage = RESERVED_PAGES;
+    this.#insertRun(RESERVED_PAGES, this.#pages - RESERVED_PAGES);
+  }
+
+  /**
+   * As it was when it was made, in the memory that there is by now: all allocations and mappings are gone, all bytes zero. For whoever runs
+   * many short kernels; a memory that has grown stays so, and then places allocations differently.
+   */
+  reset(): void {
+    this.u8.fill(0, RESERVED_PAGES * PAGE_SIZE, this.#freshPage * PAGE_SIZE);
+    this.#owner.fill(0);
+    this.#owner.fill(-1, 0, RESERVED_PAGES);
+    this.#runLength.fill(0);
+    this.#runNext.fill(0);
+    this.#runPrevious.fill(0);
+    this.#userRead.fill(0);
+    this.#userWrite.fill(0);
+    this.#bins.fill(-1);
+    this.#binBits.fill(0);
+    this.#levelBits = 0;
+    this.#spans.length = 0;
+    this.#freeSpans.length = 0;
+    for (const partial of this.#partial) partial.length = 0;
+    this.#liveAllocations = 0;
+    this.#liveBytes = 0;
+    this.#userPages = 0;
     this.#freshPage = RESERVED_PAGES;
     this.#insertRun(RESERVED_PAGES, this.#pages - RESERVED_PAGES);
   }
@@ -432,12 +460,13 @@ export class AddressSpace {
       span.partialIndex = 0;
       partial.push(span);
     }
-    const slot = span.freeHead;
-    span.freeHead = span.nextFree[slot]!;
+    let slot = span.freeHead;
+    if (slot < 0) slot = span.freshSlot++;
+    else span.freeHead = span.nextFree[slot]!;
     span.used++;
     span.sizes[slot] = size;
     span.labels[slot] = label;
-    if (span.freeHead < 0) this.#dropPartial(span);
+    if (span.freeHead < 0 && span.freshSlot === span.sizes.length) this.#dropPartial(span);
     this.#liveAllocations++;
     this.#liveBytes += size;
     const offset = span.firstPage * PAGE_SIZE + slot * span.slotBytes;
@@ -448,11 +477,9 @@ export class AddressSpace {
   #newSlab(firstPage: number, sizeClass: number): Span {
     const slotBytes = CLASSES[sizeClass]!;
     const slots = Math.floor(SLAB_BYTES / slotBytes);
-    const nextFree = new Int32Array(slots);
-    for (let slot = 0; slot < slots; slot++) nextFree[slot] = slot + 1 < slots ? slot + 1 : -1;
     const span: Span = {
       firstPage, pages: SLAB_PAGES, sizeClass, slotBytes, sizes: new Int32Array(slots).fill(-1),
-      labels: Array.from({ length: slots }, () => ''), nextFree, freeHead: 0, used: 0, partialIndex: -1, user: false,
+      labels: [], nextFree: new Int32Array(slots), freeHead: -1, freshSlot: 0, used: 0, partialIndex: -1, user: false,
     };
     this.#adoptSpan(span);
     this.#freshPage = Math.max(this.#freshPage, firstPage + SLAB_PAGES);
@@ -464,7 +491,7 @@ export class AddressSpace {
     if (page < 0) return 0;
     const span: Span = {
       firstPage: page, pages, sizeClass: -1, slotBytes: pages * PAGE_SIZE, sizes: Int32Array.of(size), labels: [label], nextFree: NO_LINKS,
-      freeHead: -1, used: 1, partialIndex: -1, user,
+      freeHead: -1, freshSlot: 1, used: 1, partialIndex: -1, user,
     };
     this.#adoptSpan(span);
     this.#liveAllocations++;

@@ -17,7 +17,7 @@ import { isRefusal } from '../../crypto/rejection.ts';
 import { sameID } from '../../crypto/signature.ts';
 import { checkStrictly } from '../../crypto/strict.ts';
 import { verifyDetached, type TrustedKey, type TrustKeyring, type Verification } from '../../crypto/verify.ts';
-import { parseCertificate, type Certificate } from '../../crypto/x509.ts';
+import { recallCertificate, type Certificate } from '../../crypto/x509.ts';
 import type { ResolvedKeyring } from '../../verifier/types.ts';
 import {
   checkPermission, COLLECTION_DELAY, describe, Key, permissions, PERMISSION, procLine, snapshot, validate, type KeySnapshot, type KeyType, type LinkCandidate, type Right,
@@ -447,9 +447,9 @@ export class Keyrings {
   }
 
   private readCertificate(der: Uint8Array): Certificate | number {
-    const certificate = parseCertificate(der, { algorithms: this.algorithms, isBlacklisted: (tbs) => this.isBlacklisted(tbs) });
+    const certificate = recallCertificate(der, this.algorithms);
     if (isRefusal(certificate)) return -certificate.errno;
-    return certificate.blacklisted ? BLACKLISTED : certificate;
+    return this.isBlacklisted(toHex(certificate.tbsDigest)) ? BLACKLISTED : certificate;
   }
 
   private proposedDescription(certificate: Certificate): string {

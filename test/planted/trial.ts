@@ -11,6 +11,7 @@ import { LocalWorker, runSession } from '../../src/fuzz/engine.ts';
 import { executeGuarded } from '../../src/fuzz/guard.ts';
 import { Shard } from '../../src/fuzz/shard.ts';
 import type { Target, TargetEnvironment, TargetFactory } from '../../src/fuzz/types.ts';
+import type { KernelTarget as KernelTargetClass } from '../../src/replay/kernel-target.ts';
 import type { Replay as ReplayClass } from '../../src/replay/replay.ts';
 import { faultNamed, type PlantedFault } from './faults.ts';
 
@@ -78,7 +79,7 @@ async function withRecording(fault: PlantedFault): Promise<Trial> {
   const lines = gunzipSync(readFileSync(new URL('test/parity/data/regressions.jsonl.gz', checkout))).toString('utf8').split('\n');
   const replay = async (id: string): Promise<readonly { field: string }[]> => {
     const { Replay } = await importFaulty<{ Replay: typeof ReplayClass }>('src/replay/replay', id);
-    const { KernelTarget } = await importFaulty<typeof import('../../src/replay/kernel-target.ts')>('src/replay/kernel-target', id);
+    const { KernelTarget } = await importFaulty<{ KernelTarget: typeof KernelTargetClass }>('src/replay/kernel-target', id);
     const name = fault.recorded ?? '';
     const performer = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => kernelBTF }), only: new RegExp(`^${name}$`) });
     performer.open('regressions.jsonl');

@@ -31,6 +31,7 @@ import type { Random } from '../random.ts';
 import { smallerBytes } from '../shrink.ts';
 import type { Finding, Target, TargetEnvironment } from '../types.ts';
 import { parseJSON } from './signature.ts';
+import { SpareSpace } from './kernels.ts';
 import { createSigner, type FuzzSigner } from './signer.ts';
 import { exampleSkeleton, generatedSkeleton, OBJECTS, resigned, type BaseSkeleton } from './skeletons.ts';
 import { randomFault, readFault, signerCertificate, textID } from './syscalls.ts';
@@ -71,6 +72,7 @@ class LoaderTarget implements Target<LoaderInput> {
   readonly #coverage: Coverage;
   readonly #environment: TargetEnvironment;
   readonly #options: KernelOptions;
+  readonly #spare: SpareSpace = new SpareSpace(MEMORY_LIMIT);
   readonly #signer: FuzzSigner = createSigner('fuzz');
   readonly #certificates: readonly Certificate[];
   readonly #bases: Map<string, BaseSkeleton> = new Map();
@@ -81,7 +83,7 @@ class LoaderTarget implements Target<LoaderInput> {
     const { coverage, kernelBTF } = environment;
     this.#coverage = coverage;
     this.#environment = environment;
-    this.#options = { memoryLimit: MEMORY_LIMIT, ...(kernelBTF === undefined ? {} : { kernelBTF }) };
+    this.#options = { ...(kernelBTF === undefined ? {} : { kernelBTF }) };
     this.#certificates = [signerCertificate(this.#signer)];
     // The example refers to types of the kernel.
     this.#names = [...Object.keys(OBJECTS), ...(kernelBTF === undefined ? [] : ['flow'])];
@@ -150,7 +152,7 @@ class LoaderTarget implements Target<LoaderInput> {
   execute(input: LoaderInput): Finding | undefined {
     const skeleton = this.#changed(input);
     if (skeleton.instructions.length === 0 || skeleton.metadata.length === 0) return undefined;
-    const kernel = new Kernel(this.#options);
+    const kernel = new Kernel({ ...this.#options, space: this.#spare.take() });
     kernel.keyrings.getKeyringID(KEY_SPEC_SESSION_KEYRING, true);
     kernel.addKey('asymmetric', 'fuzz', this.#signer.certificate, KEY_SPEC_SESSION_KEYRING);
     const before = resourcesOf(kernel);
@@ -252,11 +254,17 @@ class LoaderTarget implements Target<LoaderInput> {
       return wrong.length === 0 ? undefined : finding('loader', 'context ignored', `the context asks for ${maxEntries} elements, the maps have ${got.entries.join()}`);
     }
     const { maxEntries: _entries, data: _data, fault: _fault, ...plain } = input;
-    if (!this.#references.has(`${base} true`)) this.execute(plain);
+    if (!this.#references.has(`${base} true`)) new LoaderTarget(this.#environment).#learn(plain, this.#references);
     const reference = this.#references.get(`${base} true`);
     return reference === undefined || isEqual(reference, got)
       ? undefined
       : finding('loader', 'context decides', `a signed loader made ${JSON.stringify(got)} instead of ${JSON.stringify(reference)} because of its context`);
+  }
+
+  /** Notes what an unchanged skeleton makes. In a target of its own: the caller's kernel is in use. */
+  #learn(input: LoaderInput, references: Map<string, Payload>): void {
+    this.execute(input);
+    for (const [key, payload] of this.#references) references.set(key, payload);
   }
 
   serialise({ instructions, metadata, blob, ...rest }: LoaderInput): Uint8Array {

@@ -24,6 +24,7 @@ import { arm, compareResources, resourcesOf, type Fault } from '../oracles/resou
 import type { Random } from '../random.ts';
 import { withoutParts } from '../shrink.ts';
 import type { Finding, Target, TargetEnvironment } from '../types.ts';
+import { SpareSpace } from './kernels.ts';
 import { createSigner, type FuzzSigner } from './signer.ts';
 
 /** A sequence, and an event that fails in it. */
@@ -60,12 +61,13 @@ class SyscallsTarget implements Target<CallSequence> {
   readonly batchRuns = 64;
   readonly #coverage: Coverage;
   readonly #options: KernelOptions;
+  readonly #spare: SpareSpace = new SpareSpace(MEMORY_LIMIT);
   readonly #signer: FuzzSigner = createSigner('fuzz');
   readonly #certificates: readonly Certificate[];
 
   constructor({ coverage, kernelBTF }: TargetEnvironment) {
     this.#coverage = coverage;
-    this.#options = { memoryLimit: MEMORY_LIMIT, ...(kernelBTF === undefined ? {} : { kernelBTF }) };
+    this.#options = { ...(kernelBTF === undefined ? {} : { kernelBTF }) };
     this.#certificates = [signerCertificate(this.#signer)];
   }
 
@@ -89,7 +91,7 @@ class SyscallsTarget implements Target<CallSequence> {
   }
 
   execute({ operations, fault }: CallSequence): Finding | undefined {
-    const target = new KernelTarget(this.#options);
+    const target = new KernelTarget({ ...this.#options, space: this.#spare.take() });
     const { kernel } = target;
     // The session keyring comes with the first key and stays with the process.
     kernel.keyrings.getKeyringID(KEY_SPEC_SESSION_KEYRING, true);

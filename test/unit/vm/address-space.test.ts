@@ -167,3 +167,21 @@ describe('user space', () => {
     expect(space.kernelToOffset(100, USER_HI, 8)).toBe(-1);
   });
 });
+
+describe('a reset space', () => {
+  test('is as a new one: nothing alive, all zero, the same places in the same order', () => {
+    const places = (space: AddressSpace): number[] => {
+      const list = [24, 24, 100, 5000, 24].map((size) => space.alloc(size, 'a'));
+      space.free(list[1]!);
+      return [...list, space.alloc(20, 'b'), space.mapUser(5000, 'user', true), space.alloc(300_000, 'large')];
+    };
+    const space = new AddressSpace();
+    const first = places(space);
+    for (const at of first) space.u8.fill(0xaa, at, at + 20);
+    space.mapUserAlias(4096 * 20, 4096, true);
+    space.reset();
+    expect([space.stats.liveAllocations, space.stats.liveBytes, space.stats.userPages, space.live()]).toEqual([0, 0, 0, []]);
+    expect(space.u8.every((byte) => byte === 0)).toBe(true);
+    expect(places(space)).toEqual(first);
+  });
+});
