@@ -2,7 +2,7 @@
  * Compares interpreter and compiled code on generated programs: `npm run bench:agreement -- [--runs N] [--seed N]`. Prints the number of
  * programs and the seeds of those on which result, memory, stack, fault or budget differ; exit status 1 if there are any.
  */
-import { Arena, generateImage } from '../test/unit/vm/generator.ts';
+import { Arena, generateImage } from '../src/fuzz/bytecode/unverified.ts';
 
 function flag(name: string, fallback: number): number {
   const at = process.argv.indexOf(name);

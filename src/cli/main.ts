@@ -75,6 +75,8 @@ function createProgram(surroundings: Surroundings, finish: Finish): Command {
   addSign(program, context, finish);
   addKeys(program, context, finish);
   addReplay(program, context, finish);
+  addFuzz(program, context, finish);
+  addBench(program, context, finish);
   return program;
 }
 
@@ -179,6 +181,8 @@ function addGen(program: Command, context: () => Context, finish: Finish): void 
     .option('-i, --cert <file>', "the signer's certificate")
     .option('--passphrase-file <file>', 'passphrase of the private key')
     .option('--kconfig <file>', 'kernel configuration (.config or config.gz) for __kconfig externs')
+    .addOption(new Option('--lang <language>', 'a C header, or a module in TypeScript').choices(['c', 'ts']).default('c'))
+    .option('--runtime <module>', "what a TypeScript module imports from; default 'bpftwin'")
     .action(async (file: string, words: string[], options: object) => {
       const { genSkeletonCommand } = await import('./gen.ts');
       finish(await genSkeletonCommand(file, words, options, context()));
@@ -244,6 +248,55 @@ function addReplay(program: Command, context: () => Context, finish: Finish): vo
       const { json, pretty, stdout } = context();
       finish(await replayCommand(files, { ...options, json, pretty }, stdout));
     });
+}
+
+function addFuzz(program: Command, context: () => Context, finish: Finish): void {
+  program.command('fuzz')
+    .description('fuzz a part of the twin: bytecode, loader, syscalls, signature, object, engines; or run a finding again: fuzz repro FILE')
+    .argument('<target>', 'what to fuzz, or repro')
+    .argument('[file]', 'with repro, the .json of a finding')
+    .option('--seed <n>', 'seed of everything; default 1', wholeNumber('--seed'))
+    .option('--time <s>', 'end after so many seconds; default 60', wholeNumber('--time'))
+    .option('--runs <n>', 'end after exactly so many runs', wholeNumber('--runs'))
+    .option('--corpus <dir>', 'begin with these inputs, and keep there those that are needed to reach all that was reached')
+    .option('--jobs <n>', 'worker threads; default 1', wholeNumber('--jobs'))
+    .option('--findings <dir>', 'where findings are written; default fuzz-findings')
+    .option('--html <file>', 'write a report as a page')
+    .option('--stop-after <n>', 'end after so many findings', wholeNumber('--stop-after'))
+    .addOption(new Option('--oracle <name>', 'compare what is new with a real kernel').choices(['kernel']))
+    .option('--kernel-image <file>', 'boot this one in QEMU instead of asking the running kernel')
+    .action(async (target: string, file: string | undefined, options: object) => {
+      const { fuzzCommand, reproCommand } = await import('./fuzz.ts');
+      if ((target === 'repro') !== (file !== undefined)) throw new UsageError(target === 'repro' ? 'repro: the .json of a finding is wanted' : `${file} is one argument too many`);
+      finish(file === undefined ? await fuzzCommand(target, options, context()) : await reproCommand(file, context()));
+    });
+}
+
+function addBench(program: Command, context: () => Context, finish: Finish): void {
+  program.command('bench')
+    .description('what admission costs: by phase, over sizes, keys and contracts; or for each program of the given objects and skeletons')
+    .argument('[files...]', 'objects, light skeletons, or folders of them')
+    .option('--only <list>', 'only these: phases,instructions,metadata,maps,keys,payload,loops,branches,contract')
+    .option('--quick', 'fewer sizes')
+    .option('--seconds <s>', 'seconds of sampling for each measurement', seconds)
+    .option('--counters', 'count the work, take no times: the same on every machine')
+    .option('--cert <file>', 'certificate (PEM or DER) that skeletons are signed with; may be repeated', collect)
+    .option('--veristat <file>', "veristat's CSV from a real kernel, to stand beside")
+    .option('--baseline <file>', 'JSON of an earlier run under the same conditions, to compare with')
+    .option('--fail-above <ratio>', 'status 1 where something takes longer than so many times the baseline', '1.1')
+    .option('--across-versions', 'compare although bpftwin is another version')
+    .option('--html <file>', 'write the report as one page with charts, too')
+    .option('--csv <file>', 'write the measurements as CSV, too')
+    .action(async (files: string[], options: object) => {
+      const { benchCommand } = await import('./bench.ts');
+      finish(await benchCommand(files, options, context()));
+    });
+}
+
+function seconds(value: string): number {
+  const number = Number(value);
+  if (!(number > 0 && number <= 60)) throw new UsageError(`--seconds: a number up to 60 is wanted, not ${JSON.stringify(value)}`);
+  return number;
 }
 
 /** True where this file is what Node was started with, also through a link in `node_modules/.bin`. */

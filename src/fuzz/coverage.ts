@@ -20,17 +20,25 @@ export class Coverage {
   readonly #counts: Uint8Array = new Uint8Array(MAP_SIZE);
   readonly #touched: Uint32Array = new Uint32Array(MAP_SIZE);
   #count = 0;
+  #isOn = true;
 
   /** An edge or state was reached. Any int32 is an id; its low 16 bits count. */
   readonly hit = (id: number): void => {
+    if (!this.#isOn) return;
     const at = id & ID_MASK;
     const count = this.#counts[at]!;
     if (count === 0) this.#touched[this.#count++] = at;
     if (count < 255) this.#counts[at] = count + 1;
   };
 
+  /** Stops counting, or goes on: what an oracle does besides must not look like the input's own doing. */
+  listen(isOn: boolean): void {
+    this.#isOn = isOn;
+  }
+
   /** Forgets the run. */
   reset(): void {
+    this.#isOn = true;
     for (let i = 0; i < this.#count; i++) this.#counts[this.#touched[i]!] = 0;
     this.#count = 0;
   }

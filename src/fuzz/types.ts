@@ -44,8 +44,12 @@ export interface Target<Input = unknown> {
   generate(random: Random): Input;
   /** A changed copy of `input`; `other` is another member of the corpus, to take parts from. Never changes its arguments. */
   mutate(input: Input, random: Random, other: Input | undefined): Input;
-  /** Runs one input. Bounded by counted budgets, never by time. Throws only where the product throws what it must not: that is a finding too. */
-  execute(input: Input): Finding | undefined;
+  /**
+   * Runs one input. Bounded by counted budgets, never by time. Throws only where the product throws what it must not: that is a finding too.
+   * `thorough` asks every oracle; without it dear ones may be asked for some inputs only (chosen by the input's bytes). What is reached
+   * must be the same either way (`coverage.listen(false)` around what oracles do besides).
+   */
+  execute(input: Input, thorough?: boolean): Finding | undefined;
   /** Bytes of an input, for the corpus on disk and for messages between threads: the same input gives the same bytes. */
   serialise(input: Input): Uint8Array;
   /** Throws InputError for bytes that are no input. */

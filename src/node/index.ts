@@ -10,5 +10,6 @@
  * const kernel = new Kernel({ kernelBTF: () => loadKernelBTF(), engine: nodeEngine() });
  */
 export { compileOptimised, nodeEngine } from './engine.ts';
+export { reproduce } from './fuzz-environment.ts';
 export { loadKernelBTF } from './kernel-btf.ts';
 export { createNodeProvider, installNodeCrypto } from './native-crypto.ts';

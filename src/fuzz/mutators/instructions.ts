@@ -54,7 +54,9 @@ export function jumpField({ code, src }: Instruction): 'off' | 'imm' | undefined
 export function replaceSlots(bytes: Uint8Array, from: number, to: number, by: readonly Instruction[]): Uint8Array {
   const slots = slotsOf(bytes);
   const shift = by.length - (to - from);
+  /** Where a jump to `index` leads afterwards: what comes in is entered where the place was. */
   const moved = (index: number): number => (index <= from ? index : index < to ? from + by.length : index + shift);
+  const stands = (index: number): number => (index < from ? index : index + shift);
   const out: Instruction[] = [];
   for (const [i, slot] of slots.entries()) {
     if (i === from) out.push(...by);
@@ -64,7 +66,7 @@ export function replaceSlots(bytes: Uint8Array, from: number, to: number, by: re
       out.push(slot);
       continue;
     }
-    const distance = moved(i + 1 + slot[field]) - moved(i) - 1;
+    const distance = moved(i + 1 + slot[field]) - stands(i) - 1;
     const limit = field === 'off' ? 0x7fff : 0x7fffffff;
     out.push({ ...slot, [field]: distance > limit || distance < -limit - 1 ? 0 : distance });
   }

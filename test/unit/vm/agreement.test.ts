@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { RunOptions } from '../../../vm/types.ts';
-import { Arena, generateImage } from './generator.ts';
+import { Arena, generateImage } from '../../../src/fuzz/bytecode/unverified.ts';
 
 const ENGINES: readonly RunOptions[] = [
   { tier: 'interpreter', mode: 'checked' },

@@ -1,40 +1,16 @@
 /**
- * @module test/unit/vm/generator
- * Random programs for comparing engines: every instruction, jumps in all directions, indirect ones among them, local calls, tail calls,
- * helpers, accesses inside and outside of live memory. The same seed gives the same program.
+ * @module src/fuzz/bytecode/unverified
+ * Random programs that nobody verified, for comparing engines: every instruction, jumps in all directions, local calls, helpers, accesses inside
+ * and outside of live memory; and a machine that runs one program on several engines from equal states. The same seed gives the same program.
  */
+import { bytesToHex } from '@noble/hashes/utils.js';
 import { INSTRUCTIONS, type InstructionSpec } from '../../../isa/instructions.ts';
 import { ldImm64, raw, toBytes } from '../../../isa/encode.ts';
 import type { Instruction } from '../../../isa/decode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
 import { Machine } from '../../../vm/machine.ts';
 import { CODE_HI, codeAddress, type Program, type ProgramImage, type RunOptions } from '../../../vm/types.ts';
-
-/** xorshift32: small, and the same everywhere. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = (Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995) | 1;
-  }
-
-  next(): number {
-    let x = this.#state;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#state = x;
-    return x >>> 0;
-  }
-
-  below(limit: number): number {
-    return this.next() % limit;
-  }
-
-  pick<T>(from: readonly T[]): T {
-    return from[this.below(from.length)]!;
-  }
-}
+import { Random } from '../random.ts';
 
 const SIMPLE = INSTRUCTIONS.filter((spec) => ['alu', 'mov', 'neg', 'end', 'swap', 'cast'].includes(spec.kind));
 const MEMORY = INSTRUCTIONS.filter((spec) => ['load', 'store', 'storeImmediate', 'atomic', 'loadAcquire', 'storeRelease'].includes(spec.kind));
@@ -66,8 +42,7 @@ function fill(random: Random, spec: InstructionSpec, at: number, count: number):
 }
 
 /** One program of up to some dozens of instructions. */
-export function generateProgram(seed: number): Uint8Array {
-  const random = new Random(seed);
+export function generateUnverified(random: Random): Uint8Array {
   const count = 4 + random.below(random.below(4) === 0 ? 60 : 20);
   const instructions: Instruction[] = [raw(0xbf, 6, 1), raw(0xbf, 8, 10), raw(0x07, 8, 0, 0, -64)];
   for (let register = 0; register < 6; register++) if (random.below(2) === 0) instructions.push(raw(0xb7, register, 0, 0, random.pick(IMMEDIATES)));
@@ -86,13 +61,17 @@ export function generateProgram(seed: number): Uint8Array {
   return toBytes(instructions);
 }
 
-/** One program; in half of them indirect jumps have declared targets. */
-export function generateImage(seed: number): ProgramImage {
-  const instructions = generateProgram(seed);
+/** The image of instructions: in half of them, by the seed, indirect jumps have declared targets. */
+export function imageOf(instructions: Uint8Array, seed: number): ProgramImage {
   const name = 'generated';
   if (seed % 2 === 0) return { name, instructions };
   const random = new Random(~seed);
   return { name, instructions, jumpTargets: Array.from({ length: instructions.length / 8 }, (_, pc) => pc).filter(() => random.below(4) !== 0) };
+}
+
+/** One program and its image. */
+export function generateImage(seed: number): ProgramImage {
+  return imageOf(generateUnverified(new Random(seed)), seed);
 }
 
 /** What a run has left behind, as text. */
@@ -143,17 +122,19 @@ export class Arena {
   run(image: ProgramImage, budget: number, engines: readonly RunOptions[]): readonly Trace[] {
     const program = this.#machine.load(image);
     this.#current = program;
-    return engines.map((engine) => {
+    const traces = engines.map((engine) => {
       for (let byte = 0; byte < 64; byte++) this.#space.u8[this.#memory + byte] = byte * 7;
       this.#space.u8.fill(0, this.#stack, this.#stack + 640 * 9);
       const { r0Lo, r0Hi, fault, instructions: used } = this.#machine.run(program, this.#memory, KERNEL_HI, { ...engine, budget });
-      const memory = Buffer.from(this.#space.getBytes(this.#memory, 64)).toString('hex');
-      const stack = Buffer.from(this.#space.getBytes(this.#stack + 640 + 64, 512)).toString('base64');
+      const memory = bytesToHex(this.#space.getBytes(this.#memory, 64));
+      const stack = bytesToHex(this.#space.getBytes(this.#stack + 640 + 64, 512));
       return JSON.stringify({
         r0: [r0Lo, r0Hi], used, memory, stack,
         fault: fault === undefined ? null : [fault.kind, fault.pc, fault.addressLo, fault.addressHi, fault.size],
       });
     });
+    this.#machine.unload(program);
+    return traces;
   }
 
   get refusals(): number {

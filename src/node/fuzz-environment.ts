@@ -1,0 +1,51 @@
+/**
+ * @module src/node/fuzz-environment
+ * What fuzzing targets get from Node: files of the package, the kernel's types; and running one input of a finding again.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { InputError } from '../../isa/errors.ts';
+import { Coverage } from '../fuzz/coverage.ts';
+import { Shard } from '../fuzz/shard.ts';
+import { loadTarget } from '../fuzz/targets/index.ts';
+import type { Finding, TargetEnvironment } from '../fuzz/types.ts';
+import { loadKernelBTF } from './kernel-btf.ts';
+import { installNodeCrypto } from './native-crypto.ts';
+
+/** A file of the package (or repository), which lies one to three folders above this module. */
+function readPackageFile(name: string): Uint8Array {
+  if (normalize(name).startsWith('..')) throw new InputError(name, '', 'outside the package');
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (let level = 0; level < 4; level++) {
+    const path = join(folder, name);
+    if (existsSync(path)) return new Uint8Array(readFileSync(path));
+    folder = dirname(folder);
+  }
+  throw new InputError(name, '', 'no such file in the package');
+}
+
+/** What targets are made with here. */
+export function createTargetEnvironment(coverage: Coverage): TargetEnvironment {
+  return { coverage, file: readPackageFile, kernelBTF: () => loadKernelBTF() };
+}
+
+/**
+ * Runs one input of a target with all oracles.
+ *
+ * @param input bytes, or base64 of them
+ * @returns what an oracle complains of, `undefined` for nothing
+ * @throws InputError where there is no such target or the bytes are no input of it
+ * @example
+ * expect(await reproduce('bytecode', 'uQAAAA…')).toBeUndefined();
+ */
+export async function reproduce(target: string, input: Uint8Array | string): Promise<Finding | undefined> {
+  const bytes = typeof input === 'string' ? new Uint8Array(Buffer.from(input, 'base64')) : new Uint8Array(input.buffer, input.byteOffset, input.length);
+  installNodeCrypto();
+  const shard = new Shard(await loadTarget(target), createTargetEnvironment(new Coverage()));
+  try {
+    return shard.reproduce(bytes);
+  } finally {
+    shard.dispose();
+  }
+}
