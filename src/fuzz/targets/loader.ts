@@ -83,7 +83,7 @@ class LoaderTarget implements Target<LoaderInput> {
     const { coverage, kernelBTF } = environment;
     this.#coverage = coverage;
     this.#environment = environment;
-    this.#options = { ...(kernelBTF === undefined ? {} : { kernelBTF }) };
+    this.#options = kernelBTF === undefined ? {} : { kernelBTF };
     this.#certificates = [signerCertificate(this.#signer)];
     // The example refers to types of the kernel.
     this.#names = [...Object.keys(OBJECTS), ...(kernelBTF === undefined ? [] : ['flow'])];

@@ -67,7 +67,7 @@ class SyscallsTarget implements Target<CallSequence> {
 
   constructor({ coverage, kernelBTF }: TargetEnvironment) {
     this.#coverage = coverage;
-    this.#options = { ...(kernelBTF === undefined ? {} : { kernelBTF }) };
+    this.#options = kernelBTF === undefined ? {} : { kernelBTF };
     this.#certificates = [signerCertificate(this.#signer)];
   }
 
