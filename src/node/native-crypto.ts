@@ -64,6 +64,9 @@ function verifyMessage(
 ): boolean | undefined {
   try {
     if (message.length === 1 && message[0] !== undefined && phases === undefined) return nodeVerify(HASH[hash], message[0], key, signature);
+    if (phases === undefined && message.reduce((sum, part) => sum + part.length, 0) <= COPIED_BYTES) {
+      return nodeVerify(HASH[hash], concatBytes(...message), key, signature);
+    }
     const verifier = createVerify(HASH[hash]);
     within(phases, 'hashing', () => {
       for (const part of message) verifier.update(part);
