@@ -8,7 +8,9 @@ import { sha256 } from '../crypto/digest.ts';
 import type { LightSkeleton } from '../loader/skeleton.ts';
 import { generateLoader, type GeneratedLoader } from '../loader/gen/gen-loader.ts';
 import { formatCSkeleton, formatCSubskeleton } from '../loader/gen/c-skeleton.ts';
-import { draftSkeleton, formatSkeleton } from '../loader/gen/skeleton-text.ts';
+import { draftSkeleton, formatSkeleton, type LoaderSignature } from '../loader/gen/skeleton-text.ts';
+import { draftModule, formatLightModule, formatObjectModule } from '../loader/gen/ts-skeleton.ts';
+import type { BPFObject } from '../loader/object/model.ts';
 import { openObject } from '../loader/object/open.ts';
 
 /** How a skeleton is generated. */
@@ -24,7 +26,11 @@ export interface GenerateOptions {
   /** Version and symbols of the machine that bpftool would run on; see `GenLoaderOptions`. */
   readonly kernelVersion?: number;
   readonly kallsyms?: string;
+  /** What a TypeScript module imports from: a package or a path; default `'bpftwin'`. */
+  readonly runtime?: string;
 }
+
+const RUNTIME = 'bpftwin';
 
 /**
  * The header that `bpftool gen skeleton -L [-S]` of Linux 7.3 prints for an object.
@@ -34,13 +40,18 @@ export interface GenerateOptions {
  * @example
  * generateLightSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', { name: 'a' });
  */
-export function generateLightSkeleton(bytes: Uint8Array, file: string, { name, sign, ...machine }: GenerateOptions): string {
-  const object = openObject(bytes, file, name);
-  const draft = draftSkeleton(object, name);
+export function generateLightSkeleton(bytes: Uint8Array, file: string, options: GenerateOptions): string {
+  const object = openObject(bytes, file, options.name);
+  const draft = draftSkeleton(object, options.name);
+  return formatSkeleton(draft, ...loaderOf(object, options));
+}
+
+/** The loader, and its signature where it is to be signed. */
+function loaderOf(object: BPFObject, { name: _name, runtime: _runtime, sign, ...machine }: GenerateOptions): [loader: GeneratedLoader, signature?: LoaderSignature] {
   const loader = generateLoader(object, { signed: sign !== undefined, ...machine });
-  if (sign === undefined) return formatSkeleton(draft, loader);
+  if (sign === undefined) return [loader];
   const signature = sign([loader.instructions, loader.metadata]);
-  return formatSkeleton(draft, loader, { signature, exclusiveHash: sha256(loader.instructions) });
+  return [loader, { signature, exclusiveHash: sha256(loader.instructions) }];
 }
 
 /**
@@ -63,6 +74,30 @@ export function generateSkeleton(bytes: Uint8Array, file: string, { name }: Pick
  */
 export function generateSubskeleton(bytes: Uint8Array, file: string, { name }: Pick<GenerateOptions, 'name'>): string {
   return formatCSubskeleton(plainView(bytes), file, name);
+}
+
+/**
+ * A light skeleton as a TypeScript module: a class that loads, attaches and destroys it through a `Port`, with typed maps and variables.
+ *
+ * @throws InputError with file, section and libbpf's reason
+ *
+ * @example
+ * writeFileSync('flow.ts', generateLightModule(readFileSync('flow.bpf.o'), 'flow.bpf.o', { name: 'flow' }));
+ */
+export function generateLightModule(bytes: Uint8Array, file: string, options: GenerateOptions): string {
+  const object = openObject(plainView(bytes), file, options.name);
+  const draft = draftModule(object, options.name, 'light', options.runtime ?? RUNTIME);
+  return formatLightModule(draft, ...loaderOf(object, options));
+}
+
+/**
+ * The same with the whole object inside: relocations are made by the library when it is loaded, with the types of the kernel that it is told.
+ *
+ * @throws InputError with file, section and libbpf's reason
+ */
+export function generateModule(bytes: Uint8Array, file: string, { name, runtime = RUNTIME }: Pick<GenerateOptions, 'name' | 'runtime'>): string {
+  const plain = plainView(bytes);
+  return formatObjectModule(draftModule(openObject(plain, file, name), name, 'whole', runtime), plain);
 }
 
 /** A Buffer's `slice` shares memory, a plain view's copies. */

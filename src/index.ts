@@ -21,11 +21,18 @@ export {
   attachProgram, destroySkeleton, isLoaded, KEY_SPEC_SESSION_KEYRING, loadAndRun, type LoadedMap, type LoadedProgram, type LoadedSkeleton,
   type LoadFailure, type LoadOptions,
 } from '../loader/load-and-run.ts';
+export {
+  LinkHandle, MapHandle, ProgramHandle, SkeletonError, TypedMap, type AttachKind, type TestRunInput, type TestRunResult, type UpdateFlags,
+} from '../loader/live/handles.ts';
+export { layouts, LocalMemory, type ArrayView, type Layout, type Layouts, type MemberLayout, type Memory, type TextView } from '../loader/live/layout.ts';
+export { LiveLightSkeleton, type LightBlueprint, type LightLoadOptions } from '../loader/live/light.ts';
+export { decodeBytes, LiveSkeleton, type AttachReport, type Blueprint, type SkeletonShape } from '../loader/live/skeleton.ts';
+export { LiveObjectSkeleton, type ObjectBlueprint, type ObjectLoadOptions } from '../loader/live/whole.ts';
 export type { Port } from '../loader/port.ts';
 export type { LightSkeleton, SkeletonAttach, SkeletonData, SkeletonMap, SkeletonProgram, SkeletonSignature } from '../loader/skeleton.ts';
 export { dumpBTF, type BTFInput, type DumpBTFOptions } from './btf.ts';
 export { readCertificates } from './certificates.ts';
-export { compareWithObject, generateLightSkeleton, generateSkeleton, generateSubskeleton, type GenerateOptions, type ObjectComparison } from './gen.ts';
+export { compareWithObject, generateLightModule, generateLightSkeleton, generateModule, generateSkeleton, generateSubskeleton, type GenerateOptions, type ObjectComparison } from './gen.ts';
 export { inspectSkeleton, type Inspection, type InspectOptions } from './inspect.ts';
 export { runSkeleton, type KeyringName, type RunOptions, type RunReport } from './run.ts';
 export { verifyObject, type VerifiedRow, type VerifyOptions } from './verify.ts';

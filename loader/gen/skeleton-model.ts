@@ -4,10 +4,12 @@
  * memory and which variables lie there. Owns bpftool's rules of naming (`get_obj_name`, `get_map_ident`, `get_datasec_ident`,
  * `is_skel_data` of `tools/bpf/bpftool/gen.c`); the texts are the other files of this folder.
  */
+import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import type { ObjectBTF } from '../object/btf-object.ts';
 import { visibleMapName } from '../object/map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from '../object/model.ts';
+import type { SkeletonAttach, SkeletonData } from '../skeleton.ts';
 
 const BTF_VAR_STATIC = 0;
 const MAX_IDENT = 255;
@@ -83,6 +85,30 @@ export function skeletonMaps(object: BPFObject): SkeletonMapMember[] {
     const ident = mapIdent(map);
     return ident === undefined ? [] : [{ ident, data: dataIdent(map), map, isStructOps: map.definition.type === U.BPF_MAP_TYPE_STRUCT_OPS }];
   });
+}
+
+/**
+ * How a light skeleton attaches a program (`codegen_attach_detach`).
+ * @throws InputError for a raw tracepoint whose section names none
+ */
+export function skeletonAttach({ file }: BPFObject, { type, expectedAttachType, sectionName, name }: ObjectProgram): SkeletonAttach {
+  switch (type) {
+    case U.BPF_PROG_TYPE_RAW_TRACEPOINT: {
+      const slash = sectionName.indexOf('/');
+      if (slash < 0) throw new InputError(file, `section ${sectionName}`, `prog '${name}': no tracepoint is named`);
+      return { kind: 'raw_tracepoint', name: sectionName.slice(slash + 1) };
+    }
+    case U.BPF_PROG_TYPE_TRACING:
+    case U.BPF_PROG_TYPE_LSM:
+      return expectedAttachType === U.BPF_TRACE_ITER ? { kind: 'iter' } : { kind: 'raw_tracepoint', name: undefined };
+    default: return { kind: 'none' };
+  }
+}
+
+/** What becomes of a section's memory after the load. */
+export function sectionAccess({ definition }: ObjectMap): SkeletonData['access'] {
+  if (definition.type === U.BPF_MAP_TYPE_PERCPU_ARRAY) return 'protect';
+  return (definition.flags & U.BPF_F_RDONLY_PROG) !== 0 ? 'read' : 'read-write';
 }
 
 /** Entry points, in the object's order. */

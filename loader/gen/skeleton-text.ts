@@ -4,13 +4,11 @@
  * `gen-loader.ts`, declarations of variables are `c-declarations.ts`. Reproduces `do_skeleton` and `gen_trace` of
  * `tools/bpf/bpftool/gen.c` of Linux 7.3.
  */
-import { InputError } from '../../isa/errors.ts';
-import * as U from '../../isa/uapi.ts';
 import { mapMappingSize } from '../object/map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from '../object/model.ts';
 import { assertFunction, sectionStructs, sizeAssertions, structOpsShadows } from './c-declarations.ts';
 import type { GeneratedLoader } from './gen-loader.ts';
-import { cStringBody, headerGuard, skeletonMaps, skeletonPrograms, type SkeletonMapMember } from './skeleton-model.ts';
+import { cStringBody, headerGuard, sectionAccess, skeletonAttach, skeletonMaps, skeletonPrograms, type SkeletonMapMember } from './skeleton-model.ts';
 
 /** The signature of a signed skeleton. */
 export interface LoaderSignature {
@@ -92,17 +90,12 @@ class SkeletonWriter {
       + `\tint fd = ${this.#attachCall(program)}\n\n\tif (fd > 0)\n\t\tskel->links.${name}_fd = fd;\n\treturn fd;\n}\n`;
   }
 
-  #attachCall({ type, expectedAttachType, sectionName, name }: ObjectProgram): string {
-    switch (type) {
-      case U.BPF_PROG_TYPE_RAW_TRACEPOINT: {
-        const slash = sectionName.indexOf('/');
-        if (slash < 0) throw new InputError(this.#draft.object.file, `section ${sectionName}`, `prog '${name}': no tracepoint is named`);
-        return `skel_raw_tracepoint_open("${sectionName.slice(slash + 1)}", prog_fd);`;
-      }
-      case U.BPF_PROG_TYPE_TRACING:
-      case U.BPF_PROG_TYPE_LSM:
-        return expectedAttachType === U.BPF_TRACE_ITER ? 'skel_link_create(prog_fd, 0, BPF_TRACE_ITER);' : 'skel_raw_tracepoint_open(NULL, prog_fd);';
-      default: return '((void)prog_fd, 0); /* auto-attach not supported */';
+  #attachCall(program: ObjectProgram): string {
+    const attach = skeletonAttach(this.#draft.object, program);
+    switch (attach.kind) {
+      case 'raw_tracepoint': return `skel_raw_tracepoint_open(${attach.name === undefined ? 'NULL' : `"${attach.name}"`}, prog_fd);`;
+      case 'iter': return 'skel_link_create(prog_fd, 0, BPF_TRACE_ITER);';
+      case 'none': return '((void)prog_fd, 0); /* auto-attach not supported */';
     }
   }
 
@@ -154,11 +147,12 @@ class SkeletonWriter {
 
   #finalize(ident: string, map: ObjectMap): string {
     const size = mapMappingSize(map);
-    if (map.definition.type === U.BPF_MAP_TYPE_PERCPU_ARRAY) {
+    const kind = sectionAccess(map);
+    if (kind === 'protect') {
       return `\terr = skel_protect_map_data(skel->${ident}, &skel->maps.${ident}.initial_value, ${size});\n\tif (err)\n\t\treturn err;\n`
         + `#ifdef __KERNEL__\n\tskel->${ident} = NULL;\n#endif\n`;
     }
-    const access = (map.definition.flags & U.BPF_F_RDONLY_PROG) !== 0 ? 'PROT_READ' : 'PROT_READ | PROT_WRITE';
+    const access = kind === 'read' ? 'PROT_READ' : 'PROT_READ | PROT_WRITE';
     return `\tskel->${ident} = (__typeof__(skel->${ident}))skel_finalize_map_data(&skel->maps.${ident}.initial_value,\n`
       + `\t\t\t\t\t${size}, ${access}, skel->maps.${ident}.map_fd);\n\tif (!skel->${ident})\n\t\treturn -ENOMEM;\n`;
   }

@@ -83,6 +83,46 @@ export function loadObject(port: Port, bytes: Uint8Array, file: string, name: st
   }
 }
 
+/** An object whose maps and programs stay in the kernel until it is closed. */
+export interface KeptObject {
+  /** In the order of the object's maps. */
+  readonly mapFDs: readonly number[];
+  readonly programFDs: ReadonlyMap<string, number>;
+  /** User address of the arena's globals, where it has some. */
+  readonly arenaData: number | undefined;
+  /** Logs of all programs. */
+  readonly log: string;
+  close(): void;
+}
+
+/**
+ * Loads an object as `bpf_object__load` does, and keeps it: its maps with the contents that `object` has for them, and every program that
+ * is loaded by itself.
+ *
+ * @param object from `openObject(bytes, file, name)`; first values of data sections may have been changed
+ * @returns the object in the kernel, or the program that was refused; nothing is left behind then
+ * @throws InputError where types or maps cannot be created
+ */
+export function keepObject(port: Port, object: BPFObject, bytes: Uint8Array, options: LoadObjectOptions): KeptObject | LoadedObjectProgram {
+  const kept = new Map<string, number>();
+  const loader = new ObjectLoader(port, object, options, kept);
+  let isDone = false;
+  try {
+    loader.createCommon();
+    let log = '';
+    for (const program of object.programs.filter((candidate) => !candidate.isSubprogram && candidate.autoload && (options.only?.(candidate.name) ?? true))) {
+      const loaded = loader.loadProgram(bytes, object.name, program);
+      if (loaded.errno !== 0) return loaded;
+      log += loaded.log;
+    }
+    loader.fillProgramArrays();
+    isDone = true;
+    return { mapFDs: loader.mapFDs, programFDs: kept, arenaData: loader.arenaData, log, close: () => loader.close() };
+  } finally {
+    if (!isDone) loader.close();
+  }
+}
+
 function shapeOf({ instructions, type, expectedAttachType }: ObjectProgram): Pick<LoadedObjectProgram, 'size' | 'type' | 'expectedAttachType'> {
   return { size: instructions.length / 8, type, expectedAttachType };
 }
@@ -94,12 +134,43 @@ class ObjectLoader {
   readonly #fds: number[] = [];
   readonly #mappings: { readonly address: number; readonly size: number }[] = [];
   readonly #mapFDs: number[] = [];
+  /** Takes the descriptors of programs that stay; without it they are closed at once. */
+  readonly #kept: Map<string, number> | undefined;
+  #arenaData: number | undefined;
   #btfFD = 0;
 
-  constructor(port: Port, object: BPFObject, options: LoadObjectOptions) {
+  constructor(port: Port, object: BPFObject, options: LoadObjectOptions, kept?: Map<string, number>) {
     this.#port = port;
     this.#object = object;
     this.#options = options;
+    this.#kept = kept;
+  }
+
+  get mapFDs(): readonly number[] {
+    return this.#mapFDs;
+  }
+
+  get arenaData(): number | undefined {
+    return this.#arenaData;
+  }
+
+  /** Puts programs into the slots that the object names (`bpf_object_init_prog_arrays`); those that are not loaded are left out. */
+  fillProgramArrays(): void {
+    const scratch = new Scratch(this.#port);
+    try {
+      for (const [index, map] of this.#object.maps.entries()) {
+        if (map.definition.type !== U.BPF_MAP_TYPE_PROG_ARRAY) continue;
+        for (const [slot, target] of map.slots) {
+          const fd = this.#kept?.get(this.#object.programs[target]?.name ?? '');
+          if (fd === undefined) continue;
+          const value = new DataView(new ArrayBuffer(4));
+          value.setInt32(0, fd, true);
+          this.#update(scratch, this.#mapFDs[index] ?? -1, slot, new Uint8Array(value.buffer), 0n, `map '${map.name}': failed to initialize slot [${slot}]`, 'section .maps');
+        }
+      }
+    } finally {
+      scratch.release();
+    }
   }
 
   close(): void {
@@ -172,7 +243,8 @@ class ObjectLoader {
     if (address < 0) this.#fail(place, `map '${name}': failed to mmap arena: ${errnoName(address)}`);
     this.#mappings.push({ address, size });
     if (data === undefined) return;
-    this.#port.writeUser(address + size - Math.ceil(data.length / PAGE_SIZE) * PAGE_SIZE, data);
+    this.#arenaData = address + size - Math.ceil(data.length / PAGE_SIZE) * PAGE_SIZE;
+    this.#port.writeUser(this.#arenaData, data);
   }
 
   #create(scratch: Scratch, map: ObjectMap): number {
@@ -294,8 +366,17 @@ class ObjectLoader {
     const started = clock();
     const fd = this.#call(scratch, U.BPF_PROG_LOAD, attr);
     const milliseconds = clock() - started;
-    if (fd >= 0) this.#port.close(fd);
+    if (fd >= 0) this.#keepOrClose(program.name, fd);
     return { errno: fd < 0 ? -fd : 0, reason: undefined, log: buffer > 0 ? this.#readLog(buffer, log.size) : '', milliseconds };
+  }
+
+  #keepOrClose(name: string, fd: number): void {
+    if (this.#kept === undefined) {
+      this.#port.close(fd);
+      return;
+    }
+    this.#fds.push(fd);
+    this.#kept.set(name, fd);
   }
 
   #readLog(buffer: number, size: number): string {

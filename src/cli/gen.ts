@@ -1,10 +1,11 @@
 /**
  * @module src/cli/gen
- * `bpftwin gen skeleton [-L [-S -k KEY -i CERT]] OBJ.o [name NAME]` and `gen subskeleton`: print headers as bpftool does.
+ * `bpftwin gen skeleton [-L [-S -k KEY -i CERT]] OBJ.o [name NAME]` and `gen subskeleton`: print headers as bpftool does, or modules in
+ * TypeScript.
  */
 import { InputError } from '../../isa/errors.ts';
 import { cutObjectName, defaultObjectName } from '../../loader/gen/skeleton-model.ts';
-import { generateLightSkeleton, generateSkeleton, generateSubskeleton, type GenerateOptions } from '../gen.ts';
+import { generateLightModule, generateLightSkeleton, generateModule, generateSkeleton, generateSubskeleton, type GenerateOptions } from '../gen.ts';
 import { UsageError } from './failure.ts';
 import { possibleCPUs, readConfiguration } from './host.ts';
 import { EXIT_OK, readInput, type Context } from './io.ts';
@@ -16,6 +17,8 @@ export interface GenSkeletonOptions {
   readonly cert?: string;
   readonly passphraseFile?: string;
   readonly kconfig?: string;
+  readonly lang?: 'c' | 'ts';
+  readonly runtime?: string;
 }
 
 /** Runs the command; `words` are what follows the object: `name NAME`. */
@@ -24,12 +27,16 @@ export async function genSkeletonCommand(file: string, words: readonly string[],
   // bpftool: signing is the loader's business.
   const isLight = options.useLoader === true || options.sign === true;
   const bytes = readInput(file);
+  const isModule = options.lang === 'ts';
+  if (options.runtime !== undefined && !isModule) throw new UsageError('--runtime: only a TypeScript skeleton imports a module');
+  const runtime = options.runtime === undefined ? {} : { runtime: options.runtime };
   if (!isLight) {
-    context.stdout.write(generateSkeleton(bytes, file, { name }));
+    context.stdout.write(isModule ? generateModule(bytes, file, { name, ...runtime }) : generateSkeleton(bytes, file, { name }));
     return EXIT_OK;
   }
-  const common = { name, possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
-  context.stdout.write(options.sign === true ? await signed(bytes, file, common, options) : generateLightSkeleton(bytes, file, common));
+  const generate = isModule ? generateLightModule : generateLightSkeleton;
+  const common = { name, ...runtime, possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
+  context.stdout.write(options.sign === true ? await signed(generate, bytes, file, common, options) : generate(bytes, file, common));
   return EXIT_OK;
 }
 
@@ -51,7 +58,7 @@ function nameOf(file: string, words: readonly string[]): string {
 }
 
 /** Only a signed skeleton pays for loading the cryptography. */
-async function signed(bytes: Uint8Array, file: string, common: GenerateOptions, options: GenSkeletonOptions): Promise<string> {
+async function signed(generate: typeof generateLightSkeleton, bytes: Uint8Array, file: string, common: GenerateOptions, options: GenSkeletonOptions): Promise<string> {
   const { key, cert } = options;
   if (key === undefined || cert === undefined) throw new UsageError('-S needs a private key (-k) and a certificate (-i)');
   const [{ withKey }, { checkKeyName }, { signDetached }, { readCertificates }, { installNodeCrypto }] = await Promise.all([
@@ -61,7 +68,7 @@ async function signed(bytes: Uint8Array, file: string, common: GenerateOptions, 
   checkKeyName(key);
   const [certificate] = readCertificates(readInput(cert), cert);
   if (certificate === undefined) throw new InputError(cert, '', 'no certificate in it');
-  return withKey({ ...options, key }, (privateKey) => generateLightSkeleton(bytes, file, {
+  return withKey({ ...options, key }, (privateKey) => generate(bytes, file, {
     ...common, sign: (parts) => signDetached(parts, privateKey, certificate.raw, { file: cert }),
   }));
 }

@@ -1,0 +1,350 @@
+/**
+ * @module loader/live/handles
+ * What a loaded skeleton hands out: maps with typed keys and values, programs that can be run, links. Everything goes through the
+ * {@link Port}. Owns the calls; what kinds of maps and programs there are is the kernel's.
+ */
+import {
+  MAP_ELEM_ATTR, RAW_TRACEPOINT_ATTR, LINK_CREATE_ATTR, TEST_RUN_ATTR, readInt, writeInt, writeLong, type Field,
+} from '../../isa/attr.ts';
+import { ENOENT, errnoName } from '../../isa/errno.ts';
+import * as U from '../../isa/uapi.ts';
+import { Scratch, type Port } from '../port.ts';
+import type { SkeletonAttach } from '../skeleton.ts';
+import { LocalMemory, type Layout } from './layout.ts';
+
+/** The kernel, or the skeleton before it was asked, said no. */
+export class SkeletonError extends Error {
+  /** Positive; 0 where no system call failed. */
+  readonly errno: number;
+  /** The verifier's or the loader's log, where there is one. */
+  readonly log: string;
+
+  constructor(what: string, errno: number, log = '') {
+    super(errno === 0 ? what : `${what}: ${errnoName(errno)}`);
+    this.name = 'SkeletonError';
+    this.errno = errno;
+    this.log = log;
+  }
+}
+
+/** A loaded object, while there is one. */
+export interface Loaded {
+  readonly port: Port;
+  readonly fd: number;
+}
+
+/** Where a handle finds its descriptor; throws before the load and after the end. */
+export type Descriptor = () => Loaded;
+
+function attrBytes(last: Field): DataView {
+  return new DataView(new ArrayBuffer(last.offset + last.size));
+}
+
+/** Address of a copy of the bytes. */
+function placed(scratch: Scratch, bytes: Uint8Array): bigint {
+  const address = scratch.bytes(bytes);
+  if (address < 0) throw new SkeletonError('no memory for an argument', -address);
+  return BigInt(address);
+}
+
+function perform(port: Port, scratch: Scratch, command: number, attr: DataView): number {
+  return port.bpf(command, Number(placed(scratch, new Uint8Array(attr.buffer))), attr.byteLength);
+}
+
+/** A map of the skeleton. */
+export class MapHandle {
+  readonly name: string;
+  readonly #descriptor: Descriptor;
+
+  constructor(name: string, descriptor: Descriptor) {
+    this.name = name;
+    this.#descriptor = descriptor;
+  }
+
+  /** @throws SkeletonError where the skeleton is not loaded */
+  get fd(): number {
+    return this.#descriptor().fd;
+  }
+
+  /** The port and descriptor together. */
+  protected loaded(): Loaded {
+    return this.#descriptor();
+  }
+}
+
+/** Update only what is not there yet, or only what is there; default both. */
+export type UpdateFlags = 'any' | 'new' | 'existing';
+
+const UPDATE_FLAGS: Readonly<Record<UpdateFlags, bigint>> = { any: 0n, new: 1n, existing: 2n };
+
+/** A map whose keys and values have a type. Structs that it gives are copies: changing one changes the map only through `update`. */
+export class TypedMap<K, V> extends MapHandle {
+  readonly #key: Layout<K>;
+  readonly #value: Layout<V>;
+
+  constructor(name: string, descriptor: Descriptor, key: Layout<K>, value: Layout<V>) {
+    super(name, descriptor);
+    this.#key = key;
+    this.#value = value;
+  }
+
+  /** A key of zeros, to fill in. */
+  createKey(): K {
+    return this.#key.get(new LocalMemory(new Uint8Array(this.#key.size)), 0);
+  }
+
+  /** A value of zeros, to fill in. */
+  createValue(): V {
+    return this.#value.get(new LocalMemory(new Uint8Array(this.#value.size)), 0);
+  }
+
+  /** `undefined` where the key is not in the map. */
+  lookup(key: K): V | undefined {
+    return this.#call((port, scratch, fd) => {
+      const attr = attrBytes(MAP_ELEM_ATTR.flags);
+      const address = scratch.zeroed(this.#value.size);
+      if (address < 0) throw new SkeletonError('no memory for a value', -address);
+      writeInt(attr, 0, MAP_ELEM_ATTR.map_fd, fd);
+      writeLong(attr, 0, MAP_ELEM_ATTR.key, placed(scratch, encode(this.#key, key)));
+      writeLong(attr, 0, MAP_ELEM_ATTR.value, BigInt(address));
+      const result = perform(port, scratch, U.BPF_MAP_LOOKUP_ELEM, attr);
+      if (result === -ENOENT) return undefined;
+      this.#check('lookup', result);
+      return this.#value.get(new LocalMemory(port.readUser(address, this.#value.size)), 0);
+    });
+  }
+
+  update(key: K, value: V, flags: UpdateFlags = 'any'): void {
+    this.#call((port, scratch, fd) => {
+      const attr = attrBytes(MAP_ELEM_ATTR.flags);
+      writeInt(attr, 0, MAP_ELEM_ATTR.map_fd, fd);
+      writeLong(attr, 0, MAP_ELEM_ATTR.key, placed(scratch, encode(this.#key, key)));
+      writeLong(attr, 0, MAP_ELEM_ATTR.value, placed(scratch, encode(this.#value, value)));
+      writeLong(attr, 0, MAP_ELEM_ATTR.flags, UPDATE_FLAGS[flags]);
+      this.#check('update', perform(port, scratch, U.BPF_MAP_UPDATE_ELEM, attr));
+    });
+  }
+
+  /** Whether the key was in the map. */
+  delete(key: K): boolean {
+    return this.#call((port, scratch, fd) => {
+      const attr = attrBytes(MAP_ELEM_ATTR.key);
+      writeInt(attr, 0, MAP_ELEM_ATTR.map_fd, fd);
+      writeLong(attr, 0, MAP_ELEM_ATTR.key, placed(scratch, encode(this.#key, key)));
+      const result = perform(port, scratch, U.BPF_MAP_DELETE_ELEM, attr);
+      if (result === -ENOENT) return false;
+      this.#check('delete', result);
+      return true;
+    });
+  }
+
+  /** The keys, in the kernel's order. */
+  *keys(): Generator<K> {
+    let previous: Uint8Array | undefined;
+    for (;;) {
+      const next = this.#nextKey(previous);
+      if (next === undefined) return;
+      yield this.#key.get(new LocalMemory(next.slice()), 0);
+      previous = next;
+    }
+  }
+
+  /** Keys with their values; what disappears meanwhile is left out. */
+  *entries(): Generator<[key: K, value: V]> {
+    for (const key of this.keys()) {
+      const value = this.lookup(key);
+      if (value !== undefined) yield [key, value];
+    }
+  }
+
+  #nextKey(previous: Uint8Array | undefined): Uint8Array | undefined {
+    return this.#call((port, scratch, fd) => {
+      const attr = attrBytes(MAP_ELEM_ATTR.next_key);
+      const address = scratch.zeroed(this.#key.size);
+      if (address < 0) throw new SkeletonError('no memory for a key', -address);
+      writeInt(attr, 0, MAP_ELEM_ATTR.map_fd, fd);
+      if (previous !== undefined) writeLong(attr, 0, MAP_ELEM_ATTR.key, placed(scratch, previous));
+      writeLong(attr, 0, MAP_ELEM_ATTR.next_key, BigInt(address));
+      const result = perform(port, scratch, U.BPF_MAP_GET_NEXT_KEY, attr);
+      if (result === -ENOENT) return undefined;
+      this.#check('next key', result);
+      return port.readUser(address, this.#key.size);
+    });
+  }
+
+  #check(what: string, result: number): void {
+    if (result < 0) throw new SkeletonError(`map '${this.name}': ${what}`, -result);
+  }
+
+  #call<R>(work: (port: Port, scratch: Scratch, fd: number) => R): R {
+    const { port, fd } = this.loaded();
+    const scratch = new Scratch(port);
+    try {
+      return work(port, scratch, fd);
+    } finally {
+      scratch.release();
+    }
+  }
+}
+
+function encode<T>(layout: Layout<T>, value: T): Uint8Array {
+  const memory = new LocalMemory(new Uint8Array(layout.size));
+  layout.set(memory, 0, value);
+  return memory.bytes;
+}
+
+/** What a test run is given (`BPF_PROG_TEST_RUN`). */
+export interface TestRunInput {
+  /** The context, for kinds of programs that take one. */
+  readonly ctx?: Uint8Array;
+  /** A packet. */
+  readonly data?: Uint8Array;
+  readonly repeat?: number;
+  /** `BPF_F_TEST_*` */
+  readonly flags?: number;
+}
+
+/** What a test run gives. */
+export interface TestRunResult {
+  /** The program's return value, as the kernel reports it: unsigned. */
+  readonly retval: number;
+  /** Nanoseconds, mean over the repetitions. */
+  readonly duration: number;
+  /** The context afterwards, empty where none was given. */
+  readonly ctx: Uint8Array;
+  /** The packet afterwards, empty where none was given. */
+  readonly data: Uint8Array;
+}
+
+const TEST_RUN_SIZE = 80;
+/** A program may make a packet longer. */
+const PACKET_ROOM = 256;
+
+/** A program of the skeleton. */
+export class ProgramHandle {
+  readonly name: string;
+  readonly #descriptor: Descriptor;
+
+  constructor(name: string, descriptor: Descriptor) {
+    this.name = name;
+    this.#descriptor = descriptor;
+  }
+
+  /** @throws SkeletonError where the skeleton is not loaded */
+  get fd(): number {
+    return this.#descriptor().fd;
+  }
+
+  /** Runs the program once (or `repeat` times) without attaching it. */
+  testRun({ ctx, data, repeat = 0, flags = 0 }: TestRunInput = {}): TestRunResult {
+    const { port, fd } = this.#descriptor();
+    const scratch = new Scratch(port);
+    try {
+      const attr = new DataView(new ArrayBuffer(TEST_RUN_SIZE));
+      const A = TEST_RUN_ATTR;
+      writeInt(attr, 0, A.prog_fd, fd);
+      writeInt(attr, 0, A.repeat, repeat);
+      writeInt(attr, 0, A.flags, flags);
+      const ctxAt = ctx === undefined ? undefined : placed(scratch, ctx);
+      if (ctxAt !== undefined) {
+        writeInt(attr, 0, A.ctx_size_in, ctx?.length ?? 0);
+        writeLong(attr, 0, A.ctx_in, ctxAt);
+      }
+      const room = data === undefined ? 0 : data.length + PACKET_ROOM;
+      const dataOut = room === 0 ? 0n : placed(scratch, new Uint8Array(room));
+      if (data !== undefined) {
+        writeInt(attr, 0, A.data_size_in, data.length);
+        writeLong(attr, 0, A.data_in, placed(scratch, data));
+        writeInt(attr, 0, A.data_size_out, room);
+        writeLong(attr, 0, A.data_out, dataOut);
+      }
+      // Only network programs copy their context out; others change what they were given.
+      const ctxOut = ctx === undefined || data === undefined ? ctxAt : placed(scratch, new Uint8Array(ctx.length));
+      if (ctxOut !== undefined && ctxOut !== ctxAt) {
+        writeInt(attr, 0, A.ctx_size_out, ctx?.length ?? 0);
+        writeLong(attr, 0, A.ctx_out, ctxOut);
+      }
+      const address = Number(placed(scratch, new Uint8Array(attr.buffer)));
+      const result = port.bpf(U.BPF_PROG_TEST_RUN, address, TEST_RUN_SIZE);
+      if (result < 0) throw new SkeletonError(`program '${this.name}': test run`, -result);
+      const after = port.readUser(address, TEST_RUN_SIZE);
+      const view = new DataView(after.buffer, after.byteOffset, after.byteLength);
+      return {
+        retval: readInt(view, 0, A.retval), duration: readInt(view, 0, A.duration),
+        ctx: ctxOut === undefined ? new Uint8Array(0) : port.readUser(Number(ctxOut), ctx?.length ?? 0),
+        data: data === undefined ? new Uint8Array(0) : port.readUser(Number(dataOut), Math.min(room, readInt(view, 0, A.data_size_out))),
+      };
+    } finally {
+      scratch.release();
+    }
+  }
+}
+
+/** How a program is attached: as the C skeletons do, or why not at all. */
+export type AttachKind = SkeletonAttach | { readonly kind: 'unsupported'; readonly reason: string };
+
+/** A link of the skeleton: one for every program. */
+export class LinkHandle {
+  readonly name: string;
+  readonly #attach: AttachKind;
+  readonly #program: Descriptor;
+  #open: Loaded | undefined;
+
+  constructor(name: string, attach: AttachKind, program: Descriptor) {
+    this.name = name;
+    this.#attach = attach;
+    this.#program = program;
+  }
+
+  /** False for programs that nothing attaches by itself: somebody must say what to. */
+  get isAutomatic(): boolean {
+    return this.#attach.kind !== 'none';
+  }
+
+  /** The link's descriptor, `undefined` where the program is not attached. */
+  get fd(): number | undefined {
+    return this.#open?.fd;
+  }
+
+  /**
+   * Attaches the program; no second time where it is attached already.
+   * @throws SkeletonError where the kernel refuses, or where the program cannot be attached this way
+   */
+  attach(): void {
+    if (this.#open !== undefined) return;
+    const attach = this.#attach;
+    if (attach.kind === 'none') throw new SkeletonError(`program '${this.name}': auto-attach not supported, its section names no target`, 0);
+    if (attach.kind === 'unsupported') throw new SkeletonError(`program '${this.name}': ${attach.reason}`, 0);
+    const { port, fd: program } = this.#program();
+    const scratch = new Scratch(port);
+    try {
+      const fd = attach.kind === 'iter' ? openIterator(port, scratch, program) : openRawTracepoint(port, scratch, program, attach.name);
+      if (fd < 0) throw new SkeletonError(`program '${this.name}': attach`, -fd);
+      this.#open = { port, fd };
+    } finally {
+      scratch.release();
+    }
+  }
+
+  /** Closes the link; nothing where there is none. */
+  detach(): void {
+    if (this.#open !== undefined) this.#open.port.close(this.#open.fd);
+    this.#open = undefined;
+  }
+}
+
+function openIterator(port: Port, scratch: Scratch, program: number): number {
+  const attr = attrBytes(LINK_CREATE_ATTR.iter_info_len);
+  writeInt(attr, 0, LINK_CREATE_ATTR.prog_fd, program);
+  writeInt(attr, 0, LINK_CREATE_ATTR.attach_type, U.BPF_TRACE_ITER);
+  return perform(port, scratch, U.BPF_LINK_CREATE, attr);
+}
+
+function openRawTracepoint(port: Port, scratch: Scratch, program: number, name: string | undefined): number {
+  const attr = attrBytes(RAW_TRACEPOINT_ATTR.prog_fd);
+  const address = name === undefined ? 0 : scratch.cString(name);
+  if (address < 0) return address;
+  writeLong(attr, 0, RAW_TRACEPOINT_ATTR.name, BigInt(address));
+  writeInt(attr, 0, RAW_TRACEPOINT_ATTR.prog_fd, program);
+  return perform(port, scratch, U.BPF_RAW_TRACEPOINT_OPEN, attr);
+}
