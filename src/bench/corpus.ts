@@ -69,7 +69,7 @@ function measureObject(bytes: Uint8Array, file: string, { instruments, effort, k
     rows = verifyObject(bytes, file, { kernelBTF, clock: () => instruments.used() * 1000 });
     if (isCounted) for (const { prog, duration_us } of rows) samples.set(prog, [...(samples.get(prog) ?? []), duration_us / 1e6]);
   };
-  warmUp(instruments, () => work(false));
+  warmUp(instruments, () => work(false), effort.warm);
   instruments.sample(file, () => work(true), effort);
   return rows.map(({ prog, verdict, name, insns, states, peak_states }) => ({
     file, prog, verdict, error: name, ...timesOf(samples.get(prog) ?? []), insns, states, peak_states, kernel: null,
@@ -117,7 +117,7 @@ function measureSkeleton(bytes: Uint8Array, file: string, { instruments, effort,
     listened.perform();
     for (const [i, time] of loads.times.entries()) (single[i] ??= []).push(time);
   };
-  warmUp(instruments, work);
+  warmUp(instruments, work, effort.warm);
   for (const list of [wholes, ...single]) list.length = 0;
   instruments.sample(file, work, effort);
   const calls = whole.observe().filter(({ name }) => name === 'PROG_LOAD'), accepted = { verdict: 'success', error: '', kernel: null } as const;

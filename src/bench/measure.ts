@@ -16,6 +16,8 @@ export interface Effort {
   readonly seconds: number;
   /** Fewest samples. */
   readonly least: number;
+  /** Most seconds of processor time before that, for the engine to compile what it will. */
+  readonly warm: number;
 }
 
 /** Bytes of JavaScript's heap and array buffers. */
@@ -71,7 +73,7 @@ const WINDOW = 0.03, LEAST_WINDOWS = 3, FASTER = 0.95;
  * Repeats until the engine has compiled what it will: until two windows in a row were not faster than the best before them.
  * @param most seconds of processor time after which it is enough
  */
-export function warmUp(instruments: Instruments, work: () => void, most: number = 1): void {
+export function warmUp(instruments: Instruments, work: () => void, most: number): void {
   const start = instruments.used();
   let best = Infinity, idle = 0;
   for (let window = 0; (window < LEAST_WINDOWS || idle < 2) && instruments.used() - start < most; window++) {
@@ -131,7 +133,7 @@ export function measure(instruments: Instruments, name: string, size: number, su
     while (records.length < FEW - 1) work();
     memory = instruments.memory(work) ?? null;
   } else {
-    warmUp(instruments, () => void subject.perform());
+    warmUp(instruments, () => void subject.perform(), effort.warm);
     instruments.sample(name, work, effort);
     memory = instruments.memory(() => void subject.perform()) ?? null;
   }
@@ -159,14 +161,14 @@ export interface Contender {
 /**
  * Measures two subjects in alternation, each pair in the other order than the one before, so that what disturbs the machine disturbs both.
  */
-export function comparePairs(instruments: Instruments, first: Contender, second: Contender, { seconds, least }: Effort): Pairing {
+export function comparePairs(instruments: Instruments, first: Contender, second: Contender, { seconds, least, warm }: Effort): Pairing {
   const turn = ({ phases, perform }: Contender, count: number): number => {
     instruments.usePrimitives(phases === undefined ? {} : { phases });
     let sum = 0;
     for (let i = 0; i < count; i++) sum += perform().whole;
     return sum / count;
   };
-  for (const contender of [first, second]) warmUp(instruments, () => void turn(contender, 1));
+  for (const contender of [first, second]) warmUp(instruments, () => void turn(contender, 1), warm);
   // About 2 ms a turn, which the clock and the scheduler tell well apart.
   const count = Math.max(1, Math.min(50, Math.round(0.002 / Math.max(turn(first, 1), 1e-6))));
   const pairs: [number, number][] = [], start = instruments.now();

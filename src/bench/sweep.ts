@@ -11,7 +11,7 @@ import { createPayload } from './payload.ts';
 import { PhaseClock, type PhaseTimes } from './phases.ts';
 import { branchProgram, loopProgram, straightProgram } from './programs.ts';
 import { fitGrowth, type Growth, type Point } from './statistics.ts';
-import type { Counters } from './counters.ts';
+import { countCalls, type Counters } from './counters.ts';
 
 /** Names of the sweeps, in the order in which they are done. */
 export const SWEEPS = ['instructions', 'metadata', 'maps', 'keys', 'payload', 'loops', 'branches', 'contract'] as const;
@@ -141,7 +141,16 @@ export interface Laboratory {
 /** How far the work is. */
 export type OnProgress = (done: number, total: number, what: string) => void;
 
-const PAYLOAD_PROGRAMS = 8;
+const PAYLOAD_PROGRAMS = 8, MOST_PROGRAMS = 32;
+
+/** The unsigned programs of the sweeps by name, for a recording of what a real kernel makes of them. */
+export function generatedPrograms(quick = false): readonly { readonly name: string; readonly instructions: Uint8Array }[] {
+  const make: Readonly<Partial<Record<SweepName, (size: number) => Uint8Array>>> = { instructions: straightProgram, loops: loopProgram, branches: branchProgram };
+  return PLANS.flatMap((plan) => {
+    const program = make[plan.name];
+    return program === undefined ? [] : (quick ? plan.quickSizes : plan.sizes).map((size) => ({ name: sizeName(plan, size), instructions: program(size) }));
+  });
+}
 
 /** Does the measurements, one after the other. */
 export class Bench {
@@ -161,7 +170,7 @@ export class Bench {
 
   /** One signed light skeleton with eight programs, end to end. */
   phases(): PhaseReport {
-    const { instruments, effort } = this.#lab, long = { seconds: effort.seconds * 4, least: effort.least * 2 };
+    const { instruments, effort } = this.#lab, long = { seconds: effort.seconds * 4, least: effort.least * 2, warm: effort.warm * 6 };
     const marked = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', this.#clock), plain = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', undefined);
     const measurement = measure(instruments, `light skeleton with ${PAYLOAD_PROGRAMS} programs`, PAYLOAD_PROGRAMS, marked, this.#clock, long);
     const marks = comparePairs(instruments, { phases: undefined, perform: () => plain.perform() }, { phases: this.#clock, perform: () => marked.perform() }, long);
@@ -190,6 +199,16 @@ export class Bench {
     if (plan.name !== 'contract') return sizes.map((size) => ({ name: sizeName(plan, size), counters: countWork(instruments, this.#subject(plan.name, size)).counters }));
     return sizes.flatMap((size) => (['6.18', '7.3'] as const).map((contract) => (
       { name: `${size} programs, ${contract}`, counters: countWork(instruments, this.#skeleton(size, contract, undefined)).counters })));
+  }
+
+  /** The verifier's work on each generated program and each program of the payload, by the names under which it was recorded on Linux. */
+  work(): readonly { readonly program: string; readonly work: Pick<Counters, 'processed' | 'states' | 'peakStates'> }[] {
+    const generated = generatedPrograms(this.#lab.quick).map(({ name, instructions }) => ({ name, calls: this.#program(instructions, [], undefined, undefined).observe() }));
+    const loads = this.#skeleton(MOST_PROGRAMS, '7.3', undefined).observe().filter(({ name, fromProgram }) => name === 'PROG_LOAD' && fromProgram);
+    return [...generated, ...loads.map((call) => ({ name: `payload/${String(call.args['prog_name'])}`, calls: [call] }))].map(({ name, calls }) => {
+      const { processed, states, peakStates } = countCalls(calls);
+      return { program: name, work: { processed, states, peakStates } };
+    });
   }
 
   #signer(name: KeyName): Signer {
@@ -237,7 +256,7 @@ export class Bench {
       measure(instruments, `${name}, ${contract}`, programs, this.#skeleton(programs, contract, this.#clock), this.#clock, { ...effort, seconds: effort.seconds / 2 })));
     const [old, current] = (['6.18', '7.3'] as const).map((contract) => this.#skeleton(programs, contract, undefined));
     const times = comparePairs(
-      instruments, { phases: undefined, perform: () => old!.perform() }, { phases: undefined, perform: () => current!.perform() }, { seconds: effort.seconds * 2, least: effort.least });
+      instruments, { phases: undefined, perform: () => old!.perform() }, { phases: undefined, perform: () => current!.perform() }, { ...effort, seconds: effort.seconds * 2 });
     return {
       name, size: programs, times,
       before: { phases: before!.phases, counters: before!.counters }, after: { phases: after!.phases, counters: after!.counters },

@@ -1,0 +1,218 @@
+/**
+ * @module src/cli/bench
+ * `bpftwin bench [FILES…]`: what admission costs. Without files the project's own measurements, with objects, skeletons or folders of
+ * them what each program costs. Owns options and output; measuring is `src/bench`.
+ */
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { toHex } from '../../crypto/bytes.ts';
+import { sha256 } from '../../crypto/digest.ts';
+import type { Certificate } from '../../crypto/x509.ts';
+import { InputError } from '../../isa/errors.ts';
+import { compareWithBaseline, readBaseline, type Comparison } from '../bench/baseline.ts';
+import { byCost, joinKernel, measureFile, type CorpusRow } from '../bench/corpus.ts';
+import type { Instruments } from '../bench/measure.ts';
+import { reportPage } from '../bench/page.ts';
+import { comparables, phaseFacts, reportCSV, reportJSON, reportTables, type AdmissionReport, type BenchReport, type RecordedWork, type WorkRow } from '../bench/report.ts';
+import { answerQuestions, Bench, PLANS, SWEEPS, type GrowthAnswer, type Sweep, type SweepName, type SweepPlan } from '../bench/sweep.ts';
+import { readCertificates } from '../certificates.ts';
+import { readChartLibrary } from '../node/chart-library.ts';
+import { createInstruments, generateRSAKey, machineConditions } from '../node/instruments.ts';
+import { loadKernelBTF } from '../node/kernel-btf.ts';
+import { renderHTML } from '../report/html.ts';
+import { parseCSV } from '../veristat/csv.ts';
+import { UsageError } from './failure.ts';
+import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
+import { createProgress, type Progress } from './progress.ts';
+import { createRenderer } from './render.ts';
+import { VERSION } from './version.ts';
+
+export interface BenchCommandOptions {
+  readonly only?: string;
+  readonly quick?: boolean;
+  readonly counters?: boolean;
+  readonly seconds?: number;
+  readonly cert?: readonly string[];
+  readonly baseline?: string;
+  readonly failAbove?: string;
+  readonly acrossVersions?: boolean;
+  readonly veristat?: string;
+  readonly html?: string;
+  readonly csv?: string;
+}
+
+const DEFAULT_SECONDS = 0.25, LEAST_SAMPLES = 8, WARM = 2, MOST_FILES = 4096;
+
+/** Runs the command; 1 where something is slower than the baseline allows. */
+export async function benchCommand(files: readonly string[], options: BenchCommandOptions, context: Context): Promise<number> {
+  const failAbove = readRatio(options.failAbove);
+  // A file that cannot be read should not be found out about after a minute of measuring.
+  const baseline = options.baseline === undefined ? undefined : readBaseline(readText(options.baseline), options.baseline);
+  const instruments = createInstruments();
+  if (options.counters === true) return writeCounters(createBench(options, instruments), plansOf(options), context);
+  const measured = files.length > 0 ? await measureCorpus(files, options, instruments, context) : await measureAdmission(options, instruments, context);
+  const comparison = baseline === undefined ? undefined : compareWithBaseline(
+    comparables(measured), measured.conditions, baseline, options.baseline ?? '', { failAbove, acrossVersions: options.acrossVersions === true });
+  const report: BenchReport = comparison === undefined ? measured : { ...measured, comparison };
+  if (options.csv !== undefined) writeFile(options.csv, reportCSV(report));
+  if (options.html !== undefined) writeFile(options.html, renderHTML(reportPage(report), readChartLibrary()));
+  if (context.json) writeJSON(context, reportJSON(report));
+  else await writeTables(report, context);
+  return isWorse(comparison) ? EXIT_REJECTED : EXIT_OK;
+}
+
+function isWorse(comparison: Comparison | undefined): boolean {
+  return comparison?.rows.some((row) => row.isWorse) === true;
+}
+
+function readRatio(text = '1.1'): number {
+  const ratio = Number(text);
+  if (!(ratio >= 1 && ratio <= 1000)) throw new UsageError(`--fail-above: a ratio from 1 on is wanted, not ${JSON.stringify(text)}`);
+  return ratio;
+}
+
+function readText(file: string): string {
+  return new TextDecoder().decode(readInput(file));
+}
+
+function writeFile(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw new InputError(file, '', error instanceof Error ? error.message : String(error));
+  }
+}
+
+function plansOf({ only }: BenchCommandOptions): readonly SweepPlan[] {
+  if (only === undefined) return PLANS;
+  const wanted = only.split(',').map((name) => name.trim());
+  for (const name of wanted) {
+    if (!(SWEEPS as readonly string[]).includes(name) && name !== 'phases') throw new UsageError(`--only ${JSON.stringify(name)}: there are phases, ${SWEEPS.join(', ')}`);
+  }
+  return PLANS.filter(({ name }) => wanted.includes(name));
+}
+
+/** A file that comes with the package; it lies some levels above this module, in the sources or in `dist`. */
+function readAsset(name: string): Uint8Array {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    try {
+      return readFileSync(join(folder, 'assets', name));
+    } catch {
+      if (folder === dirname(folder)) throw new InputError(name, '', 'this file of the package is missing');
+    }
+  }
+}
+
+function readRecordedWork(): RecordedWork {
+  return JSON.parse(new TextDecoder().decode(readAsset('payload-linux.json'))) as RecordedWork;
+}
+
+function createBench({ quick = false, seconds = DEFAULT_SECONDS }: BenchCommandOptions, instruments: Instruments): Bench {
+  return new Bench({
+    instruments, kernelBTF: () => loadKernelBTF(), rsaKey: generateRSAKey, payload: readAsset('payload.bpf.o'), quick,
+    effort: { seconds, least: LEAST_SAMPLES, warm: WARM * seconds },
+  });
+}
+
+function optionsText({ quick = false, seconds = DEFAULT_SECONDS, only }: BenchCommandOptions): string {
+  return `${seconds} s a measurement${quick ? ', quick' : ''}${only === undefined ? '' : `, only ${only}`}`;
+}
+
+async function measureAdmission(options: BenchCommandOptions, instruments: Instruments, context: Context): Promise<AdmissionReport> {
+  const plans = plansOf(options), bench = createBench(options, instruments), names = plans.map(({ name }): SweepName => name);
+  const progress = await createProgress(context, Bench.steps(names, options.quick === true));
+  try {
+    const linux = readRecordedWork();
+    progress.step('one admission by phase');
+    const reference = bench.phases(), sweeps: Sweep[] = [];
+    let exponents: Readonly<Record<string, GrowthAnswer>> = {};
+    for (const plan of plans) {
+      const sweep = bench.sweep(plan, (what) => progress.step(what));
+      sweeps.push(sweep);
+      exponents = { ...exponents, ...answerQuestions(plan, sweep) };
+    }
+    return {
+      kind: 'admission', conditions: { bpftwin: VERSION, ...machineConditions(), subject: 'admission', options: optionsText(options) },
+      reference, sweeps, exponents, work: compareWork(bench, linux), linux: linux.kernel,
+    };
+  } finally {
+    progress.stop();
+  }
+}
+
+/** The same programs on ours and on a real kernel. */
+function compareWork(bench: Bench, { programs }: RecordedWork): WorkRow[] {
+  return bench.work().flatMap(({ program, work }): WorkRow[] => {
+    const linux = programs[program];
+    if (linux === undefined) return [];
+    return [{ program, ours: work, linux, agrees: work.processed === linux.processed && work.states === linux.states && work.peakStates === linux.peakStates }];
+  });
+}
+
+/** Work without times: equal on every machine, for continuous integration. */
+function writeCounters(bench: Bench, plans: readonly SweepPlan[], context: Context): number {
+  const counters = Object.fromEntries(plans.flatMap((plan) => bench.count(plan).map(({ name, counters: work }) => [`${plan.name}: ${name}`, work])));
+  if (context.json) writeJSON(context, { counters });
+  else for (const [name, work] of Object.entries(counters)) context.stdout.write(`${name}: ${Object.entries(work).map(([what, count]) => `${what} ${count}`).join(', ')}\n`);
+  return EXIT_OK;
+}
+
+// Corpora.
+
+/** The files themselves, and of folders the objects and light skeletons in them. */
+function expand(paths: readonly string[]): string[] {
+  const found = paths.flatMap((path) => {
+    let isFolder: boolean;
+    try {
+      isFolder = statSync(path).isDirectory();
+    } catch {
+      throw new InputError(path, '', 'no such file');
+    }
+    if (!isFolder) return [path];
+    return readdirSync(path).filter((name) => name.endsWith('.o') || name.endsWith('.lskel.h')).toSorted().map((name) => join(path, name));
+  });
+  if (found.length === 0) throw new InputError(paths.join(', '), '', 'no objects (*.o) and no light skeletons (*.lskel.h)');
+  if (found.length > MOST_FILES) throw new InputError(paths.join(', '), '', `${found.length} files, more than the ${MOST_FILES} that are measured`);
+  return found;
+}
+
+async function measureCorpus(paths: readonly string[], options: BenchCommandOptions, instruments: Instruments, context: Context): Promise<BenchReport> {
+  const { seconds = DEFAULT_SECONDS } = options;
+  if (options.only !== undefined || options.quick === true) throw new UsageError('--only and --quick choose among the measurements that are done without files');
+  const files = expand(paths), certificates = readTrusted(options.cert ?? []);
+  const kernel = options.veristat === undefined ? [] : parseCSV(readText(options.veristat), options.veristat).rows;
+  const contents = files.map((file) => ({ file, bytes: readInput(file) }));
+  const progress: Progress = await createProgress(context, files.length), rows: CorpusRow[] = [];
+  try {
+    for (const { file, bytes } of contents) {
+      progress.step(basename(file));
+      rows.push(...measureFile(bytes, file, { instruments, certificates, kernelBTF: () => loadKernelBTF(), effort: { seconds, least: LEAST_SAMPLES, warm: WARM * seconds } }));
+    }
+  } finally {
+    progress.stop();
+  }
+  const subject = contents.map(({ file, bytes }) => `${basename(file)} ${toHex(sha256(bytes)).slice(0, 12)}`).join(', ');
+  return {
+    kind: 'corpus', programs: byCost(joinKernel(rows, kernel)),
+    conditions: { bpftwin: VERSION, ...machineConditions(), subject, options: optionsText(options) },
+  };
+}
+
+function readTrusted(files: readonly string[]): Certificate[] {
+  return files.flatMap((file) => readCertificates(readInput(file), file));
+}
+
+// Output.
+
+async function writeTables(report: BenchReport, context: Context): Promise<void> {
+  const render = await createRenderer(context), { stdout } = context;
+  for (const [i, { title, explanation, head, rows }] of reportTables(report).entries()) {
+    stdout.write(`${i === 0 ? '' : '\n'}${render.tone('strong', title)}\n${explanation}\n\n${render.table(head, rows)}`);
+    if (i === 0 && report.kind === 'admission') stdout.write(`\n${phaseFacts(report.reference).join('\n')}\n`);
+  }
+  const { conditions } = report;
+  stdout.write(`\n${render.tone('dim', `bpftwin ${conditions.bpftwin}, Node.js ${conditions.node}, ${conditions.cpu}, ${conditions.cores} cores, ${conditions.crypto}; ${conditions.options}`)}\n`);
+  const unmatched = report.comparison?.unmatched ?? [];
+  if (unmatched.length > 0) stdout.write(`not compared, because in one of the two runs only: ${unmatched.slice(0, 10).join(', ')}${unmatched.length > 10 ? `, and ${unmatched.length - 10} more` : ''}\n`);
+}
