@@ -2,7 +2,7 @@
  * @module src/bench/page
  * The reports of `bpftwin bench` as a page: the tables of `report.ts` with charts between them. Owns which charts there are.
  */
-import { PHASES } from '../../isa/phases.ts';
+import { PHASES, type Phase } from '../../isa/phases.ts';
 import type { Chart, CurveChart } from '../report/chart.ts';
 import type { Block, HTMLReport, Section } from '../report/html.ts';
 import type { Conditions } from './conditions.ts';
@@ -12,7 +12,13 @@ import { growthAt } from './statistics.ts';
 import { PLANS, type GrowthAnswer, type SweepPlan, type Sweep } from './sweep.ts';
 
 /** Parts below this share of every bar are shown together. */
-const LEAST_SHARE = 0.02;
+const LEAST_SHARE = 0.03;
+/** Every phase has the same colour in all charts, the dearest ones those that differ most. */
+const DEAREST: readonly Phase[] = ['main verification', 'payload admission', 'liveness', 'signature', 'hashing', 'control flow', 'rewrites', 'references', 'attr', 'compile'];
+const colourOf = (phase: Phase): number => (DEAREST.includes(phase) ? DEAREST.indexOf(phase) : DEAREST.length + PHASES.filter((other) => !DEAREST.includes(other)).indexOf(phase));
+
+
+const OTHERS = PHASES.length;
 
 function tableBlock({ explanation, head, rows }: Table): Block {
   // The page has charts where the terminal has bars.
@@ -23,11 +29,11 @@ function tableBlock({ explanation, head, rows }: Table): Block {
 function stackedPhases(title: string, description: string, x: string, rows: readonly Pick<Measurement, 'name' | 'phases'>[], shares: boolean): Chart {
   const wholes = rows.map(({ phases }) => Object.values(phases).reduce((sum, value) => sum + value, 0));
   const large = PHASES.filter((phase) => rows.some(({ phases }, i) => (phases[phase] ?? 0) >= LEAST_SHARE * (wholes[i] ?? 0)));
-  const series = large.map((phase) => ({ name: phase as string, values: rows.map(({ phases }) => phases[phase] ?? 0) }));
+  const series = large.map((phase) => ({ name: phase as string, colour: colourOf(phase), values: rows.map(({ phases }) => phases[phase] ?? 0) }));
   const rest = rows.map((_, i) => Math.max(0, (wholes[i] ?? 0) - series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0)));
   return {
     kind: 'stacked', title, description, labels: rows.map(({ name }) => name), x, y: { title: 'Time', unit: 'seconds' }, shares,
-    series: rest.some((value) => value > 0) ? [...series, { name: 'others', values: rest }] : series,
+    series: rest.some((value) => value > 0) ? [...series, { name: 'others', colour: OTHERS, values: rest }] : series,
   };
 }
 
@@ -46,7 +52,8 @@ function growthChart(title: string, description: string, x: CurveChart['x'], ans
 }
 
 function spreadChart(title: string, description: string, rows: readonly Measurement[]): Chart {
-  return { kind: 'spread', title, description, x: { title: 'Time', unit: 'seconds', logarithmic: true }, rows: rows.map(({ name, samples }) => ({ name, samples })) };
+  const all = rows.flatMap(({ samples }) => samples), logarithmic = Math.max(...all) > 20 * Math.min(...all);
+  return { kind: 'spread', title, description, x: { title: 'Time', unit: 'seconds', logarithmic }, rows: rows.map(({ name, samples }) => ({ name, samples })) };
 }
 
 const UNIT_AXIS: Readonly<Record<SweepPlan['unit'], string>> = { instructions: 'Instructions', bytes: 'Metadata', maps: 'Maps', key: 'Key', programs: 'Programs' };

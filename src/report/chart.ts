@@ -25,7 +25,8 @@ interface ChartBase {
 export interface StackedChart extends ChartBase {
   readonly kind: 'stacked';
   readonly labels: readonly string[];
-  readonly series: readonly { readonly name: string; readonly values: readonly number[] }[];
+  /** `colour` is an index of {@link COLOURS}, for parts that look the same in several charts; default the place in the list. */
+  readonly series: readonly { readonly name: string; readonly values: readonly number[]; readonly colour?: number }[];
   readonly x: string;
   readonly y: Axis;
   /** Every bar as long as the others, as shares of its own whole. */
@@ -59,7 +60,7 @@ export type Chart = StackedChart | CurveChart | SpreadChart;
 /** Okabe and Ito's colours, which people with colour blindness tell apart, and more of the like for long lists. */
 export const COLOURS: readonly string[] = [
   '#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442', '#7f7f7f', '#332288', '#88ccee', '#44aa99', '#117733',
-  '#999933', '#ddcc77', '#cc6677', '#882255', '#aa4499', '#bbbbbb', '#6699cc', '#004488',
+  '#999933', '#ddcc77', '#cc6677', '#882255', '#aa4499', '#6699cc', '#004488', '#997700', '#ee99aa', '#bbbbbb',
 ];
 
 type JSONValue = string | number | boolean | null | readonly JSONValue[] | { readonly [key: string]: JSONValue };
@@ -93,8 +94,8 @@ function stacked({ labels, series, x, y, shares = false }: StackedChart): JSONVa
     type: 'bar',
     data: {
       labels,
-      datasets: series.map(({ name, values }, i) => ({
-        label: name, data: values.map(share), backgroundColor: colourOf(i), borderColor: '#ffffff', borderWidth: 0.5, format: shares ? 'percent' : y.unit,
+      datasets: series.map(({ name, values, colour }, i) => ({
+        label: name, data: values.map(share), backgroundColor: colourOf(colour ?? i), borderColor: '#ffffff', borderWidth: 0.5, format: shares ? 'percent' : y.unit,
       })),
     },
     options: {
@@ -178,7 +179,11 @@ export const PAGE_SCRIPT = `(() => {
       const format = FORMATS[scale.format];
       if (!format) continue;
       const powers = scale.type === 'logarithmic';
-      scale.ticks = { callback: (value) => powers && !isPower(value) ? '' : format(value) };
+      // A short axis has too few powers of ten: it shows 1, 2 and 5 of each.
+      scale.ticks = { callback(value) {
+        const mantissa = value / 10 ** Math.floor(Math.log10(value) + 1e-9), isShort = this.max / this.min < 300;
+        return powers && !isPower(value) && !(isShort && [2, 5].includes(Math.round(mantissa * 1e6) / 1e6)) ? '' : format(value);
+      } };
       if (powers) scale.grid = { color: (context) => context.tick && isPower(context.tick.value) ? '#0002' : '#0001' };
     }
     const { legend } = config.options.plugins;
