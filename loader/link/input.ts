@@ -5,7 +5,7 @@
  * `linker_sanity_check_*` and `linker_fixup_btf` of `tools/lib/bpf/linker.c`.
  */
 import { byteStringAt } from '../../btf/string-set.ts';
-import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
+import { rewriteTypeIDs } from '../../btf/references.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import { parseObjectBTFExt, type ObjectBTFExt } from '../object/btf-ext.ts';
@@ -248,7 +248,8 @@ export class LinkInput {
     const section = this.sections.findLast((candidate) => candidate.name === '.BTF' && isTypes(candidate));
     if (section?.elf === undefined) return undefined;
     section.isSkipped = true;
-    return new ObjectBTF(section.elf.data, this.file);
+    const { data } = section.elf;
+    return this.#parse(() => new ObjectBTF(data, this.file), `failed to parse .BTF from ${this.file}: -EINVAL`);
   }
 
   #readBTFExt(): ObjectBTFExt | undefined {
@@ -256,22 +257,31 @@ export class LinkInput {
     if (section?.elf === undefined) return undefined;
     section.isSkipped = true;
     if (this.btf === undefined) this.fail('section .BTF.ext', linkFailure(this.file));
-    return parseObjectBTFExt(section.elf.data, this.file);
+    const { data } = section.elf;
+    return this.#parse(() => parseObjectBTFExt(data, this.file), `failed to parse .BTF.ext from '${this.file}': -EINVAL`);
+  }
+
+  #parse<T>(parse: () => T, reason: string): T {
+    try {
+      return parse();
+    } catch (error) {
+      if (error instanceof InputError) this.fail(error.place, `${error.reason}; ${reason}`);
+      throw error;
+    }
   }
 
   /** Every id and string offset that types and records hold exists. */
   #checkReferences(btf: ObjectBTF, ext: ObjectBTFExt | undefined): void {
     const checkID = (id: number): number => (btf.has(id) ? id : this.fail('section .BTF', linkFailure(this.file)));
-    const checkString = (offset: number): number => {
-      btf.byteString(offset);
-      return offset;
+    const checkString = (offset: number): void => {
+      if (!btf.hasString(offset)) this.fail('section .BTF.ext', linkFailure(this.file));
     };
-    for (let id = 1; id < btf.count; id++) {
-      rewriteTypeIDs(btf.type(id), checkID);
-      rewriteNames(btf.type(id), checkString);
-    }
+    for (let id = 1; id < btf.count; id++) rewriteTypeIDs(btf.type(id), checkID);
     for (const { records } of ext?.functions.sections ?? []) for (const record of records) checkID(record[1] ?? 0);
     for (const { records } of ext?.relocations.sections ?? []) for (const record of records) checkID(record[1] ?? 0);
+    for (const info of [ext?.functions, ext?.lines, ext?.relocations]) for (const { nameOffset } of info?.sections ?? []) checkString(nameOffset);
+    for (const { records } of ext?.lines.sections ?? []) for (const record of records) record.subarray(1, 3).forEach(checkString);
+    for (const { records } of ext?.relocations.sections ?? []) for (const record of records) checkString(record[2] ?? 0);
   }
 
   /** Fills in what compilers leave open: sizes of sections and offsets of visible variables. */

@@ -455,6 +455,7 @@ class Linker {
     const types = this.#finishTypes();
     const sections = this.#sections.slice(1).flatMap(({ elf, size, name }) => {
       if (elf === undefined) return [];
+      if (elf.entrySize !== 0 && size % elf.entrySize !== 0) throw new InputError('linked object', `section ${name}`, 'failed to finalize ELF layout: invalid section entry size');
       const data = name === '.symtab' && elf.type === SHT_SYMTAB ? this.#encodeSymbols() : elf.data;
       const link = elf.type === SHT_SYMTAB ? 1 : elf.link;
       return [{ nameOffset: elf.nameOffset, type: elf.type, flags: elf.flags, link, info: elf.info, align: elf.align, entrySize: elf.entrySize, data, size: elf.type === SHT_NOBITS ? size : data.length, index: elf.index }];

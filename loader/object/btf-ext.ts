@@ -4,6 +4,7 @@
  * longer records than today's are passed on unchanged. Reproduces `btf_ext_parse` of `tools/lib/bpf/btf.c`.
  */
 import { InputError } from '../../isa/errors.ts';
+import { BTF_MAGIC, BTF_VERSION } from '../../isa/uapi.ts';
 
 /** Records of one section. */
 export interface ExtSection {
@@ -25,7 +26,6 @@ export interface ObjectBTFExt {
 }
 
 const NONE: ExtInfo = { recordSize: 0, sections: [] };
-const MAX_RECORD = 256;
 
 /**
  * Parses the section.
@@ -36,36 +36,51 @@ export function parseObjectBTFExt(bytes: Uint8Array, file: string): ObjectBTFExt
   const fail = (at: number, reason: string): never => {
     throw new InputError(file, `section .BTF.ext, byte ${at}`, reason);
   };
-  if (bytes.length < 24) fail(bytes.length, 'BTF.ext header not found');
-  const little = view.getUint16(0, true) === 0xeb9f;
-  if (!little && view.getUint16(0, false) !== 0xeb9f) fail(0, 'Invalid BTF.ext magic');
+  if (bytes.length < 8) fail(bytes.length, 'BTF.ext header too short');
+  const little = view.getUint16(0, true) === BTF_MAGIC;
+  if (!little && view.getUint16(0, false) !== BTF_MAGIC) fail(0, `Invalid BTF.ext magic:${view.getUint16(0, true).toString(16)}`);
+  if (view.getUint8(2) !== BTF_VERSION) fail(2, `Unsupported BTF.ext version:${view.getUint8(2)}`);
+  if (view.getUint8(3) !== 0) fail(3, `Unsupported BTF.ext flags:${view.getUint8(3).toString(16)}`);
   const word = (at: number): number => view.getUint32(at, little);
   const headerLength = word(4);
-  if (headerLength < 24 || headerLength > bytes.length) fail(4, `a header of ${headerLength} bytes`);
+  if (headerLength > bytes.length) fail(4, 'BTF.ext header not found');
+  if (headerLength === bytes.length) fail(4, 'BTF.ext has no data');
+  if (headerLength < 24) fail(4, 'BTF.ext header missing func_info, line_info');
 
-  const info = (field: number, minimum: number): ExtInfo => {
+  const info = (field: number, minimum: number, what: string): ExtInfo => {
     const length = field + 8 <= headerLength ? word(field + 4) : 0;
     if (length === 0) return NONE;
-    let at = headerLength + word(field);
+    const offset = word(field);
+    if (offset % 4 !== 0) fail(field, `.BTF.ext ${what} section is not aligned to 4 bytes`);
+    let at = headerLength + offset;
     const end = at + length;
-    if (end > bytes.length || length < 4 || at % 4 !== 0) fail(field, `${length} bytes of records do not fit into the section's ${bytes.length}`);
+    if (end > bytes.length) fail(field, `${what} section (off:${offset} len:${length}) is beyond the end of the ELF section .BTF.ext`);
+    if (length < 4) fail(at, `.BTF.ext ${what} record size not found`);
     const recordSize = word(at);
-    if (recordSize < minimum || recordSize > MAX_RECORD || recordSize % 4 !== 0) fail(at, `records of ${recordSize} bytes`);
+    // Records of another byte order can only be turned around where every field is known.
+    if (recordSize < minimum || (!little && recordSize !== minimum) || recordSize % 4 !== 0) fail(at, `${what} section in .BTF.ext has invalid record size ${recordSize}`);
+    if (length === 4) fail(at, `${what} section in .BTF.ext has no records`);
     at += 4;
     const sections: ExtSection[] = [];
     while (at < end) {
-      if (at + 8 > end) fail(at, 'the section ends inside a header of records');
+      if (at + 8 > end) fail(at, `${what} section header is not found in .BTF.ext`);
       const [nameOffset, count] = [word(at), word(at + 4)];
       at += 8;
-      if (count === 0 || at + count * recordSize > end) fail(at - 4, `${count} records do not fit`);
-      const start = at;
-      sections.push({
-        nameOffset,
-        records: Array.from({ length: count }, (_, i) => Uint32Array.from({ length: recordSize / 4 }, (__, j) => word(start + i * recordSize + 4 * j))),
-      });
+      if (count === 0 || at + count * recordSize > end) fail(at - 4, `${what} section has incorrect num_records in .BTF.ext`);
+      sections.push({ nameOffset, records: readRecords(view, at, count, recordSize / 4, little) });
       at += count * recordSize;
     }
     return { recordSize, sections };
   };
-  return { functions: info(8, 8), lines: info(16, 16), relocations: info(24, 16) };
+  return { functions: info(8, 8, 'func_info'), lines: info(16, 16, 'line_info'), relocations: info(24, 16, 'core_relo') };
+}
+
+function readRecords(view: DataView, start: number, count: number, words: number, little: boolean): Uint32Array[] {
+  const records: Uint32Array[] = [];
+  for (let i = 0, at = start; i < count; i++) {
+    const record = new Uint32Array(words);
+    for (let k = 0; k < words; k++, at += 4) record[k] = view.getUint32(at, little);
+    records.push(record);
+  }
+  return records;
 }

@@ -7,6 +7,7 @@
  */
 import { alignOf, isQualifier, resolveSize, type TypeSource } from '../../btf/type-source.ts';
 import { dedupTypes, type RewriteCompanion } from '../../btf/dedup.ts';
+import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
 import { StringSet, toByteString } from '../../btf/string-set.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
@@ -20,6 +21,9 @@ const TRAILING: Readonly<Record<number, readonly [fixed: number, each: number]>>
   [U.BTF_KIND_INT]: [1, 0], [U.BTF_KIND_ARRAY]: [3, 0], [U.BTF_KIND_STRUCT]: [0, 3], [U.BTF_KIND_UNION]: [0, 3], [U.BTF_KIND_ENUM]: [0, 2],
   [U.BTF_KIND_FUNC_PROTO]: [0, 2], [U.BTF_KIND_VAR]: [1, 0], [U.BTF_KIND_DATASEC]: [0, 3], [U.BTF_KIND_DECL_TAG]: [1, 0], [U.BTF_KIND_ENUM64]: [0, 3],
 };
+
+/** What libbpf calls the names of a type's parts. */
+const PART_NAMES: Readonly<Record<number, string>> = { [U.BTF_KIND_ENUM]: 'enum', [U.BTF_KIND_ENUM64]: 'enum', [U.BTF_KIND_FUNC_PROTO]: 'param' };
 
 const VOID_TYPE: Uint32Array = new Uint32Array(3);
 
@@ -44,28 +48,61 @@ export class ObjectBTF implements TypeSource {
   #isGrown = false;
   readonly #decoder = new TextDecoder('utf-8');
 
+  /** @throws InputError where libbpf's `btf__new` fails */
   constructor(bytes: Uint8Array, file: string) {
     this.#file = file;
     this.#original = bytes.slice();
     const view = viewOf(bytes);
-    if (bytes.length < HEADER_SIZE_V0) this.fail(`byte ${bytes.length}`, 'the section ends inside the BTF header');
-    this.#little = view.getUint16(0, true) === 0xeb9f;
-    if (!this.#little && view.getUint16(0, false) !== 0xeb9f) this.fail('byte 0', `Invalid BTF magic: ${view.getUint16(0, true).toString(16)}`);
+    if (bytes.length < HEADER_SIZE_V0) this.fail(`byte ${bytes.length}`, 'BTF header not found');
+    this.#little = view.getUint16(0, true) === U.BTF_MAGIC;
+    if (!this.#little && view.getUint16(0, false) !== U.BTF_MAGIC) this.fail('byte 0', `Invalid BTF magic: ${view.getUint16(0, true).toString(16)}`);
     const word = (at: number): number => view.getUint32(at, this.#little);
     this.#headerLength = word(4);
-    if (this.#headerLength < HEADER_SIZE_V0 || this.#headerLength > bytes.length) this.fail('byte 4', `BTF header length ${this.#headerLength} larger than data size ${bytes.length}`);
+    if (this.#headerLength < HEADER_SIZE_V0) this.fail('byte 4', `unsupported header length ${this.#headerLength}`);
+    if (this.#headerLength > bytes.length) this.fail('byte 4', `BTF header len ${this.#headerLength} larger than data size ${bytes.length}`);
     const [typeOffset, typeLength, stringOffset, stringLength] = [word(8), word(12), word(16), word(20)];
     this.#typeOffset = this.#headerLength + typeOffset;
-    const rest = bytes.length - this.#headerLength;
-    if (typeOffset + typeLength > rest || stringOffset + stringLength > rest || typeLength % 4 !== 0 || typeOffset % 4 !== 0) {
-      this.fail('byte 8', `BTF type or string section does not fit into ${bytes.length} bytes`);
+    if (stringOffset + stringLength > bytes.length - this.#headerLength) this.fail('byte 16', `Invalid BTF total size: ${bytes.length}`);
+    if (typeOffset + typeLength > stringOffset) {
+      this.fail('byte 8', `Invalid BTF data sections layout: type data at ${typeOffset} + ${typeLength}, strings data at ${stringOffset} + ${stringLength}`);
     }
+    if (typeOffset % 4 !== 0) this.fail('byte 8', 'BTF type section is not aligned to 4 bytes');
     const strings = bytes.subarray(this.#headerLength + stringOffset, this.#headerLength + stringOffset + stringLength);
-    if (stringLength === 0 || strings[0] !== 0 || strings[stringLength - 1] !== 0) this.fail('byte 16', 'Malformed BTF string section');
+    if (stringLength === 0 || strings[stringLength - 1] !== 0) this.fail('byte 16', 'Invalid BTF string section');
+    if (strings[0] !== 0) this.fail('byte 16', 'Malformed BTF string section, did you forget to provide base BTF?');
     this.#strings = new StringSet(strings);
-    const hasLayout = this.#headerLength >= HEADER_SIZE && word(28) > 0;
-    this.#layout = hasLayout ? bytes.slice(this.#headerLength + word(24), this.#headerLength + word(24) + word(28)) : new Uint8Array(0);
+    this.#layout = this.#readLayout(bytes, this.#headerLength < HEADER_SIZE ? 0 : word(24), this.#headerLength < HEADER_SIZE ? 0 : word(28), typeOffset + typeLength, stringOffset);
     this.#readTypes(view, typeLength);
+    for (let id = 1; id < this.count; id++) this.#validate(id);
+  }
+
+  /** The optional description of kinds between types and strings. */
+  #readLayout(bytes: Uint8Array, offset: number, length: number, typeEnd: number, stringOffset: number): Uint8Array {
+    if (length === 0) return new Uint8Array(0);
+    if (offset % 4 !== 0) this.fail('byte 24', 'BTF layout section is not aligned to 4 bytes');
+    if (offset < typeEnd || offset + length > stringOffset) this.fail('byte 24', `Invalid BTF data sections layout: layout data at ${offset} + ${length}`);
+    if (length % 4 !== 0) this.fail('byte 28', 'Invalid BTF kind layout section');
+    return bytes.slice(this.#headerLength + offset, this.#headerLength + offset + length);
+  }
+
+  /** Every string and type that a type refers to exists (`btf_validate_type`). */
+  #validate(id: number): void {
+    const words = this.type(id);
+    const kind = this.kind(id);
+    const parts = PART_NAMES[kind];
+    let names = 0;
+    rewriteNames(words, (offset) => {
+      const what = names++ === 0 ? 'type name' : `${parts ?? 'field'} name`;
+      if (offset >= this.#strings.length) this.fail(`type ${id}`, `btf: type [${id}]: invalid ${what} (string offset ${offset})`);
+      return offset;
+    });
+    // The third word of a forward declaration is no reference for libbpf's check.
+    if (kind !== U.BTF_KIND_FWD) {
+      rewriteTypeIDs(words, (target) => (this.has(target) ? target : this.fail(`type ${id}`, `btf: type [${id}]: invalid referenced type ID ${target}`)));
+    }
+    if (kind === U.BTF_KIND_FUNC && this.kind(this.target(id)) !== U.BTF_KIND_FUNC_PROTO) {
+      this.fail(`type ${id}`, `btf: type [${id}]: referenced type [${this.target(id)}] is not FUNC_PROTO`);
+    }
   }
 
   /** BTF without types, to be added to (`btf__new_empty`). */
@@ -86,13 +123,13 @@ export class ObjectBTF implements TypeSource {
   #readTypes(view: DataView, length: number): void {
     const end = this.#typeOffset + length;
     for (let at = this.#typeOffset; at < end;) {
-      if (at + 12 > end) this.fail(`type ${this.#types.length}`, 'BTF type data is malformed');
+      if (at + 12 > end) this.fail(`type ${this.#types.length}`, 'BTF types data is malformed');
       const info = view.getUint32(at + 4, this.#little);
       const kind = (info >>> 24) & 0x7f;
-      if (kind === 0 || kind > U.BTF_KIND_ENUM64) this.fail(`type ${this.#types.length}`, `Unsupported BTF_KIND:${kind}`);
+      if (kind === 0 || kind > U.BTF_KIND_ENUM64) this.fail(`type ${this.#types.length}`, `Unsupported BTF_KIND: ${kind}`);
       const [fixed, each] = TRAILING[kind] ?? [0, 0];
       const count = 3 + fixed + each * (info & 0xffffff);
-      if (at + 4 * count > end) this.fail(`type ${this.#types.length}`, 'BTF type data is malformed');
+      if (at + 4 * count > end) this.fail(`type ${this.#types.length}`, `BTF type [${this.#types.length}] is malformed`);
       if (this.#types.length > MAX_TYPES) this.fail('', `more than ${MAX_TYPES} types`);
       this.#types.push(Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + 4 * i, this.#little)));
       at += 4 * count;
@@ -145,6 +182,10 @@ export class ObjectBTF implements TypeSource {
   string(offset: number): string {
     const bytes = this.byteString(offset);
     return isASCII(bytes) ? bytes : this.#decoder.decode(Uint8Array.from(bytes, (char) => char.charCodeAt(0)));
+  }
+
+  hasString(offset: number): boolean {
+    return offset < this.#strings.length;
   }
 
   /** The string as it is in the file, one character a byte. */

@@ -22,6 +22,7 @@ const CALL = U.BPF_JMP | U.BPF_CALL;
 const BTF_VAR_STATIC = 0;
 const BTF_VAR_GLOBAL_EXTERN = 2;
 const ARENA_SECTION = '.addr_space.1';
+const TYPES_REQUIRED = 'BTF is required, but is missing or corrupted.';
 const JUMP_TABLES_SECTION = '.jumptables';
 
 /**
@@ -68,11 +69,13 @@ class ObjectOpener {
     if (this.#elf.symbolTable === undefined) this.#fail('', `elf: couldn't find symbol table in ${this.#file}, stripped object file?`);
     for (const section of this.#elf.sections.slice(1)) this.#collect(section);
     this.#programs.sort((a, b) => a.sectionIndex - b.sectionIndex || a.sectionOffset - b.sectionOffset);
-    const btf = this.#btfSection === undefined ? undefined : new ObjectBTF(this.#btfSection.data, this.#file);
-    const ext = btf === undefined || this.#extSection === undefined ? undefined : parseObjectBTFExt(this.#extSection.data, this.#file);
+    const { data: types } = this.#btfSection ?? {};
+    const { data: records } = this.#extSection ?? {};
+    const btf = types === undefined ? undefined : this.#parseTypes(() => new ObjectBTF(types, this.#file));
+    const ext = btf === undefined || records === undefined ? undefined : this.#parseTypes(() => parseObjectBTFExt(records, this.#file));
+    if (btf === undefined && this.#needsTypes()) this.#fail('', TYPES_REQUIRED);
     const externs = collectExterns(this.#elf, btf, this.#file);
     if (btf !== undefined) this.#fixDatasecs(btf);
-    if (btf === undefined && (this.#mapsIndex >= 0 || externs.length > 0)) this.#fail('', 'BTF is required, but is missing or corrupted.');
     const { maps, arenaIndex, kconfigIndex } = this.#createMaps(btf, externs);
     this.#assignTypes();
     this.#collectRelocations(btf, maps, externs, arenaIndex);
@@ -87,6 +90,21 @@ class ObjectOpener {
       programs: this.#programs, maps, externs, textIndex: this.#textIndex, mapsIndex: this.#mapsIndex, arenaIndex, kconfigIndex,
       arenaSection: this.#arena?.index ?? -1, jumpTableSection: this.#jumpTables,
     };
+  }
+
+  #needsTypes(): boolean {
+    return this.#mapsIndex >= 0 || this.#structOps.length > 0;
+  }
+
+  /** Types that libbpf cannot read are as good as none, where nothing needs them (`bpf_object__init_btf`). */
+  #parseTypes<T>(parse: () => T): T | undefined {
+    try {
+      return parse();
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      if (!this.#needsTypes()) return undefined;
+      throw new InputError(error.file, error.place, `${error.reason}; ${TYPES_REQUIRED}`);
+    }
   }
 
   // --- sections -----------------------------------------------------------------------------------------------------
