@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Compares what we generate from BPF objects with what bpftool of Linux 7.3 makes of them, byte for byte, or with what it says where it
-// refuses: light skeletons (gen skeleton -L), skeletons, subskeletons and linked objects (gen object). Needs a build.
+// refuses: light skeletons (gen skeleton -L), skeletons, subskeletons, linked objects (gen object) and types (btf dump). Needs a build.
 //   node .ci/skeletons.mjs           fails where anything differs, or fewer fixtures agree than did (.ci/skeletons.json)
 //   node .ci/skeletons.mjs --raise   also raises the floors to what is reached (they are never lowered)
 //   node .ci/skeletons.mjs --fetch   first fetches what is missing (test/corpora/fetch.mjs)
@@ -12,7 +12,9 @@ import { release, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
+import { dumpBTF } from '../dist/src/btf.js';
 import { generateLightSkeleton, generateSkeleton, generateSubskeleton } from '../dist/src/gen.js';
+import { readBTFFile } from '../dist/src/node/kernel-btf.js';
 import { readPrivateKey } from '../dist/crypto/private-key.js';
 import { signDetached } from '../dist/crypto/sign.js';
 import { possibleCPUs } from '../dist/src/cli/host.js';
@@ -50,6 +52,7 @@ const own = (action) => {
     return { refused: [error.reason] };
   }
 };
+const types = (file, format) => own(() => [...dumpBTF({ ...readBTFFile(file), file }, { format })].join(''));
 const libbpfLines = (stderr) => stderr.split('\n').flatMap((line) => (line.startsWith('libbpf: ') ? [line.slice(8)] : []));
 function bpftool(args, outputFile) {
   const { status, signal, stdout, stderr } = spawnSync(tool, args, { maxBuffer: 1 << 28 });
@@ -100,6 +103,12 @@ for (const file of [...list(join(fixtures, 'objects'), '.bpf.o'), ...list(join(r
     if (existsSync(want)) tally.add('fixtures', what, stem, verdict(own(() => make(read(file), file, { name })), { output: latin1(text(want)) }));
   }
 }
+for (const file of [...list(join(fixtures, 'objects'), '.bpf.o'), ...list(join(root, 'test/unit/loader/data'), '.bpf.o')]) {
+  for (const [format, ending] of [['c', 'h'], ['raw', 'txt']]) {
+    const want = join(fixtures, 'types', `${basename(file, '.bpf.o')}.${ending}`);
+    if (existsSync(want)) tally.add('fixtures', `btf dump format ${format}`, basename(file, '.bpf.o'), verdict(types(file, format), { output: readFileSync(want) }));
+  }
+}
 for (const file of list(join(fixtures, 'signed'), '.lskel.h')) {
   // ECDSA signatures are different every time.
   const [name, key = 'rsa2048'] = basename(file, '.lskel.h').split('.');
@@ -139,6 +148,8 @@ function compareCorpora() {
         const compare = (what, got, want) => tally.add(corpus, what, short, verdict(got, want));
         compare('gen skeleton -L', own(() => latin1(generateLightSkeleton(read(file), file, { name, ...facts }))), bpftool(['gen', 'skeleton', '-L', file]));
         compare('gen skeleton', own(() => generateSkeleton(read(file), file, { name })), bpftool(['gen', 'skeleton', file]));
+        compare('gen subskeleton', own(() => generateSubskeleton(read(file), file, { name })), bpftool(['gen', 'subskeleton', file]));
+        for (const format of ['c', 'raw']) compare(`btf dump format ${format}`, types(file, format), bpftool(['btf', 'dump', 'file', file, 'format', format]));
         compare('gen object', own(() => linkObjects([{ file, bytes: read(file) }])), bpftool(['gen', 'object', linked, file], linked));
       }
       const sets = join(corpora, `${corpus}-linked.txt`);

@@ -35,8 +35,8 @@ export interface ModuleDraft {
   readonly getters: string;
   readonly maps: string;
   readonly programs: string;
-  /** Members of `links`. */
-  readonly links: readonly string[];
+  /** struct_ops maps with their links. */
+  readonly structOps: string;
 }
 
 /**
@@ -77,16 +77,17 @@ class ModuleWriter {
     const sections = this.#sections();
     const maps = this.#maps.map((map) => this.#map(map, sections.get(map.map)));
     const programs = this.#programs.map((program) => `    { name: ${quote(program.name)}, attach: ${attachText(this.#attachOf(program))} },\n`);
-    const links = [...this.#programs.map(({ name }) => name), ...this.#maps.flatMap(({ ident, isStructOps }) => (isStructOps ? [ident] : []))];
+    const structOps = this.#maps.flatMap(({ isStructOps, ident }) => (isStructOps ? [ident] : []));
     const section = (text: (entry: SectionText) => string): string => [...sections.values()].map(text).join('');
     return {
-      file: this.#object.file, name: this.#name, className: this.#className, runtime: this.#runtime, littleEndian: this.#object.littleEndian, links,
+      file: this.#object.file, name: this.#name, className: this.#className, runtime: this.#runtime, littleEndian: this.#object.littleEndian,
       declarations: this.#writer?.declarations() ?? '',
       maps: maps.map(({ blueprint }) => blueprint).join(''),
       programs: programs.join(''),
+      structOps: structOps.map((ident) => `    { name: ${quote(ident)}, attach: ${attachText(this.#attach === 'light' ? { kind: 'none' } : STRUCT_OPS)} },\n`).join(''),
       shape: `/** What the skeleton has. */\nexport interface ${this.#prefix}Shape {\n`
         + group('maps', maps.map(({ member }) => member)) + group('progs', this.#programs.map(({ name }) => `${property(name)}: ProgramHandle`))
-        + group('links', this.#programs.map(({ name }) => `${property(name)}: LinkHandle`)) + group('sections', [...sections.values()].map(({ ident, type }) => `${property(ident)}: ${type}`)) + '}\n',
+        + group('links', [...this.#programs.map(({ name }) => name), ...structOps].map((name) => `${property(name)}: LinkHandle`)) + group('sections', [...sections.values()].map(({ ident, type }) => `${property(ident)}: ${type}`)) + '}\n',
       getters: section(({ ident, type, doc }) => `\n  /** ${doc} */\n  get ${property(ident)}(): ${type} {\n    return this.sections.${ident};\n  }\n`),
     };
   }
@@ -164,6 +165,9 @@ interface SectionText {
   readonly blueprint: string;
 }
 
+/** libbpf would register it; the structure's callbacks would have to be written into the map first. */
+const STRUCT_OPS: AttachKind = { kind: 'unsupported', reason: 'struct_ops maps are not registered yet' };
+
 /** What libbpf attaches by itself, as far as `bpf(2)` is enough for it. */
 function wholeAttach({ type, expectedAttachType, sectionName, definition }: ObjectProgram): AttachKind {
   const slash = sectionName.indexOf('/');
@@ -206,7 +210,7 @@ function bytesText(bytes: Uint8Array): string {
 export function formatLightModule(draft: ModuleDraft, loader: GeneratedLoader, signature?: LoaderSignature): string {
   const signed = signature === undefined ? '' : `  signature: {\n    bytes: ${bytesText(signature.signature)},\n    exclusiveHash: ${bytesText(signature.exclusiveHash)},\n  },\n`;
   return formatModule(draft, `${signature === undefined ? '-L' : '-L -S'} --lang ts`, 'LiveLightSkeleton', 'LightBlueprint',
-    `  links: [${draft.links.map(quote).join(', ')}],\n${signed}  metadata: ${bytesText(loader.metadata)},\n  instructions: ${bytesText(loader.instructions)},\n`);
+    `${signed}  metadata: ${bytesText(loader.metadata)},\n  instructions: ${bytesText(loader.instructions)},\n`);
 }
 
 /** The module around a whole object. */
@@ -215,7 +219,7 @@ export function formatObjectModule(draft: ModuleDraft, object: Uint8Array): stri
 }
 
 function formatModule(draft: ModuleDraft, options: string, base: string, blueprint: string, payload: string): string {
-  const { className, name, shape, declarations, getters, maps, programs } = draft;
+  const { className, name, shape, declarations, getters, maps, programs, structOps } = draft;
   const body = `const l = layouts(${draft.littleEndian});\n\n${declarations}${declarations === '' ? '' : '\n'}${shape}
 const BLUEPRINT: ${blueprint} = {
   name: ${quote(name)},
@@ -223,7 +227,7 @@ const BLUEPRINT: ${blueprint} = {
 ${maps}  ],
   programs: [
 ${programs}  ],
-${payload}};
+${structOps === '' ? '' : `  structOps: [\n${structOps}  ],\n`}${payload}};
 
 /** The skeleton of ${comment(draft.file.split('/').at(-1) ?? '')}. */
 export class ${className} extends ${base}<${pascal(name)}Shape> {

@@ -313,13 +313,13 @@ export class LinkHandle {
   attach(): void {
     if (this.#open !== undefined) return;
     const attach = this.#attach;
-    if (attach.kind === 'none') throw new SkeletonError(`program '${this.name}': auto-attach not supported, its section names no target`, 0);
-    if (attach.kind === 'unsupported') throw new SkeletonError(`program '${this.name}': ${attach.reason}`, 0);
+    if (attach.kind === 'none') throw new SkeletonError(`'${this.name}': auto-attach not supported`, 0);
+    if (attach.kind === 'unsupported') throw new SkeletonError(`'${this.name}': ${attach.reason}`, 0);
     const { port, fd: program } = this.#program();
     const scratch = new Scratch(port);
     try {
       const fd = attach.kind === 'iter' ? openIterator(port, scratch, program) : openRawTracepoint(port, scratch, program, attach.name);
-      if (fd < 0) throw new SkeletonError(`program '${this.name}': attach`, -fd);
+      if (fd < 0) throw new SkeletonError(`'${this.name}': attach`, -fd);
       this.#open = { port, fd };
     } finally {
       scratch.release();

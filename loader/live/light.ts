@@ -9,6 +9,8 @@ import { LOADER_CTX_SIZE, MAP_DESC_SIZE, PROG_DESC_SIZE, type LightSkeleton, typ
 import { SkeletonError } from './handles.ts';
 import { LiveSkeleton, type Blueprint, type Loading, type LoadResult, type SkeletonShape } from './skeleton.ts';
 
+const POINTER_SIZE = 8;
+
 /** What a light skeleton can be told when it is loaded; the data sections' values are its properties. */
 export type LightLoadOptions = Omit<LoadOptions, 'data'>;
 
@@ -17,12 +19,11 @@ export interface LightBlueprint extends Blueprint {
   readonly metadata: Uint8Array;
   readonly instructions: Uint8Array;
   readonly signature?: { readonly bytes: Uint8Array; readonly exclusiveHash: Uint8Array };
-  /** Members of `links`: programs, then struct_ops maps. */
-  readonly links: readonly string[];
 }
 
-function lightSkeleton({ name, maps, programs, metadata, instructions, signature, links }: LightBlueprint): LightSkeleton {
-  const structOpsSize = 8 * (links.length - programs.length);
+function lightSkeleton({ name, maps, programs, metadata, instructions, signature, structOps = [] }: LightBlueprint): LightSkeleton {
+  const structOpsSize = POINTER_SIZE * structOps.length;
+  const links = [...programs, ...structOps].map((member) => member.name);
   const signed: SkeletonSignature | undefined = signature === undefined ? undefined : { ...signature, line: 0 };
   return {
     file: name, name, links, structOpsSize, metadata, instructions, signature: signed, extraFunctions: [],

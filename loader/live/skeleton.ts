@@ -48,6 +48,8 @@ export interface Blueprint {
   readonly name: string;
   readonly maps: readonly MapBlueprint[];
   readonly programs: readonly ProgramBlueprint[];
+  /** struct_ops maps, which have a link as programs have. */
+  readonly structOps?: readonly ProgramBlueprint[];
 }
 
 /** What a load made. */
@@ -123,7 +125,7 @@ const GONE: Memory = {
 /** What `attach` did. */
 export interface AttachReport {
   readonly attached: readonly string[];
-  /** Programs that nothing attaches by itself: their sections name no target. */
+  /** What nothing attaches by itself: the section names no target, or the program is optional and was not loaded. */
   readonly skipped: readonly string[];
 }
 
@@ -165,7 +167,7 @@ export class LiveSkeleton<Shape extends SkeletonShape, Options> {
     this.#blueprint = blueprint;
     this.#loading = loading;
     const program = (name: string) => (): Loaded => this.#loaded((result) => result.programs.get(name), `program '${name}'`);
-    this.#links = blueprint.programs.map(({ name, attach }) => new LinkHandle(name, attach, program(name)));
+    this.#links = [...blueprint.programs, ...blueprint.structOps ?? []].map(({ name, attach }) => new LinkHandle(name, attach, program(name)));
     // The generated module knows the names and types; here they are data.
     this.maps = record(blueprint.maps.map((map) => [map.name, this.#mapHandle(map)]));
     this.progs = record(blueprint.programs.map(({ name }) => [name, new ProgramHandle(name, program(name))]));
@@ -227,14 +229,17 @@ export class LiveSkeleton<Shape extends SkeletonShape, Options> {
    * @throws SkeletonError where a program is refused, or where attaching needs more than `bpf(2)`
    */
   attach(): AttachReport {
-    const automatic = this.#links.filter((link) => link.isAutomatic);
+    if (this.#result === undefined) throw new SkeletonError('the skeleton is not loaded', 0);
+    const { programs } = this.#result;
+    const isOptional = new Set(this.#blueprint.programs.filter(({ name }) => (programs.get(name) ?? 0) <= 0).map(({ name }) => name));
+    const automatic = this.#links.filter((link) => link.isAutomatic && !isOptional.has(link.name));
     try {
       for (const link of automatic) link.attach();
     } catch (error) {
       this.detach();
       throw error;
     }
-    return { attached: automatic.map(({ name }) => name), skipped: this.#links.filter((link) => !link.isAutomatic).map(({ name }) => name) };
+    return { attached: automatic.map(({ name }) => name), skipped: this.#links.filter((link) => !automatic.includes(link)).map(({ name }) => name) };
   }
 
   /** Closes all links. */

@@ -19,6 +19,7 @@ import { LsmSkeleton } from '../fixtures/modules/lsm.ts';
 import { MapsSkeleton } from '../fixtures/modules/maps.ts';
 import { RunnableSkeleton } from '../fixtures/modules/runnable.ts';
 import { RunnableSkeleton as SignedRunnable } from '../fixtures/modules/runnable.signed.ts';
+import { StructopsSkeleton } from '../fixtures/modules/structops.ts';
 import { TailcallsSkeleton } from '../fixtures/modules/tailcalls.ts';
 import { TracingSkeleton } from '../fixtures/modules/tracing.ts';
 import { TracingSkeleton as LightTracing } from '../fixtures/modules/tracing.light.ts';
@@ -45,11 +46,11 @@ function isEmpty(kernel: Kernel): boolean {
 }
 
 describe('the committed modules are what the generator makes', () => {
-  const objectOf = (name: string): string => (name.startsWith('declarations') ? fixturePath(`../unit/loader/data/${name.replace('_', '-')}.bpf.o`) : fixturePath(`objects/${name}.bpf.o`));
+  const objectOf = (name: string): string => (name.startsWith('declarations') || name === 'structops' ? fixturePath(`../unit/loader/data/${name.replace('_', '-')}.bpf.o`) : fixturePath(`objects/${name}.bpf.o`));
   const module = (file: string): string => readFileSync(fixturePath(`modules/${file}.ts`), 'utf8');
   const runtime = '../../../src/index.ts';
 
-  it.each(['globals', 'runnable', 'tailcalls', 'tracing', 'lsm', 'maps', 'declarations'])('%s, with the object', (name) => {
+  it.each(['globals', 'runnable', 'tailcalls', 'tracing', 'lsm', 'maps', 'declarations', 'structops'])('%s, with the object', (name) => {
     expect(generateModule(readFileSync(objectOf(name)), objectOf(name), { name, runtime })).toBe(module(name));
   });
 
@@ -249,7 +250,7 @@ describe('attaching', () => {
       expect(kernel.objects().links.length).toBe(2);
       expect(skeleton.links.before.fd).toBeGreaterThan(0);
       // No iterator runs in an instance without tasks and files.
-      expect(() => skeleton.attach()).toThrow("program 'maps': attach: EOPNOTSUPP");
+      expect(() => skeleton.attach()).toThrow("'maps': attach: EOPNOTSUPP");
       expect([kernel.objects().links.length, skeleton.links.before.fd]).toEqual([0, undefined]);
       skeleton.destroy();
       expect(isEmpty(kernel)).toBe(true);
@@ -265,8 +266,15 @@ describe('attaching', () => {
     lsm.destroy();
     const globals = GlobalsSkeleton.open().load(kernel, { kernelBTF });
     expect(globals.attach()).toEqual({ attached: [], skipped: ['within'] });
-    expect(() => globals.links.within.attach()).toThrow("program 'within': auto-attach not supported, its section names no target");
+    expect(() => globals.links.within.attach()).toThrow("'within': auto-attach not supported");
     globals.destroy();
+    expect(() => globals.attach()).toThrow('the skeleton is not loaded');
+  });
+
+  it('says that it does not register structures of callbacks', () => {
+    const skeleton = StructopsSkeleton.open();
+    expect(Object.keys(skeleton.links)).toEqual(expect.arrayContaining(['half', 'linked']));
+    expect(() => skeleton.links.linked.attach()).toThrow("'linked': struct_ops maps are not registered yet");
   });
 });
 

@@ -12,7 +12,7 @@ import { BTFBuilder } from './build.ts';
 const OBJECTS = [
   'core', 'globals', 'kfuncs', 'lsm', 'mapinmap', 'maps', 'most', 'nomap', 'onemap', 'programs', 'rejected', 'runnable', 'subprogs', 'tailcalls', 'tracing',
 ];
-const AWKWARD = ['declarations', 'declarations-be', 'globals-be', 'kfuncs-be', 'mapinmap-be'];
+const AWKWARD = ['declarations', 'declarations-be', 'globals-be', 'kfuncs-be', 'mapinmap-be', 'optional', 'structops'];
 const pathOf = (name: string): string => (OBJECTS.includes(name) ? fixturePath(`objects/${name}.bpf.o`) : fixturePath(`../unit/loader/data/${name}.bpf.o`));
 
 function dump(bytes: Uint8Array, options: DumpBTFOptions): string {
