@@ -17,6 +17,7 @@ import { readChartLibrary } from '../node/chart-library.ts';
 import { loadCorpus, saveCorpus } from '../node/fuzz-corpus.ts';
 import { createTargetEnvironment, reproduce } from '../node/fuzz-environment.ts';
 import { startWorkers } from '../node/fuzz-pool.ts';
+import { openReferenceKernel } from '../node/reference-kernel.ts';
 import { renderHTML } from '../report/html.ts';
 import { UsageError } from './failure.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
@@ -102,8 +103,9 @@ interface Reference {
 }
 
 /** A real kernel behind the session. */
-async function openReference(_target: string, _kernelImage: string | undefined): Promise<Reference> {
-  throw new UsageError('--oracle kernel: not in this version');
+async function openReference(target: string, kernelImage: string | undefined): Promise<Reference> {
+  const reference = await openReferenceKernel(target, kernelImage);
+  return { compare: (entries) => reference.compare(entries), close: () => reference.close() };
 }
 
 function writeFinding(folder: string, target: string, seed: number, finding: SessionFinding): void {

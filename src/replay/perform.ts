@@ -11,12 +11,12 @@ import type { ReplayTarget } from './target.ts';
 import { MAX_SLOTS, bytesToTrimmedHex, type Answer, type BPFCall, type Operation } from './transcript.ts';
 
 /** Commands that answer with an fd. */
-const FD_COMMANDS: ReadonlySet<number> = new Set([
+export const FD_COMMANDS: ReadonlySet<number> = new Set([
   U.BPF_MAP_CREATE, U.BPF_PROG_LOAD, U.BPF_OBJ_GET, U.BPF_PROG_GET_FD_BY_ID, U.BPF_MAP_GET_FD_BY_ID, U.BPF_RAW_TRACEPOINT_OPEN,
   U.BPF_BTF_LOAD, U.BPF_BTF_GET_FD_BY_ID, U.BPF_LINK_CREATE, U.BPF_LINK_GET_FD_BY_ID, U.BPF_ITER_CREATE, U.BPF_TOKEN_CREATE,
 ]);
 /** Where the address of a log buffer is in `attr`, by command. */
-const LOG_OFFSET: ReadonlyMap<number, number> = new Map([
+export const LOG_OFFSET: ReadonlyMap<number, number> = new Map([
   [U.BPF_PROG_LOAD, 32],
   [U.BPF_BTF_LOAD, 8],
 ]);

@@ -1,0 +1,177 @@
+/**
+ * @module src/node/reference-kernel
+ * The oracle "kernel": inputs as transcripts, performed on a real kernel and on ours. Result, error number, instructions processed and return
+ * value of runs must agree. The real one is this machine's, through `bpf(2)`, or an image in QEMU.
+ */
+import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
+import { COMMANDS } from '../../isa/attr.ts';
+import { InputError } from '../../isa/errors.ts';
+import { EPERM, errnoName } from '../../isa/errno.ts';
+import * as U from '../../isa/uapi.ts';
+import { Coverage } from '../fuzz/coverage.ts';
+import type { FoundInput } from '../fuzz/shard.ts';
+import { loadTarget } from '../fuzz/targets/index.ts';
+import type { Target } from '../fuzz/types.ts';
+import { canAgentPerform } from '../replay/agent-lines.ts';
+import { compareAnswers, type Difference, type Field } from '../replay/compare.ts';
+import { KernelTarget } from '../replay/kernel-target.ts';
+import { Performer, type Got } from '../replay/perform.ts';
+import { TranscriptReader, type BPFCall, type Operation } from '../replay/transcript.ts';
+import { createTargetEnvironment } from './fuzz-environment.ts';
+import { KernelMachine } from './kernel-machine.ts';
+import { loadKernelBTF } from './kernel-btf.ts';
+import { loadNativeCalls, SystemCallTarget } from './system-calls.ts';
+
+/** A real kernel that performs cases, each from the start of a process. */
+export interface RealKernel {
+  perform(cases: readonly (readonly Operation[])[]): Promise<readonly (readonly Got[])[]>;
+}
+
+const FIELDS: ReadonlySet<Field> = new Set<Field>(['ret', 'errno', 'insnsProcessed', 'retval']);
+/** Calls whose answers depend on what else lives in the kernel. */
+const UNSTABLE: ReadonlySet<number> = new Set([
+  U.BPF_PROG_GET_NEXT_ID, U.BPF_MAP_GET_NEXT_ID, U.BPF_BTF_GET_NEXT_ID, U.BPF_LINK_GET_NEXT_ID, U.BPF_PROG_GET_FD_BY_ID, U.BPF_MAP_GET_FD_BY_ID,
+  U.BPF_BTF_GET_FD_BY_ID, U.BPF_LINK_GET_FD_BY_ID, U.BPF_TASK_FD_QUERY, U.BPF_ENABLE_STATS, U.BPF_OBJ_PIN, U.BPF_OBJ_GET, U.BPF_TOKEN_CREATE,
+  U.BPF_PROG_QUERY, U.BPF_PROG_ATTACH, U.BPF_PROG_DETACH, U.BPF_LINK_CREATE, U.BPF_RAW_TRACEPOINT_OPEN,
+]);
+
+/** Every address that a call passes is that of a buffer: others could hit memory of this process. */
+function hasStrayPointer(call: BPFCall): boolean {
+  const owned = new Set([...call.inputs, ...call.outputs].map(({ offset }) => offset));
+  return (COMMANDS[call.cmd]?.fields ?? []).some(({ kind, offset, size }) =>
+    kind === 'ptr' && !owned.has(offset) && call.attr.subarray(offset, offset + size).some((byte) => byte !== 0));
+}
+
+function isComparable(operation: Operation): boolean {
+  if (!canAgentPerform(operation)) return false;
+  return operation.op !== 'bpf' || (!UNSTABLE.has(operation.cmd) && !hasStrayPointer(operation));
+}
+
+/** The operations of a transcript; `undefined` where two kernels could not be expected to agree. */
+export function comparableOperations(transcript: string): readonly Operation[] | undefined {
+  const reader = new TranscriptReader('input');
+  const operations: Operation[] = [];
+  for (const line of transcript.split('\n')) {
+    const read = reader.read(line);
+    if (read?.kind === 'operation') operations.push(read.value);
+  }
+  return operations.length > 0 && operations.every(isComparable) ? operations : undefined;
+}
+
+/** What our kernel answers. */
+export function performHere(operations: readonly Operation[]): readonly Got[] {
+  const target = new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS });
+  const performer = new Performer(target);
+  try {
+    return operations.map((operation) => performer.perform(operation));
+  } finally {
+    performer.reset();
+    performer.release();
+  }
+}
+
+/** The first operation on which two kernels disagree in what must agree. */
+export function firstDifference(operations: readonly Operation[], ours: readonly Got[], theirs: readonly Got[]): { readonly index: number; readonly difference: Difference } | undefined {
+  for (const [index, operation] of operations.entries()) {
+    const want = theirs[index], got = ours[index];
+    if (want === undefined || got === undefined) continue;
+    // The recorder's `close` has no error number, and a time is no answer.
+    const difference = compareAnswers({ ...operation, want }, got).find(({ field }) => FIELDS.has(field));
+    if (difference !== undefined) return { index, difference };
+  }
+  return undefined;
+}
+
+function inWords(field: Field, value: string | number): string {
+  return field === 'errno' ? errnoName(Number(value)) : String(value);
+}
+
+/** Compares inputs of a target with a real kernel. */
+export class ReferenceKernel {
+  readonly #target: Target;
+  readonly #kernel: RealKernel;
+
+  constructor(target: Target, kernel: RealKernel) {
+    this.#target = target;
+    this.#kernel = kernel;
+  }
+
+  /** Findings among inputs; those that cannot be compared are passed over. */
+  async compare(inputs: readonly Uint8Array[]): Promise<readonly FoundInput[]> {
+    const cases = inputs.flatMap((bytes) => {
+      const transcript = this.#target.toTranscript(this.#target.deserialise(bytes));
+      const operations = transcript === undefined ? undefined : comparableOperations(transcript);
+      return operations === undefined ? [] : [{ bytes, operations }];
+    });
+    if (cases.length === 0) return [];
+    const answers = await this.#kernel.perform(cases.map(({ operations }) => operations));
+    return cases.flatMap(({ bytes, operations }, i): FoundInput[] => {
+      const found = firstDifference(operations, performHere(operations), answers[i] ?? []);
+      if (found === undefined) return [];
+      const { index, difference: { field, got, want } } = found;
+      const operation = operations[index];
+      const name = operation?.op === 'bpf' ? operation.name : operation?.op ?? '';
+      const numbers = field === 'errno' || field === 'ret' ? `, ${inWords(field, got)} for ${inWords(field, want)}` : '';
+      return [{
+        oracle: 'kernel', trace: `${name} ${field}${numbers}`, bytes, run: -1,
+        message: `operation ${index} (${name}): ${field} is ${inWords(field, got)} here and ${inWords(field, want)} there`,
+      }];
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.resolve();
+  }
+}
+
+/** The kernel under this process. */
+class HostKernel implements RealKernel {
+  readonly #target: SystemCallTarget;
+
+  constructor(target: SystemCallTarget) {
+    this.#target = target;
+  }
+
+  async perform(cases: readonly (readonly Operation[])[]): Promise<readonly (readonly Got[])[]> {
+    return cases.map((operations) => {
+      const performer = new Performer(this.#target);
+      try {
+        return operations.map((operation) => performer.perform(operation));
+      } finally {
+        performer.reset();
+        performer.release();
+      }
+    });
+  }
+}
+
+/** True where the kernel lets this process use `bpf(2)` as root would: an empty call is refused for its contents, not for who asks. */
+function mayUseBPF(target: SystemCallTarget): boolean {
+  const attr = target.allocUser(256);
+  const answer = target.bpf(U.BPF_PROG_LOAD, attr, 256);
+  target.freeUser(attr);
+  return answer !== -EPERM && answer < 0;
+}
+
+/**
+ * Opens a real kernel: an image in QEMU where one is given, else the one under this process.
+ * @throws InputError where neither can be had
+ */
+export async function openRealKernel(kernelImage: string | undefined): Promise<RealKernel> {
+  if (kernelImage !== undefined) return new KernelMachine(kernelImage);
+  const target = new SystemCallTarget(await loadNativeCalls());
+  if (!mayUseBPF(target)) throw new InputError('bpf(2)', '', 'this process may not use it (CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN are needed): give --kernel-image');
+  return new HostKernel(target);
+}
+
+/**
+ * The oracle for a fuzzing target.
+ * @throws InputError where there is no real kernel to ask
+ * @example
+ * const reference = await openReferenceKernel('bytecode', 'bzImage');
+ * await reference.compare(inputs);
+ */
+export async function openReferenceKernel(targetName: string, kernelImage: string | undefined): Promise<ReferenceKernel> {
+  const kernel = await openRealKernel(kernelImage);
+  return new ReferenceKernel((await loadTarget(targetName))(createTargetEnvironment(new Coverage())), kernel);
+}

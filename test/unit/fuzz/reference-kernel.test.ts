@@ -1,0 +1,174 @@
+/** The oracle that asks a real kernel: here the "real" one is our own behind the same system calls, right or changed on purpose. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { RECORDED_ALGORITHMS } from '../../../crypto/algorithms.ts';
+import { InputError } from '../../../isa/errors.ts';
+import { Kernel } from '../../../kernel/kernel.ts';
+import { createTarget } from '../../../src/fuzz/targets/syscalls.ts';
+import { makeCall, NO_ANSWER } from '../../../src/fuzz/mutators/calls.ts';
+import { cpioArchive, KernelMachine } from '../../../src/node/kernel-machine.ts';
+import { comparableOperations, performHere, ReferenceKernel, type RealKernel } from '../../../src/node/reference-kernel.ts';
+import { loadNativeCalls, SystemCallTarget, type NativeCalls } from '../../../src/node/system-calls.ts';
+import { agentLine, readAgentAnswer } from '../../../src/replay/agent-lines.ts';
+import { Performer, type Got } from '../../../src/replay/perform.ts';
+import type { Operation } from '../../../src/replay/transcript.ts';
+import { writeOperation } from '../../../src/replay/write.ts';
+import { environment } from './support.ts';
+
+const X64 = { bpf: 321, addKey: 248, keyctl: 250, capget: 125, capset: 126, mmap: 9, munmap: 11, close: 3, dup: 32 };
+
+/** System calls of x86-64 on a kernel of ours. Private memory lies beside the kernel's own user memory. */
+class FakeNative implements NativeCalls {
+  readonly kernel: Kernel = new Kernel({ algorithms: RECORDED_ALGORITHMS });
+  readonly calls: number[] = [];
+  permitted = 0x1ffffffffffn;
+
+  call(number: number, ...args: readonly (number | bigint)[]): number {
+    const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args.map(Number);
+    const { kernel } = this;
+    this.calls.push(number);
+    switch (number) {
+      case X64.bpf: return kernel.bpf(a, b, c);
+      case X64.close: return kernel.close(a);
+      case X64.dup: return kernel.dup(a);
+      case X64.mmap: return e === -1 ? kernel.allocUser(b) : kernel.mmap(a, b, c, d, e, f);
+      case X64.munmap: {
+        kernel.munmap(a, b);
+        return 0;
+      }
+      case X64.keyctl: return kernel.keyctl(a, b, c);
+      case X64.addKey: {
+        const text = (at: number): string => new TextDecoder().decode(kernel.readUser(at, 32)).split('\0')[0] ?? '';
+        return kernel.addKey(text(a), text(b), kernel.readUser(c, d), e);
+      }
+      case X64.capget: {
+        const view = new DataView(new ArrayBuffer(24));
+        view.setUint32(4, Number(this.permitted & 0xffffffffn), true);
+        view.setUint32(16, Number(this.permitted >> 32n), true);
+        kernel.writeUser(b, new Uint8Array(view.buffer));
+        return 0;
+      }
+      case X64.capset: {
+        const view = new DataView(kernel.readUser(b, 24).slice().buffer);
+        kernel.setCapabilities(BigInt(view.getUint32(0, true)) | (BigInt(view.getUint32(12, true)) << 32n));
+        return 0;
+      }
+      default: throw new Error(`no system call ${number}`);
+    }
+  }
+
+  read(address: number, length: number): Uint8Array {
+    return this.kernel.readUser(address, length);
+  }
+
+  write(address: number, bytes: Uint8Array): void {
+    this.kernel.writeUser(address, bytes);
+  }
+}
+
+const SEQUENCE: readonly Operation[] = [
+  makeCall('MAP_CREATE', { map_type: 1, key_size: 4, value_size: 8, max_entries: 2 }, { save: 0 }),
+  makeCall('MAP_UPDATE_ELEM', { key: Uint8Array.of(1, 0, 0, 0), value: Uint8Array.of(7, 0, 0, 0, 0, 0, 0, 0) }, { fds: { map_fd: 0 } }),
+  { op: 'dup', slot: 0, save: 1, want: NO_ANSWER },
+  { op: 'close', slot: 0, want: NO_ANSWER },
+  makeCall('MAP_LOOKUP_ELEM', { key: Uint8Array.of(1, 0, 0, 0) }, { fds: { map_fd: 1 }, outs: { value: 8 } }),
+  { op: 'caps', effective: 0n, want: NO_ANSWER },
+  makeCall('MAP_FREEZE', {}, { fds: { map_fd: 1 } }),
+  makeCall('PROG_LOAD', { prog_type: 31, insns: Uint8Array.of(0x95, 0, 0, 0, 0, 0, 0, 0), insn_cnt: 1, license: Uint8Array.of(0) }),
+];
+
+const transcriptOf = (operations: readonly Operation[]): string => operations.map((operation) => writeOperation(operation, NO_ANSWER)).join('\n');
+
+describe('system calls of this process', () => {
+  it('give what our kernel gives, and what they take is given back', () => {
+    const native = new FakeNative();
+    const target = new SystemCallTarget(native, 'x64');
+    const performer = new Performer(target);
+    expect(SEQUENCE.map((operation) => performer.perform(operation))).toEqual(performHere(SEQUENCE));
+    performer.reset();
+    performer.release();
+    expect(native.kernel.objects().files).toEqual([]);
+    expect(native.kernel.capabilities).toBe(native.permitted);
+  });
+
+  it('leave the process its own descriptors, and know two architectures', () => {
+    const native = new FakeNative();
+    expect(new SystemCallTarget(native, 'x64').close(1)).toBe(-9);
+    expect(native.calls).not.toContain(X64.close);
+    expect(() => new SystemCallTarget(native, 'riscv64')).toThrow(InputError);
+  });
+
+  it('need koffi', async () => {
+    await expect(loadNativeCalls(() => Promise.reject(new Error('not found')))).rejects.toThrow(InputError);
+    const module = {
+      errno: () => 22,
+      load: () => ({ func: (prototype: string) => (prototype.includes('syscall') ? (number: number) => (number === 1 ? -1 : 5) : () => undefined) }),
+    };
+    if (process.platform !== 'linux') return;
+    const native = await loadNativeCalls(() => Promise.resolve({ default: module }));
+    expect([native.call(1), native.call(2, 3)]).toEqual([-22, 5]);
+  });
+});
+
+describe('comparing with a real kernel', () => {
+  const target = createTarget(environment());
+  const real = (change: (operation: Operation, got: Got) => Got): RealKernel => ({
+    perform: (cases) => Promise.resolve(cases.map((operations) => performHere(operations).map((got, i) => change(operations[i]!, got)))),
+  });
+  const input = target.serialise({ operations: SEQUENCE, fault: undefined });
+
+  it('finds nothing where both agree', async () => {
+    expect(await new ReferenceKernel(target, real((_, got) => got)).compare([input, input])).toEqual([]);
+  });
+
+  it('names the operation and the field that differ', async () => {
+    const changed = real((operation, got) => (operation.op === 'bpf' && operation.name === 'PROG_LOAD' ? { ...got, ret: -1, errno: 7 } : got));
+    const [finding] = await new ReferenceKernel(target, changed).compare([input]);
+    expect([finding?.oracle, finding?.trace]).toEqual(['kernel', 'PROG_LOAD errno, EPERM for E2BIG']);
+  });
+
+  it('passes over what depends on the kernel, and over addresses that are no buffers', () => {
+    expect(comparableOperations(transcriptOf(SEQUENCE))).toHaveLength(SEQUENCE.length);
+    expect(comparableOperations(transcriptOf([makeCall('MAP_GET_NEXT_ID', {})]))).toBeUndefined();
+    expect(comparableOperations(transcriptOf([makeCall('MAP_LOOKUP_ELEM', { key: 4096 })]))).toBeUndefined();
+  });
+});
+
+describe('the agent in the machine', () => {
+  it('gets a line an operation, and its answers read as ours', () => {
+    expect(SEQUENCE.map(agentLine).map((line) => line.split(' ')[0])).toEqual(['bpf', 'bpf', 'dup', 'close', 'bpf', 'caps', 'bpf', 'bpf']);
+    expect(agentLine(SEQUENCE[4]!)).toMatch(/^bpf 1 0{64} p8=01000000 o16=8 f0=1$/);
+    const attr = '00'.repeat(256);
+    expect(readAgentAnswer(SEQUENCE[0]!, `3 0 a${attr}`)).toMatchObject({ ret: 'fd', errno: 0 });
+    expect(readAgentAnswer(SEQUENCE[4]!, `0 0 a${attr} 16=0700`)).toMatchObject({ ret: 0, errno: 0, out: { 16: '07' } });
+    expect(readAgentAnswer(SEQUENCE[2]!, '-1 9')).toEqual({ ret: -1, errno: 9 });
+    expect(() => readAgentAnswer(SEQUENCE[0]!, 'panic')).toThrow(InputError);
+  });
+
+  it('is not started without an image', () => {
+    expect(() => new KernelMachine('/no/such/image')).toThrow(InputError);
+  });
+
+  it('is packed as Linux unpacks it', () => {
+    const bytes = Buffer.from(cpioArchive([{ name: 'init', mode: 0o100755, bytes: new TextEncoder().encode('hello') }]));
+    expect(bytes.subarray(0, 6).toString()).toBe('070701');
+    expect(bytes.length % 4).toBe(0);
+    const text = bytes.toString('latin1');
+    expect([text.indexOf('init\0'), text.indexOf('hello'), text.indexOf('TRAILER!!!')].map((at) => at > 0)).toEqual([true, true, true]);
+    expect(parseInt(text.slice(54, 62), 16)).toBe(5);
+    // Where there is a cpio, it agrees.
+    const folder = mkdtempSync(join(tmpdir(), 'cpio-'));
+    try {
+      writeFileSync(join(folder, 'archive'), bytes);
+      execFileSync('cpio', ['-id', '--quiet'], { cwd: folder, input: readFileSync(join(folder, 'archive')), stdio: ['pipe', 'ignore', 'ignore'] });
+      expect(readFileSync(join(folder, 'init'), 'utf8')).toBe('hello');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
