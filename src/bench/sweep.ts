@@ -144,10 +144,10 @@ export type OnProgress = (done: number, total: number, what: string) => void;
 const PAYLOAD_PROGRAMS = 8, MOST_PROGRAMS = 32;
 
 /** The unsigned programs of the sweeps by name, for a recording of what a real kernel makes of them. */
-export function generatedPrograms(quick = false): readonly { readonly name: string; readonly instructions: Uint8Array }[] {
+export function generatedPrograms(sweeps: readonly SweepName[] = SWEEPS, quick = false): readonly { readonly name: string; readonly instructions: Uint8Array }[] {
   const make: Readonly<Partial<Record<SweepName, (size: number) => Uint8Array>>> = { instructions: straightProgram, loops: loopProgram, branches: branchProgram };
   return PLANS.flatMap((plan) => {
-    const program = make[plan.name];
+    const program = sweeps.includes(plan.name) ? make[plan.name] : undefined;
     return program === undefined ? [] : (quick ? plan.quickSizes : plan.sizes).map((size) => ({ name: sizeName(plan, size), instructions: program(size) }));
   });
 }
@@ -201,10 +201,11 @@ export class Bench {
       { name: `${size} programs, ${contract}`, counters: countWork(instruments, this.#skeleton(size, contract, undefined)).counters })));
   }
 
-  /** The verifier's work on each generated program and each program of the payload, by the names under which it was recorded on Linux. */
-  work(): readonly { readonly program: string; readonly work: Pick<Counters, 'processed' | 'states' | 'peakStates'> }[] {
-    const generated = generatedPrograms(this.#lab.quick).map(({ name, instructions }) => ({ name, calls: this.#program(instructions, [], undefined, undefined).observe() }));
-    const loads = this.#skeleton(MOST_PROGRAMS, '7.3', undefined).observe().filter(({ name, fromProgram }) => name === 'PROG_LOAD' && fromProgram);
+  /** The verifier's work on the programs of these sweeps, by the names under which it was recorded on Linux. */
+  work(sweeps: readonly SweepName[]): readonly { readonly program: string; readonly work: Pick<Counters, 'processed' | 'states' | 'peakStates'> }[] {
+    const generated = generatedPrograms(sweeps, this.#lab.quick).map(({ name, instructions }) => ({ name, calls: this.#program(instructions, [], undefined, undefined).observe() }));
+    const payload = sweeps.includes('payload') ? this.#skeleton(MOST_PROGRAMS, '7.3', undefined).observe() : [];
+    const loads = payload.filter(({ name, fromProgram }) => name === 'PROG_LOAD' && fromProgram);
     return [...generated, ...loads.map((call) => ({ name: `payload/${String(call.args['prog_name'])}`, calls: [call] }))].map(({ name, calls }) => {
       const { processed, states, peakStates } = countCalls(calls);
       return { program: name, work: { processed, states, peakStates } };

@@ -12,7 +12,7 @@ import type { Certificate } from '../../crypto/x509.ts';
 import { InputError } from '../../isa/errors.ts';
 import { compareWithBaseline, readBaseline, type Comparison } from '../bench/baseline.ts';
 import { byCost, joinKernel, measureFile, type CorpusRow } from '../bench/corpus.ts';
-import type { Instruments } from '../bench/measure.ts';
+import type { Effort, Instruments } from '../bench/measure.ts';
 import { reportPage } from '../bench/page.ts';
 import { comparables, phaseFacts, reportCSV, reportJSON, reportTables, type AdmissionReport, type BenchReport, type RecordedWork, type WorkRow } from '../bench/report.ts';
 import { answerQuestions, Bench, PLANS, SWEEPS, type GrowthAnswer, type Sweep, type SweepName, type SweepPlan } from '../bench/sweep.ts';
@@ -42,7 +42,12 @@ export interface BenchCommandOptions {
   readonly csv?: string;
 }
 
-const DEFAULT_SECONDS = 0.25, LEAST_SAMPLES = 8, WARM = 2, MOST_FILES = 4096;
+const DEFAULT_SECONDS = 0.25, MOST_FILES = 4096;
+
+/** Samples and time to get warm follow from the time that a measurement may take. */
+function effortOf(seconds: number): Effort {
+  return { seconds, least: Math.max(3, Math.min(8, Math.round(seconds * 40))), warm: 2 * seconds };
+}
 
 /** Runs the command; 1 where something is slower than the baseline allows. */
 export async function benchCommand(files: readonly string[], options: BenchCommandOptions, context: Context): Promise<number> {
@@ -111,7 +116,7 @@ function readRecordedWork(): RecordedWork {
 function createBench({ quick = false, seconds = DEFAULT_SECONDS }: BenchCommandOptions, instruments: Instruments): Bench {
   return new Bench({
     instruments, kernelBTF: () => loadKernelBTF(), rsaKey: generateRSAKey, payload: readAsset('payload.bpf.o'), quick,
-    effort: { seconds, least: LEAST_SAMPLES, warm: WARM * seconds },
+    effort: effortOf(seconds),
   });
 }
 
@@ -134,7 +139,7 @@ async function measureAdmission(options: BenchCommandOptions, instruments: Instr
     }
     return {
       kind: 'admission', conditions: { bpftwin: VERSION, ...machineConditions(), subject: 'admission', options: optionsText(options) },
-      reference, sweeps, exponents, work: compareWork(bench, linux), linux: linux.kernel,
+      reference, sweeps, exponents, work: compareWork(bench.work(names), linux), linux: linux.kernel,
     };
   } finally {
     progress.stop();
@@ -142,8 +147,8 @@ async function measureAdmission(options: BenchCommandOptions, instruments: Instr
 }
 
 /** The same programs on ours and on a real kernel. */
-function compareWork(bench: Bench, { programs }: RecordedWork): WorkRow[] {
-  return bench.work().flatMap(({ program, work }): WorkRow[] => {
+function compareWork(ours: ReturnType<Bench['work']>, { programs }: RecordedWork): WorkRow[] {
+  return ours.flatMap(({ program, work }): WorkRow[] => {
     const linux = programs[program];
     if (linux === undefined) return [];
     return [{ program, ours: work, linux, agrees: work.processed === linux.processed && work.states === linux.states && work.peakStates === linux.peakStates }];
@@ -187,7 +192,7 @@ async function measureCorpus(paths: readonly string[], options: BenchCommandOpti
   try {
     for (const { file, bytes } of contents) {
       progress.step(basename(file));
-      rows.push(...measureFile(bytes, file, { instruments, certificates, kernelBTF: () => loadKernelBTF(), effort: { seconds, least: LEAST_SAMPLES, warm: WARM * seconds } }));
+      rows.push(...measureFile(bytes, file, { instruments, certificates, kernelBTF: () => loadKernelBTF(), effort: effortOf(seconds) }));
     }
   } finally {
     progress.stop();

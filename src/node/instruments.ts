@@ -15,11 +15,11 @@ import { countingProvider } from '../bench/counters.ts';
 import type { Effort, Instruments, MemoryUse } from '../bench/measure.ts';
 import { createNodeProvider } from './native-crypto.ts';
 
-/** `benchmark` calibrates how many calls make one cycle; ten milliseconds of them are enough for this clock. */
+/** `benchmark` calibrates how many calls make one cycle; ten milliseconds of them are enough for this clock, seconds. */
 const CYCLE_SECONDS = 0.01;
 
 function sample(name: string, work: () => void, { seconds, least }: Effort): void {
-  const bench = new Benchmark(name, work, { minSamples: least, maxTime: seconds, minTime: CYCLE_SECONDS });
+  const bench = new Benchmark(name, work, { minSamples: least, maxTime: seconds, minTime: Math.min(CYCLE_SECONDS, seconds / least) });
   bench.run();
   const { error } = bench as { readonly error?: unknown };
   if (error !== undefined) throw error instanceof Error ? error : new InternalError(`${name}: ${String(error)}`);
