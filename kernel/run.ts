@@ -59,7 +59,6 @@ export class Runner {
   readonly machine: Machine;
   private readonly tier: Tier;
   private memoryBytes = 0;
-  private readonly byProgram: WeakMap<Program, BPFProgram> = new WeakMap();
 
   constructor(kernel: KernelState) {
     this.kernel = kernel;
@@ -106,7 +105,7 @@ export class Runner {
       ...(verified?.exceptionCallback === undefined ? {} : { exceptionCallback: verified.exceptionCallback }),
     }));
     program.prepared = prepared;
-    this.byProgram.set(prepared, program);
+    this.kernel.prepared.set(prepared, program);
     return prepared;
   }
 
@@ -121,6 +120,7 @@ export class Runner {
       this.kernel.sources.noteMemory();
     }
     const start = this.kernel.sources.now();
+    this.kernel.allocated.enter();
     try {
       const result = this.machine.run(prepared, ctx, ctx === 0 ? 0 : KERNEL_HI, { context, tier: this.tier });
       if (this.kernel.statsUsers > 0) {
@@ -131,6 +131,7 @@ export class Runner {
       this.kernel.lastNotes = notes;
       return { retval: result.r0Lo, fault: result.fault, instructions: result.instructions };
     } finally {
+      this.kernel.allocated.leave();
       program.put();
     }
   }

@@ -9,7 +9,8 @@ import { within, type Phases } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
 import type { Admission, BTFDescriptor, StateObserver } from '../verifier/types.ts';
 import { AddressSpace, MAX_MEMORY } from '../vm/address-space.ts';
-import type { Fault } from '../vm/types.ts';
+import type { Fault, Program } from '../vm/types.ts';
+import { AllocatedObjects } from './allocated-objects.ts';
 import type { FaultInjector, KernelOptions, LSMHookName, LSMHooks, MapView, SystemCallObserver } from './api.ts';
 import { CAP_FULL_SET, CAP_SYS_ADMIN } from './api.ts';
 import { FileTable, type OpenFile } from './files.ts';
@@ -49,6 +50,7 @@ export class KernelState implements MapHost {
   readonly symbols: KernelSymbols;
   readonly keyrings: Keyrings;
   readonly structs: Structs;
+  readonly allocated: AllocatedObjects;
   readonly rings: Map<number, BPFMap> = new Map();
   readonly cpus: number;
   readonly memoryLimit: number;
@@ -72,6 +74,8 @@ export class KernelState implements MapHost {
   private readonly hooks: { [Name in LSMHookName]: LSMHooks[Name][] } = {
     bpf: [], bpf_map: [], bpf_prog: [], bpf_map_create: [], bpf_map_free: [], bpf_prog_load: [], bpf_prog_free: [],
   };
+  /** Programs by the form of them that the machine runs. */
+  readonly prepared: WeakMap<Program, BPFProgram> = new WeakMap();
   private readonly mapsByAddress: Map<number, BPFMap> = new Map();
   private readonly programsByAddress: Map<number, BPFProgram> = new Map();
   private kernelBTFObject: BTFObject | undefined;
@@ -99,6 +103,7 @@ export class KernelState implements MapHost {
       ...(options.strict === undefined ? {} : { strict: options.strict }),
       ...(options.phases === undefined ? {} : { phases: options.phases }),
     });
+    this.allocated = new AllocatedObjects(this.memory, this.cpus);
     this.structs = new Structs(this.memory, () => this.kernelBTF());
     this.symbols = new KernelSymbols(() => this.kernelBTFDescriptor()?.btf);
   }
@@ -217,6 +222,11 @@ export class KernelState implements MapHost {
 
   hasFD(fd: number): boolean {
     return this.files.get(fd) !== undefined;
+  }
+
+  /** The program that an instruction of the machine belongs to. */
+  programOf(prepared: Program): BPFProgram | undefined {
+    return this.prepared.get(prepared);
   }
 
   mapAt(offset: number): BPFMap | undefined {

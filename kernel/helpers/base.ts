@@ -270,9 +270,15 @@ function control(kernel: KernelState): HelperEntry[] {
     }],
     [U.BPF_FUNC_per_cpu_ptr, (call) => {
       if (call.u32(2) >= kernel.cpus) return call.setPointer(0);
-      setWords(call, low(call, 1), high(call, 1));
+      const copy = kernel.allocated.copyOf(pointer(call, 1), call.u32(2));
+      if (copy === undefined) setWords(call, low(call, 1), high(call, 1));
+      else call.setPointer(copy);
     }],
-    [U.BPF_FUNC_this_cpu_ptr, (call) => setWords(call, low(call, 1), high(call, 1))],
+    [U.BPF_FUNC_this_cpu_ptr, (call) => {
+      const copy = kernel.allocated.copyOf(pointer(call, 1), kernel.currentCPU);
+      if (copy === undefined) setWords(call, low(call, 1), high(call, 1));
+      else call.setPointer(copy);
+    }],
     [U.BPF_FUNC_kptr_xchg, (call) => {
       const at = pointer(call, 1);
       const view = kernel.memory.view;

@@ -9,9 +9,10 @@ import type { RunContext } from '../run.ts';
 import type { KernelState } from '../state.ts';
 import { ARENA_KFUNCS } from './kfuncs-arena.ts';
 import { CORE_KFUNCS } from './kfuncs-core.ts';
+import { GRAPH_KFUNCS } from './kfuncs-graph.ts';
 import { STRING_KFUNCS } from './kfuncs-strings.ts';
 
-const BY_NAME: ReadonlyMap<string, (kernel: KernelState) => HelperFunction> = new Map([...CORE_KFUNCS, ...STRING_KFUNCS, ...ARENA_KFUNCS]);
+const BY_NAME: ReadonlyMap<string, (kernel: KernelState) => HelperFunction> = new Map([...CORE_KFUNCS, ...STRING_KFUNCS, ...ARENA_KFUNCS, ...GRAPH_KFUNCS]);
 
 /** Calls the kernel function with that BTF id; `offset` 0 is the kernel's own BTF. */
 export function callKfunc(kernel: KernelState, call: HelperCall, btfID: number, offset: number): void {

@@ -115,6 +115,10 @@ export class ArrayMap extends ArrayBase {
     return createArray(() => new ArrayMap(host, attr, roundUp8(attr.valueSize), roundUp8(attr.valueSize)));
   }
 
+  protected override freeElements(): void {
+    if (this.record !== undefined) for (let i = 0; i < this.maxEntries; i++) this.freeFields(this.values + this.elementSize * i);
+  }
+
   override lookup(key: number): number {
     const index = this.index(key);
     return index >= this.maxEntries ? 0 : this.values + this.elementSize * index;
@@ -231,6 +235,7 @@ export class PerCPUArrayMap extends ArrayBase {
   private readonly block: number;
 
   protected override freeElements(): void {
+    if (this.record !== undefined) for (const copy of this.copies) for (let cpu = 0; cpu < this.host.cpus; cpu++) this.freeFields(copy + cpu * this.elementSize);
     this.host.memory.free(this.block);
   }
 

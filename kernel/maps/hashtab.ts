@@ -201,13 +201,13 @@ export abstract class HashBase extends BPFMap {
   protected freeElementMemory(_element: number): void {}
 
   protected giveBack(element: number): void {
-    this.zeroElementFields(element);
+    this.forEachCopy(element, (value) => this.cancelFields(value));
     this.spare.push(element);
   }
 
-  /** Special fields of a removed element end with it (`check_and_cancel_fields`). */
-  protected zeroElementFields(element: number): void {
-    this.zeroSpecialFields(element + this.valueOffset);
+  /** The values of an element: one, or one for each CPU. */
+  protected forEachCopy(element: number, visit: (value: number) => void): void {
+    visit(element + this.valueOffset);
   }
 
   /** Puts an element at the head of its chain. */
@@ -316,6 +316,7 @@ export abstract class HashBase extends BPFMap {
 
   protected override freeElements(): void {
     for (const element of this.allElements) {
+      if (this.record !== undefined) this.forEachCopy(element, (value) => this.freeFields(value));
       this.freeElementMemory(element);
       this.host.memory.free(element);
     }
@@ -330,6 +331,9 @@ function hasLock(map: BPFMap): boolean {
 
 /** `BPF_MAP_TYPE_HASH` */
 export class HashMap extends HashBase {
+  /** With preallocation, by CPU: the element that takes the place of the next one to be overwritten (`extra_elems`). */
+  private readonly extra: number[] = [];
+
   static create(host: MapHost, attr: MapAttributes): HashMap | number {
     const bad = HashBase.checkSize(host, attr, roundUp8(attr.valueSize));
     return bad !== 0 ? bad : new HashMap(host, attr, roundUp8(attr.valueSize));
@@ -344,15 +348,20 @@ export class HashMap extends HashBase {
     const bad = this.checkExistence(old, flags.lo);
     if (bad !== 0) return bad;
     if (old !== 0 && isLocked) {
-      this.copyIn(value, old + this.valueOffset);
+      this.copyAround(value, old + this.valueOffset);
       return 0;
     }
     if (old === 0 && this.count >= this.maxEntries) return -E2BIG;
-    const element = this.takeElement();
+    const cpu = this.host.currentCPU, swaps = old !== 0 && this.isPrealloc;
+    const element = (swaps ? this.extra[cpu] : undefined) ?? this.takeElement();
     if (element === 0) return -ENOMEM;
     this.copyIn(value, element + this.valueOffset);
     this.link(element, key, hash);
-    if (old !== 0) this.drop(old);
+    if (swaps) {
+      this.unlink(old);
+      this.cancelFields(old + this.valueOffset);
+      this.extra[cpu] = old;
+    } else if (old !== 0) this.drop(old);
     return 0;
   }
 

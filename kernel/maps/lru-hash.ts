@@ -58,7 +58,7 @@ export class LRUHashMap extends HashBase {
 
   override drop(element: number): void {
     this.unlink(element);
-    this.zeroElementFields(element);
+    this.forEachCopy(element, (value) => this.cancelFields(value));
     this.lru.push(element);
   }
 
@@ -128,7 +128,7 @@ export class LRUPerCPUHashMap extends PerCPUHashBase {
 
   override drop(element: number): void {
     this.unlink(element);
-    this.zeroElementFields(element);
+    this.forEachCopy(element, (value) => this.cancelFields(value));
     this.lru.push(element);
   }
 }

@@ -8,12 +8,13 @@
  * user bytes to kernel memory first, as the kernel does).
  */
 import type { BTF } from '../../btf/btf.ts';
-import type { FieldRecord } from '../../btf/record.ts';
+import { BPF_TASK_WORK, BPF_TIMER, BPF_WORKQUEUE, type FieldRecord } from '../../btf/record.ts';
 import { EINVAL, ENOENT, EOPNOTSUPP, ENOTSUPP } from '../../isa/errno.ts';
 import {
   BPF_F_ALL_CPUS, BPF_F_CPU, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_MAP_TYPE_ARENA,
 } from '../../isa/uapi.ts';
 import type { MapDescriptor } from '../../verifier/types.ts';
+import type { AllocatedObjects } from '../allocated-objects.ts';
 import type { KernelMemory } from '../memory.ts';
 
 /** Fields of `union bpf_attr` that make a map, after `BPF_MAP_CREATE`'s own rules. */
@@ -61,6 +62,8 @@ export interface MapHost {
   readonly rings: Map<number, BPFMap>;
   /** BTF of the kernel, for maps that refer to its types. */
   kernelBTF(): BTF | undefined;
+  /** What special fields of values own. */
+  readonly allocated: AllocatedObjects;
 }
 
 /** A program as a prog array sees it. */
@@ -93,6 +96,9 @@ export const MAP_LAYOUT = {
   numaNode: 96, btfKeyTypeID: 100, btfValueTypeID: 104, btfVmlinuxValueTypeID: 108, name: 128, refcount: 280, userRefcount: 288,
   writeCount: 368, bypassSpecV1: 448, frozen: 449, cookie: 472, exclusiveSHA: 480, size: 488,
 } as const;
+
+/** Fields that end when their value is overwritten or removed. */
+const CANCELLED_FIELDS: number = BPF_TIMER | BPF_WORKQUEUE | BPF_TASK_WORK;
 
 /** Largest area that `kmalloc` gives, and the unit of per-CPU memory, which bounds a per-CPU value. */
 export const KMALLOC_MAX_SIZE: number = 4 << 20;
@@ -399,6 +405,20 @@ export abstract class BPFMap implements MapDescriptor {
   /** Copies a value into an element, leaving its special fields alone (`copy_map_value`). */
   protected copyIn(value: number, element: number): void {
     this.copyAround(value, element);
+    this.cancelFields(element);
+  }
+
+  /** Timers and queued work of a value end (`bpf_obj_cancel_fields`); what it owns stays, also where its memory is used again. */
+  protected cancelFields(value: number): void {
+    if (this.record === undefined) return;
+    for (const { type, offset, size } of this.record.fields) {
+      if ((type & CANCELLED_FIELDS) !== 0) this.host.memory.u8.fill(0, value + offset, value + offset + size);
+    }
+  }
+
+  /** What the special fields of a value own ends with the map (`bpf_obj_free_fields`). */
+  protected freeFields(value: number): void {
+    if (this.record !== undefined) this.host.allocated.freeFields(this.record, value);
   }
 
   /** Copies an element out, its special fields as zeros (`copy_map_value`, `check_and_init_map_value`). */
@@ -424,7 +444,7 @@ export abstract class BPFMap implements MapDescriptor {
     for (const field of this.record.fields) u8.fill(0, value + field.offset, value + field.offset + field.size);
   }
 
-  private copyAround(from: number, to: number): void {
+  protected copyAround(from: number, to: number): void {
     const u8 = this.host.memory.u8;
     if (this.record === undefined) {
       u8.copyWithin(to, from, from + this.valueSize);

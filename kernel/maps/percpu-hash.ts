@@ -39,8 +39,8 @@ export abstract class PerCPUHashBase extends HashBase {
     return this.host.memory.view.getUint32(element + this.valueOffset, true);
   }
 
-  protected override zeroElementFields(element: number): void {
-    for (let cpu = 0; cpu < this.host.cpus; cpu++) this.zeroSpecialFields(this.valueFor(element, cpu));
+  protected override forEachCopy(element: number, visit: (value: number) => void): void {
+    for (let cpu = 0; cpu < this.host.cpus; cpu++) visit(this.valueFor(element, cpu));
   }
 
   protected override valueFor(element: number, cpu: number): number {

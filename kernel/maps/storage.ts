@@ -37,7 +37,10 @@ export class LocalStorageMap extends BPFMap {
   }
 
   protected override freeElements(): void {
-    for (const value of this.values.values()) this.host.memory.free(value);
+    for (const value of this.values.values()) {
+      this.freeFields(value);
+      this.host.memory.free(value);
+    }
     this.values.clear();
   }
 
@@ -65,6 +68,7 @@ export class LocalStorageMap extends BPFMap {
     const value = this.values.get(owner);
     if (value === undefined) return -ENOENT;
     this.values.delete(owner);
+    this.freeFields(value);
     this.host.memory.free(value);
     return 0;
   }

@@ -19,6 +19,7 @@ const FILES: Readonly<Record<string, number>> = {
   'flips-fixtures.jsonl.gz': 8,
   'loaders.jsonl.gz': 45,
   'helper-args.jsonl.gz': 69,
+  'graph.jsonl.gz': 9,
 };
 
 describe.each(Object.entries(FILES))('%s', (file, count) => {
