@@ -1,22 +1,23 @@
 /**
  * Times the engines of the eBPF machine on the programs of `bench/programs`, checks r0 of every run and the instructions executed
- * where they are counted. `npm run bench:vm -- [--json] [--full] [--engine NAME]… [--program NAME]… [--rounds N]
- * [--outside-helper] [--peer NAME=COMMAND]… [--calls]`.
+ * where they are counted, and says for each bar whether it is met (`vm-bars.ts`). `npm run bench:vm -- [--json] [--full] [--engine NAME]…
+ * [--program NAME]… [--rounds N] [--peer 'NAME=COMMAND …']… [--calls]`.
  *
  * ns is the least CPU time per executed instruction over the rounds, which are interleaved: every engine and every peer runs every
- * program once per round. A peer is a command that gets three arguments, the bytecode file, the file with the initial memory and the
- * number of iterations (to be written as u64 at offset 0 of the memory), and prints two numbers: r0 and the nanoseconds of one run.
- * `--outside-helper` calls the helper of the program `helper` in JavaScript instead of compiling it into the module. `--calls` times single
- * calls and batches of `pktparse`, and what compiling costs, instead.
+ * program once per round. The engine `outside` is `compiled` with the helper of the program `helper` in JavaScript instead of inside the
+ * module. Peers speak the protocol of `peers/README.md`; those named `ubpf`, `rbpf` and `ubpf-interpreter` stand in for the recorded figures.
+ * `--calls` times single calls, batches, helpers and what compiling costs, instead.
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
-import { alu64, assemble, exit, jump, ldx, mov64, stx, type Item } from '../isa/encode.ts';
+import { alu64, assemble, exit } from '../isa/encode.ts';
+import { compileOptimised } from '../src/node/engine.ts';
 import { AddressSpace, KERNEL_HI } from '../vm/address-space.ts';
 import { Machine } from '../vm/machine.ts';
 import type { HelperCall, Program, RunOptions } from '../vm/types.ts';
+import { barsOfCalls, barsOfRows, printBars, type Row } from './vm-bars.ts';
+import { measureCalls } from './vm-calls.ts';
 
 interface ManifestEntry {
   readonly name: string;
@@ -31,17 +32,8 @@ interface ManifestEntry {
   readonly r0_small: string;
 }
 
-const ENGINES = ['interpreter', 'compiled', 'checked', 'fuel'] as const;
+const ENGINES = ['interpreter', 'compiled', 'checked', 'fuel', 'outside'] as const;
 type Engine = (typeof ENGINES)[number];
-
-interface Row {
-  readonly program: string;
-  /** An engine, or the name of a peer. */
-  readonly engine: string;
-  readonly ns: number;
-  readonly instructions: number;
-  readonly ok: boolean;
-}
 
 /** Helper 1 of the `helper` program: `(r1 ^ (r2 << 1)) + r3 + r4 + r5`. */
 function mix({ registers: r }: HelperCall): void {
@@ -62,20 +54,12 @@ const MIX = assemble([
   exit(),
 ]);
 
-function compileOptimised(wasm: Uint8Array<ArrayBuffer>): WebAssembly.Module {
-  setFlagsFromString('--no-liftoff');
-  try {
-    return new WebAssembly.Module(wasm);
-  } finally {
-    setFlagsFromString('--liftoff');
-  }
-}
-
 const OPTIONS: Readonly<Record<Engine, RunOptions>> = {
   interpreter: { tier: 'interpreter', mode: 'fast' },
   compiled: { tier: 'optimised', mode: 'fast' },
   checked: { tier: 'optimised', mode: 'checked', budget: Infinity },
   fuel: { tier: 'optimised', mode: 'checked', budget: 2 ** 40 },
+  outside: { tier: 'optimised', mode: 'fast' },
 };
 
 const programs = new URL(import.meta.url.includes('.cache') ? '../../../../bench/programs/' : './programs/', import.meta.url);
@@ -84,41 +68,65 @@ function bytes(file: string): Uint8Array {
   return new Uint8Array(readFileSync(new URL(file, programs)));
 }
 
+/** Nanoseconds that a peer takes for one of many calls of the packet filter, and what it gives. */
+function peerCall([command = '', ...own]: readonly string[], count: number): { ns: number; r0: bigint } {
+  const paths = ['pktparse.bin', 'pkt.ctx'].map((file) => fileURLToPath(new URL(file, programs)));
+  const [r0 = '', ns = ''] = execFileSync(command, [...own, ...paths, '-', String(count)], { encoding: 'utf8' }).trim().split(/\s+/);
+  return { ns: Number(ns), r0: BigInt(r0) };
+}
+
 function flags(name: string): string[] {
   return process.argv.flatMap((value, index) => (value === name ? [process.argv[index + 1] ?? ''] : []));
 }
 
+/** A machine whose programs contain the helper, and one whose programs call it. */
+interface Machines {
+  readonly inside: Machine;
+  readonly outside: Machine;
+}
+
 class Case {
   readonly entry: ManifestEntry;
+  readonly #machines: Machines;
   readonly #program: Program;
+  readonly #outside: Program;
   readonly #context: Uint8Array;
   readonly #at: number;
 
-  constructor(space: AddressSpace, machine: Machine, entry: ManifestEntry) {
+  constructor(space: AddressSpace, machines: Machines, entry: ManifestEntry) {
     this.entry = entry;
-    this.#program = machine.load({ name: entry.name, instructions: bytes(entry.file), verified: true });
+    this.#machines = machines;
+    const image = { name: entry.name, instructions: bytes(entry.file), verified: true };
+    this.#program = machines.inside.load(image);
+    this.#outside = machines.outside.load(image);
     this.#context = bytes(entry.ctx);
     this.#at = space.alloc(entry.ctx_size, `context of ${entry.name}`, 64);
   }
 
+  /** True where an engine is for this program. */
+  takes(engine: Engine): boolean {
+    return engine !== 'outside' || this.entry.name === 'helper';
+  }
+
   /** One run of a peer. */
-  runPeer(command: string, full: boolean): { us: number; ok: boolean } {
+  runPeer([command = '', ...own]: readonly string[], full: boolean): { us: number; ok: boolean } {
     const { entry } = this;
     const paths = [entry.file, entry.ctx].map((file) => fileURLToPath(new URL(file, programs)));
-    const output = execFileSync(command, [...paths, String(full ? entry.n_full : entry.n_small)], { encoding: 'utf8' });
+    const output = execFileSync(command, [...own, ...paths, String(full ? entry.n_full : entry.n_small)], { encoding: 'utf8' });
     const [r0 = '', ns = ''] = output.trim().split(/\s+/);
     return { us: Number(ns) / 1000, ok: BigInt(r0) === BigInt(full ? entry.r0_full : entry.r0_small) };
   }
 
   /** One run: CPU microseconds, and whether r0 and the count are right. */
-  run(space: AddressSpace, machine: Machine, engine: Engine, full: boolean): { us: number; ok: boolean } {
+  run(space: AddressSpace, engine: Engine, full: boolean): { us: number; ok: boolean } {
     const { entry } = this;
     space.setBytes(this.#at, this.#context);
     space.setU32(this.#at, full ? entry.n_full : entry.n_small);
     space.setU32(this.#at + 4, 0);
     const before = process.cpuUsage();
     const started = process.hrtime.bigint();
-    const result = machine.run(this.#program, this.#at, KERNEL_HI, OPTIONS[engine]);
+    const isOutside = engine === 'outside';
+    const result = (isOutside ? this.#machines.outside : this.#machines.inside).run(isOutside ? this.#outside : this.#program, this.#at, KERNEL_HI, OPTIONS[engine]);
     const wall = Number(process.hrtime.bigint() - started) / 1000;
     const used = process.cpuUsage(before);
     const r0 = (BigInt(result.r0Hi >>> 0) << 32n) | BigInt(result.r0Lo >>> 0);
@@ -137,20 +145,24 @@ function main(): void {
   const rounds = Number(flags('--rounds')[0] ?? 7);
   const wantedEngines = flags('--engine');
   const wantedPrograms = flags('--program');
-  const peers = flags('--peer').map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)] as const);
+  const peers = flags('--peer').map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1).trim().split(/\s+/)] as const);
   const space = new AddressSpace();
-  const machine = new Machine({
-    space, helpers: [undefined, mix], compileOptimised,
-    ...(process.argv.includes('--outside-helper') ? {} : { inlineHelpers: new Map([[1, MIX]]) }),
-  });
+  const inside = new Machine({ space, helpers: [undefined, mix], compileOptimised, inlineHelpers: new Map([[1, MIX]]) });
+  const machines: Machines = { inside, outside: new Machine({ space, helpers: [undefined, mix], compileOptimised }) };
   if (process.argv.includes('--calls')) {
-    console.log(JSON.stringify(measureCalls(space, machine)));
+    const calls = measureCalls(inside, bytes('pktparse.bin'), bytes('pkt.ctx'), peers.map(([name, command]) => [name, (count) => peerCall(command, count)]));
+    const bars = barsOfCalls(calls);
+    if (json) console.log(JSON.stringify({ ...calls, bars }));
+    else {
+      console.log(JSON.stringify(calls, undefined, 1));
+      printBars(bars);
+    }
     return;
   }
   const manifest = (JSON.parse(readFileSync(new URL('manifest.json', programs), 'utf8')) as ManifestEntry[]).filter(
     (entry) => entry.n_full > 0 && (wantedPrograms.length === 0 || wantedPrograms.includes(entry.name)),
   );
-  const cases = manifest.map((entry) => new Case(space, machine, entry));
+  const cases = manifest.map((entry) => new Case(space, machines, entry));
   const engines = ENGINES.filter((engine) => wantedEngines.length === 0 || wantedEngines.includes(engine));
   const isFull = (engine: string): boolean => full || engine !== 'interpreter';
   const best = new Map<string, { us: number; ok: boolean }>();
@@ -161,26 +173,30 @@ function main(): void {
   };
   for (let round = 0; round < rounds; round++) {
     for (const one of cases) {
-      for (const engine of engines) {
+      for (const engine of engines.filter((name) => one.takes(name))) {
         // Short runs, so more of them: V8 needs some to reach its best code for the interpreter.
         const repetitions = isFull(engine) ? 1 : 6;
-        for (let repetition = 0; repetition < repetitions; repetition++) note(one, engine, one.run(space, machine, engine, isFull(engine)));
+        for (let repetition = 0; repetition < repetitions; repetition++) note(one, engine, one.run(space, engine, isFull(engine)));
       }
       for (const [name, command] of peers) note(one, name, one.runPeer(command, true));
     }
   }
   const columns = [...engines, ...peers.map(([name]) => name)];
   const rows: Row[] = cases.flatMap((one) =>
-    columns.map((engine) => {
+    columns.flatMap((engine): Row[] => {
+      const measured = best.get(`${one.entry.name} ${engine}`);
+      if (measured === undefined) return [];
       const instructions = isFull(engine) ? one.entry.insns_full : one.entry.insns_small;
-      const { us, ok } = best.get(`${one.entry.name} ${engine}`)!;
-      return { program: one.entry.name, engine, ns: Number(((us * 1000) / instructions).toFixed(4)), instructions, ok };
+      const { us, ok } = measured;
+      return [{ program: one.entry.name, engine, ns: Number(((us * 1000) / instructions).toFixed(4)), instructions, ok }];
     }),
   );
-  if (json) console.log(JSON.stringify({ rows }));
+  const bars = barsOfRows(rows);
+  if (json) console.log(JSON.stringify({ rows, bars }));
   else {
     printTable(rows, columns, (row) => `${row.ns.toFixed(3)}${row.ok ? '' : ' BAD'}`);
     for (const [peer] of peers) printRatios(rows, columns, peer);
+    printBars(bars);
   }
   if (rows.some((row) => !row.ok)) process.exitCode = 1;
 }
@@ -189,7 +205,10 @@ function main(): void {
 function printTable(rows: readonly Row[], columns: readonly string[], cell: (row: Row) => string): void {
   console.log(['program', ...columns].map((text) => text.padStart(12)).join(''));
   for (const program of new Set(rows.map((row) => row.program))) {
-    const cells = columns.map((engine) => cell(rows.find((one) => one.program === program && one.engine === engine)!));
+    const cells = columns.map((engine) => {
+      const row = rows.find((one) => one.program === program && one.engine === engine);
+      return row === undefined ? '' : cell(row);
+    });
     console.log([program, ...cells].map((text) => text.padStart(12)).join(''));
   }
 }
@@ -205,58 +224,6 @@ function printRatios(rows: readonly Row[], columns: readonly string[], peer: str
     return Math.exp(own.reduce((sum, row) => sum + Math.log(row.ns / reference(row)), 0) / own.length).toFixed(3);
   });
   console.log(['mean', ...means].map((text) => text.padStart(12)).join(''));
-}
-
-/** Least nanoseconds of one of `count` repetitions, over some rounds. */
-function least(count: number, work: () => void): number {
-  let best = Infinity;
-  for (let round = 0; round < 9; round++) {
-    const started = process.hrtime.bigint();
-    for (let repetition = 0; repetition < count; repetition++) work();
-    best = Math.min(best, Number(process.hrtime.bigint() - started) / count);
-  }
-  return best;
-}
-
-/** A program of `count` instructions with a loop and branches, for the cost of compiling. */
-function longProgram(count: number): Uint8Array {
-  const items: Item[] = [mov64('r0', 0), mov64('r6', 'r1')];
-  for (let block = 0; items.length < count - 8; block++) {
-    items.push(
-      ldx('u32', 'r2', 'r6', (block % 500) * 4), alu64('add', 'r0', 'r2'), alu64('xor', 'r0', block), jump('jgt', 'r0', 'r2', 2),
-      alu64('lsh', 'r0', 1), stx('u64', 'r10', -8, 'r0'), alu64('and', 'r0', 0xffff),
-    );
-  }
-  while (items.length < count - 1) items.push(mov64('r0', 'r0'));
-  return assemble([...items, exit()]);
-}
-
-/** Single calls and batches of the packet filter, and time from the bytes of a program to its first result. */
-function measureCalls(space: AddressSpace, machine: Machine): unknown {
-  const packet = bytes('pkt.ctx');
-  const at = space.alloc(packet.length, 'packet', 64);
-  space.setBytes(at, packet);
-  const program = machine.load({ name: 'pktparse', instructions: bytes('pktparse.bin'), verified: true });
-  const list = space.alloc(64 * 16, 'batch', 16);
-  for (let index = 0; index < 64; index++) space.setU32(list + 16 * index, at);
-  const options: RunOptions = { tier: 'optimised', mode: 'fast' };
-  const single = least(200_000, () => machine.run(program, at, KERNEL_HI, options));
-  const batch = least(5000, () => machine.runBatch(program, list, 64, options)) / 64;
-  const r0 = machine.run(program, at, KERNEL_HI, options).r0Lo;
-  const compile = Object.fromEntries(
-    [1000, 10_000, 100_000, 1_000_000].map((count) => {
-      const instructions = longProgram(count);
-      let best = Infinity;
-      for (let round = 0; round < (count > 100_000 ? 1 : 5); round++) {
-        const started = process.hrtime.bigint();
-        const result = machine.run(machine.load({ name: 'long', instructions, verified: true }), at, KERNEL_HI, { tier: 'baseline', mode: 'fast' });
-        if (result.fault !== undefined) throw new Error(result.fault.message);
-        best = Math.min(best, Number(process.hrtime.bigint() - started) / 1e6);
-      }
-      return [`${count}`, Number(best.toFixed(3))];
-    }),
-  );
-  return { pktparse: { r0, singleNs: Number(single.toFixed(1)), batchNs: Number(batch.toFixed(1)) }, firstResultMs: compile, stats: machine.stats };
 }
 
 main();

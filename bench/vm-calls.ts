@@ -1,0 +1,136 @@
+/**
+ * What single calls, batches, helpers and compiling cost: `bench:vm -- --calls`.
+ */
+import { alu64, assemble, callHelper, exit, jump, label, ldImm64Words, ldx, mov64, stx, type Item } from '../isa/encode.ts';
+import * as U from '../isa/uapi.ts';
+import { inModuleHelpers } from '../kernel/helpers/in-module.ts';
+import { createHelpers } from '../kernel/helpers/table.ts';
+import { KernelState } from '../kernel/state.ts';
+import { mapKind } from '../kernel/maps/registry.ts';
+import { KERNEL_HI } from '../vm/address-space.ts';
+import { Machine } from '../vm/machine.ts';
+import type { EngineStats, RunOptions } from '../vm/types.ts';
+import type { CallFigures } from './vm-bars.ts';
+
+export interface Calls extends CallFigures {
+  /** Nanoseconds a call, inside the module and outside. */
+  readonly helpers: Readonly<Record<string, { readonly inside: number; readonly outside: number }>>;
+  readonly stats: EngineStats;
+}
+
+/** Least nanoseconds of one of `count` repetitions, over some rounds. */
+function least(count: number, work: () => void): number {
+  let best = Infinity;
+  for (let round = 0; round < 9; round++) {
+    const started = process.hrtime.bigint();
+    for (let repetition = 0; repetition < count; repetition++) work();
+    best = Math.min(best, Number(process.hrtime.bigint() - started) / count);
+  }
+  return best;
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}
+
+/** A program of `count` instructions with a loop and branches, for the cost of compiling. */
+function longProgram(count: number): Uint8Array {
+  const items: Item[] = [mov64('r0', 0), mov64('r6', 'r1')];
+  for (let block = 0; items.length < count - 8; block++) {
+    items.push(
+      ldx('u32', 'r2', 'r6', (block % 500) * 4), alu64('add', 'r0', 'r2'), alu64('xor', 'r0', block), jump('jgt', 'r0', 'r2', 2),
+      alu64('lsh', 'r0', 1), stx('u64', 'r10', -8, 'r0'), alu64('and', 'r0', 0xffff),
+    );
+  }
+  while (items.length < count - 1) items.push(mov64('r0', 'r0'));
+  return assemble([...items, exit()]);
+}
+
+/** Calls in the loop that times a helper. */
+const CALLS = 200_000;
+
+/** Helpers of a kernel: each called many times by a program that contains it, and by one that calls out. */
+function measureHelpers(): Calls['helpers'] {
+  const kernel = new KernelState({});
+  const { space } = kernel.memory;
+  kernel.sources.noteMemory();
+  const helpers = createHelpers(kernel);
+  const machines = { inside: new Machine({ space, helpers, inlineHelpers: inModuleHelpers(kernel.sources) }), outside: new Machine({ space, helpers }) };
+  const scratch = space.alloc(256, 'key and value', 64);
+  const map = (type: number, keySize: number): number => {
+    const made = mapKind(type)!.create(kernel, {
+      type, keySize, valueSize: 8, maxEntries: 1024, flags: 0, innerMapFD: 0, numaNode: -1, mapExtra: 0n, name: 'bench', btfFD: 0, btfKeyTypeID: 0,
+      btfValueTypeID: 0, btfVmlinuxValueTypeID: 0, valueTypeBTFObjFD: 0,
+    });
+    if (typeof made === 'number') throw new Error(`no map: ${made}`);
+    kernel.registerMap(made);
+    for (let n = 0; n < 500; n++) {
+      space.setU32(scratch, n);
+      made.update(scratch, scratch + 64, { lo: 0, hi: 0 });
+    }
+    return made.address;
+  };
+  const at = (register: 'r1' | 'r2' | 'r3', offset: number): Item => ldImm64Words(register, 0, offset, KERNEL_HI);
+  const key = at('r2', scratch);
+  const cases: readonly (readonly [name: string, id: number, args: readonly Item[]])[] = [
+    ['array lookup', U.BPF_FUNC_map_lookup_elem, [at('r1', map(U.BPF_MAP_TYPE_ARRAY, 4)), key]],
+    ['per-CPU array lookup', U.BPF_FUNC_map_lookup_elem, [at('r1', map(U.BPF_MAP_TYPE_PERCPU_ARRAY, 4)), key]],
+    ['hash lookup, 4 bytes', U.BPF_FUNC_map_lookup_elem, [at('r1', map(U.BPF_MAP_TYPE_HASH, 4)), key]],
+    ['hash lookup, 16 bytes', U.BPF_FUNC_map_lookup_elem, [at('r1', map(U.BPF_MAP_TYPE_HASH, 16)), key]],
+    ['array update', U.BPF_FUNC_map_update_elem, [at('r1', map(U.BPF_MAP_TYPE_ARRAY, 4)), key, at('r3', scratch + 64), mov64('r4', 0)]],
+    ['ktime', U.BPF_FUNC_ktime_get_ns, []], ['random', U.BPF_FUNC_get_prandom_u32, []],
+    ['read of 8 bytes', U.BPF_FUNC_probe_read_kernel, [at('r1', scratch + 128), mov64('r2', 8), at('r3', scratch)]],
+  ];
+  space.setU32(scratch, 77);
+  return Object.fromEntries(cases.map(([name, id, args]) => {
+    const loop = (items: readonly Item[]): Uint8Array =>
+      assemble([mov64('r6', CALLS), label('loop'), ...items, alu64('sub', 'r6', 1), jump('jne', 'r6', 0, 'loop'), mov64('r0', 0), exit()]);
+    const time = (machine: Machine): number => {
+      const program = machine.load({ name, instructions: loop([...args, callHelper(id)]), verified: true });
+      return round(least(4, () => {
+        const { fault } = machine.run(program, 0, 0, { tier: 'baseline' });
+        if (fault !== undefined) throw new Error(fault.message);
+      }) / CALLS, 1);
+    };
+    return [name, { inside: time(machines.inside), outside: time(machines.outside) }];
+  }));
+}
+
+/** Single calls and batches of the packet filter, and time from the bytes of a program to its first result. */
+export function measureCalls(
+  machine: Machine, filter: Uint8Array, packet: Uint8Array, peers: readonly (readonly [name: string, call: (count: number) => { ns: number; r0: bigint }])[],
+): Calls {
+  const { space } = machine;
+  const at = space.alloc(Math.max(packet.length, 4096), 'packet', 64);
+  space.setBytes(at, packet);
+  const program = machine.load({ name: 'pktparse', instructions: filter, verified: true });
+  const list = space.alloc(64 * 16, 'batch', 16);
+  for (let index = 0; index < 64; index++) space.setU32(list + 16 * index, at);
+  const options: RunOptions = { tier: 'optimised', mode: 'fast' };
+  const single = least(200_000, () => machine.run(program, at, KERNEL_HI, options));
+  const batch = least(5000, () => machine.runBatch(program, list, 64, options)) / 64;
+  const { r0Lo, r0Hi } = machine.run(program, at, KERNEL_HI, options);
+  const r0 = (BigInt(r0Hi >>> 0) << 32n) | BigInt(r0Lo >>> 0);
+  const measured = Object.fromEntries(peers.map(([name, call]) => {
+    const one = call(2_000_000);
+    if (one.r0 !== r0) throw new Error(`${name} gives ${one.r0} for the packet, not ${r0}`);
+    return [name, round(one.ns, 1)];
+  }));
+  const compile = Object.fromEntries(
+    [1000, 10_000, 100_000, 1_000_000].map((count) => {
+      const instructions = longProgram(count);
+      let best = Infinity;
+      for (let repetition = 0; repetition < (count > 100_000 ? 2 : count > 1000 ? 5 : 30); repetition++) {
+        const loaded = machine.load({ name: 'long', instructions, verified: true });
+        const started = process.hrtime.bigint();
+        const result = machine.run(loaded, at, KERNEL_HI, { tier: 'baseline', mode: 'fast' });
+        best = Math.min(best, Number(process.hrtime.bigint() - started) / 1e6);
+        if (result.fault !== undefined) throw new Error(result.fault.message);
+      }
+      return [`${count}`, round(best, 3)];
+    }),
+  );
+  return {
+    pktparse: { singleNs: round(single, 1), batchNs: round(batch, 1), peers: measured }, firstResultMs: compile, helpers: measureHelpers(), stats: machine.stats,
+  };
+}
