@@ -186,7 +186,7 @@ export async function loadNativeCalls(importModule: (name: string) => Promise<un
       return new Uint8Array(bytes.buffer, bytes.byteOffset, length);
     },
     write: (address, bytes) => {
-      copyIn(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), address, bytes.length);
+      copyIn(address, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), bytes.length);
     },
   };
 }

@@ -103,13 +103,28 @@ describe('system calls of this process', () => {
 
   it('need koffi', async () => {
     await expect(loadNativeCalls(() => Promise.reject(new Error('not found')))).rejects.toThrow(InputError);
+    if (process.platform !== 'linux') return;
+    const memory = new Uint8Array(64);
+    // As koffi takes them: each argument by its place in the prototype.
+    const copy = (to: Uint8Array | number, from: Uint8Array | number, size: number): void => {
+      const at = (place: Uint8Array | number): Uint8Array => (typeof place === 'number' ? memory.subarray(place) : place);
+      at(to).set(at(from).subarray(0, size));
+    };
     const module = {
       errno: () => 22,
-      load: () => ({ func: (prototype: string) => (prototype.includes('syscall') ? (number: number) => (number === 1 ? -1 : 5) : () => undefined) }),
+      load: () => ({
+        func: (prototype: string) => (...args: readonly unknown[]): unknown => {
+          if (prototype.includes('syscall')) return args[0] === 1 ? -1 : 5;
+          const kinds = prototype.slice(prototype.indexOf('(')).split(',').map((part) => (part.includes('*') ? 'object' : 'number'));
+          expect(args.map((arg) => typeof arg)).toEqual(kinds);
+          return copy(args[0] as number, args[1] as number, args[2] as number);
+        },
+      }),
     };
-    if (process.platform !== 'linux') return;
     const native = await loadNativeCalls(() => Promise.resolve({ default: module }));
     expect([native.call(1), native.call(2, 3)]).toEqual([-22, 5]);
+    native.write(8, Uint8Array.of(1, 2, 3));
+    expect([...native.read(7, 4)]).toEqual([0, 1, 2, 3]);
   });
 });
 
