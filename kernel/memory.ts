@@ -209,9 +209,7 @@ export class KernelMemory {
 
   /** Writes a 32-bit word (`put_user`). */
   putU32(pointer: BPFPtr, value: number): boolean {
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, value, true);
-    return this.copyTo(pointer, bytes);
+    return this.copyTo(pointer, Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24));
   }
 
   /** Writes a 64-bit word given as a bigint (`put_user`). */

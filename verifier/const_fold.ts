@@ -16,6 +16,7 @@ import { findSubprog, type VerifierEnv } from './env.ts';
 import { isMapReadOnly } from './mem_access.ts';
 import { isMayGoto } from './subprogs.ts';
 import type { MapDescriptor } from './types.ts';
+import type { Slab } from './workspace.ts';
 
 /** R0 to R10. */
 const REGISTERS = 11;
@@ -37,16 +38,23 @@ class Constants {
   readonly map: Int32Array;
   readonly lo: Int32Array;
   readonly hi: Int32Array;
-  readonly outState: Uint8Array = new Uint8Array(REGISTERS);
-  readonly outMap: Int32Array = new Int32Array(REGISTERS);
-  readonly outLo: Int32Array = new Int32Array(REGISTERS);
-  readonly outHi: Int32Array = new Int32Array(REGISTERS);
+  readonly outState: Uint8Array;
+  readonly outMap: Int32Array;
+  readonly outLo: Int32Array;
+  readonly outHi: Int32Array;
+  /** 1 for an instruction before which something new holds since it was looked at last. */
+  readonly isFresh: Uint8Array;
 
-  constructor(count: number) {
-    this.state = new Uint8Array(count * REGISTERS);
-    this.map = new Int32Array(count * REGISTERS);
-    this.lo = new Int32Array(count * REGISTERS);
-    this.hi = new Int32Array(count * REGISTERS);
+  constructor(count: number, slab: Slab) {
+    this.state = slab.u8(count * REGISTERS);
+    this.map = slab.i32(count * REGISTERS);
+    this.lo = slab.i32(count * REGISTERS);
+    this.hi = slab.i32(count * REGISTERS);
+    this.outState = slab.u8(REGISTERS);
+    this.outMap = slab.i32(REGISTERS);
+    this.outLo = slab.i32(REGISTERS);
+    this.outHi = slab.i32(REGISTERS);
+    this.isFresh = slab.u8(count).fill(1);
   }
 
   startAt(insn: number): void {
@@ -129,7 +137,7 @@ class Constants {
  */
 export function computeConstRegs(env: VerifierEnv): number {
   const { count } = env.insns;
-  const constants = new Constants(count);
+  const constants = new Constants(count, env.slab);
   for (let i = 0; i < env.subprogCount; i++) constants.startAt(env.subprogs[i]!.start);
   const { postorder } = env;
   let changed = true;
@@ -137,10 +145,16 @@ export function computeConstRegs(env: VerifierEnv): number {
     changed = false;
     for (let i = postorder.length - 1; i >= 0; i--) {
       const insn = postorder[i]!;
+      if (constants.isFresh[insn] === 0) continue;
+      constants.isFresh[insn] = 0;
       constants.load(insn);
       transfer(env, constants, insn);
       const successors = insnSuccessors(env, insn);
-      for (let s = 0; s < successors; s++) if (constants.join(env.succ[s]!)) changed = true;
+      for (let s = 0; s < successors; s++) {
+        if (!constants.join(env.succ[s]!)) continue;
+        constants.isFresh[env.succ[s]!] = 1;
+        changed = true;
+      }
     }
   }
   keepConstants(env, constants);

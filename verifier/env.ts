@@ -288,7 +288,7 @@ export class VerifierEnv {
   admission: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };
 
   /** What the machine gets of a verified program. */
-  machine: Pick<VerifiedProgram, 'instructions' | 'subprograms' | 'stackDepths' | 'machineIndex' | 'exceptionCallback'> | undefined = undefined;
+  machine: (Pick<VerifiedProgram, 'instructions' | 'subprograms' | 'stackDepths' | 'exceptionCallback'> & { readonly machineIndex: Int32Array }) | undefined = undefined;
   /** The same program rewritten. */
   xlated: XlatedProgram | undefined = undefined;
 

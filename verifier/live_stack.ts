@@ -161,6 +161,7 @@ function analyse(a: Analysis, args: Int32Array | undefined, known: Instance): nu
   for (let p = from; p < to; p++) {
     const insn = env.postorder[p]!;
     const at = (insn - start) * TRACKED;
+    if (env.insns.code[insn] !== CALL && (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) === 0) continue;
     const callArgs = new Int32Array(TRACKED_REGS).fill(NONE);
     let callee: number;
     if (isPseudoCall(env, insn)) {
@@ -289,21 +290,26 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
   const { env, tracks } = a;
   const { subprog, depth, start, count } = instance;
   const end = start + count;
-  const before = new Int32Array(count * TRACKED);
+  const before = env.slab.i32(count * TRACKED);
   before.fill(NONE, 0, TRACKED);
   before[FRAME_POINTER] = tracks.single(depth, 0);
   if (args !== undefined) for (let r = 1; r <= 5; r++) before[r] = args[r]!;
-  const incoming = new Int32Array(MAX_STACK_ARG_SLOTS).fill(NONE);
+  const incoming = env.slab.i32(MAX_STACK_ARG_SLOTS).fill(NONE);
   if (args !== undefined) incoming.set(args.subarray(MAX_BPF_REG));
   if (talks(env)) env.log.write(`subprog#${subprog}: analyzing (depth ${depth})...\n`);
 
   const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
-  const out = new Int32Array(TRACKED);
+  const out = env.slab.i32(TRACKED);
+  // Where nothing new arrived since the last pass, another one changes nothing; the log tells of every pass.
+  const isFresh = env.slab.u8(count).fill(1);
+  const everyPass = talks(env);
   for (let changed = true; changed; ) {
     changed = false;
     for (let p = to - 1; p >= from; p--) {
       const insn = env.postorder[p]!, at = (insn - start) * TRACKED;
       if (before[at] === UNVISITED && before[at + 1] === UNVISITED) continue;
+      if (isFresh[insn - start] === 0 && !everyPass) continue;
+      isFresh[insn - start] = 0;
       for (let i = 0; i < TRACKED; i++) out[i] = before[at + i]!;
       transfer(a, insn, out, incoming, depth);
       if (talks(env)) logTransfer(a, insn, before, at, out);
@@ -318,6 +324,7 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
           const joined = tracks.join(old, next);
           if (joined === old) continue;
           before[to2 + i] = joined;
+          isFresh[target - start] = 1;
           changed = true;
           if (talks(env) && old !== UNVISITED) logJoin(a, insn, target, i, old, next, joined);
         }

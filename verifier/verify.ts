@@ -130,8 +130,10 @@ function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict 
 }
 
 function verifiedProgram(env: VerifierEnv): VerifiedProgram {
+  // Field by field: a spread costs more here than most phases of a small program.
+  const { instructions, subprograms, stackDepths, machineIndex, exceptionCallback } = env.machine!;
   return {
-    ...env.machine!,
+    instructions, subprograms, stackDepths, machineIndex, exceptionCallback,
     xlated: env.xlated!,
     tag: env.digest.slice(0, 8),
     digest: env.digest,

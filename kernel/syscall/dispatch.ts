@@ -47,6 +47,8 @@ const FROM_PROGRAM: ReadonlySet<number> = new Set([
   U.BPF_LINK_CREATE, U.BPF_RAW_TRACEPOINT_OPEN,
 ]);
 
+/** Common attributes of a call without: zeros that nobody writes. */
+const NO_COMMON: Uint8Array = new Uint8Array(COMMON_ATTR_SIZE);
 const NO_POINTER: BPFPtr = { lo: 0, hi: 0, kernel: false };
 
 /** `bpf_sys_bpf` */
@@ -82,7 +84,7 @@ function openCall(kernel: KernelState, cmd: number, attr: BPFPtr, size: number, 
   const given = kernel.memory.copyFrom(attr, copied);
   if (given === undefined) return -EFAULT;
   bytes.set(given);
-  const commonBytes = new Uint8Array(COMMON_ATTR_SIZE);
+  const commonBytes = (cmd & U.BPF_COMMON_ATTRS) === 0 ? NO_COMMON : new Uint8Array(COMMON_ATTR_SIZE);
   let commonCopied = 0;
   if ((cmd & U.BPF_COMMON_ATTRS) !== 0) {
     const badCommon = checkTail(kernel, common, COMMON_ATTR_END, commonSize);

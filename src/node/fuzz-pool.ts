@@ -29,6 +29,8 @@ const LARGEST_INPUT = 1 << 20;
 /** Milliseconds after which a thread that does not answer counts as lost. Only tells a defect from work: nothing that is found depends on it. */
 const PATIENCE = 120_000;
 const HEAP_MEGABYTES = 1536;
+/** Programs die young: fewer collections of a larger nursery cost less. */
+const YOUNG_MEGABYTES = 96;
 
 /** Thrown where a thread ended instead of answering. */
 class ThreadLost extends Error {}
@@ -56,7 +58,7 @@ class ThreadWorker implements Worker {
 
   #start(): Thread {
     const data: WorkerStart = { target: this.#target, current: this.#current };
-    const thread = new Thread(new URL('./fuzz-worker.js', import.meta.url), { workerData: data, resourceLimits: { maxOldGenerationSizeMb: HEAP_MEGABYTES } });
+    const thread = new Thread(new URL('./fuzz-worker.js', import.meta.url), { workerData: data, resourceLimits: { maxOldGenerationSizeMb: HEAP_MEGABYTES, maxYoungGenerationSizeMb: YOUNG_MEGABYTES } });
     const waiting: Waiting = new Map();
     this.#waiting = waiting;
     const lose = (reason: string): void => {

@@ -6,14 +6,17 @@ import { BPF_PROG_TYPE_EXT, BPF_PROG_TYPE_STRUCT_OPS } from '../../isa/uapi.ts';
 import type { VerifierEnv } from '../env.ts';
 import type { ProgramFacts } from './funcs.ts';
 
-const known = new WeakMap<VerifierEnv, ProgramFacts>();
+/** The load that was asked about last: one is under way at a time, but for hooks that load another. */
+let knownOf: VerifierEnv | undefined;
+let known: ProgramFacts | undefined;
 
 /** The facts of a load. Stable from the moment the attach target of an extension is resolved. */
 export function factsOf(env: VerifierEnv): ProgramFacts {
-  const cached = known.get(env);
-  if (cached !== undefined && cached.type === env.resolvedProgType && cached.expectedAttachType === expectedAttachType(env)) return cached;
+  const cached = known;
+  if (knownOf === env && cached !== undefined && cached.type === env.resolvedProgType && cached.expectedAttachType === expectedAttachType(env)) return cached;
   const facts = gatherFacts(env);
-  known.set(env, facts);
+  knownOf = env;
+  known = facts;
   return facts;
 }
 
