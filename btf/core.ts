@@ -52,6 +52,8 @@ export interface CoreResult {
   readonly failMemorySizeAdjust: boolean;
   readonly originalSize: number;
   readonly newSize: number;
+  /** The candidate that matched first: its id, and the access as member and element indexes of its own. */
+  readonly target?: { readonly btf: BTF; readonly rootTypeID: number; readonly path: readonly number[] };
 }
 
 const MAX_SPEC = 64;
@@ -746,7 +748,7 @@ export function resolveCoreRelocation(
     const result = calculate(relo, index, spec, target, reporter);
     if (typeof result === 'number') return result;
     if (chosen === undefined) {
-      chosen = { result, bitOffset: target.bitOffset };
+      chosen = { result: { ...result, target: { btf: candidate.btf, rootTypeID: target.rootTypeID, path: target.raw } }, bitOffset: target.bitOffset };
     } else if (target.bitOffset !== chosen.bitOffset) {
       reporter.warn(`${prefix} field offset ambiguity: ${target.bitOffset} != ${chosen.bitOffset}\n`);
       return -EINVAL;

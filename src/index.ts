@@ -14,6 +14,7 @@ export type {
   FaultInjector, FileView, KernelObjects, KernelOptions, LSMHookName, LSMHooks, MapSnapshot, MapView, ProgramSnapshot, ProgramView, SystemCall,
   SystemCallObserver,
 } from '../kernel/api.ts';
+export { minCoreBTF, type CoreObject } from '../loader/gen/min-core-btf.ts';
 export { parseLightSkeleton } from '../loader/lskel.ts';
 export { detectContract, type Contract, type ContractEvidence } from '../loader/contract.ts';
 export { decodeMetadata, type Metadata } from '../loader/metadata.ts';

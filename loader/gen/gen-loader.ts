@@ -395,7 +395,7 @@ class LoaderGenerator {
       (record === undefined ? [] : [Uint32Array.of(8 * instruction, record.typeID, record.access, record.kind)]));
     const flags = program.definition?.flags ?? 0;
     const attr = this.#attr(PROG_LOAD_ATTR.core_relo_rec_size);
-    const license = code.addString(this.#object.license).offset;
+    const license = code.addData(Uint8Array.from(`${this.#object.license}\0`, (char) => char.charCodeAt(0)));
     const instructions = program.instructions.slice();
     if (!this.#object.littleEndian) swapInstructions(instructions);
     const insns = code.addData(instructions);

@@ -81,18 +81,23 @@ export class CoreRelocator {
 
   #find(local: BTF, typeID: number): readonly CoreCandidate[] {
     const { btf } = this.#kernel;
-    const full = local.typeName(typeID);
-    if (btf === undefined || full === '') return [];
-    const name = full.slice(0, essentialNameLength(full));
-    const kind = local.kind(typeID);
-    const key = `${isEnum(kind) ? 'enum' : kind} ${name}`;
-    let candidates = this.#candidates.get(key);
-    if (candidates === undefined) {
-      candidates = findCoreCandidates(btf, name, (other) => other === kind || (isEnum(other) && isEnum(kind)));
-      this.#candidates.set(key, candidates);
-    }
-    return candidates;
+    return btf === undefined ? [] : findLocalCandidates(local, typeID, btf, this.#candidates);
   }
+}
+
+/** Types of a kernel that a type of the object could be (`bpf_core_add_cands`); `known` keeps what was found before. */
+export function findLocalCandidates(local: BTF, typeID: number, target: BTF, known: Map<string, readonly CoreCandidate[]>): readonly CoreCandidate[] {
+  const full = local.typeName(typeID);
+  if (full === '') return [];
+  const name = full.slice(0, essentialNameLength(full));
+  const kind = local.kind(typeID);
+  const key = `${isEnum(kind) ? 'enum' : kind} ${name}`;
+  let candidates = known.get(key);
+  if (candidates === undefined) {
+    candidates = findCoreCandidates(target, name, (other) => other === kind || (isEnum(other) && isEnum(kind)));
+    known.set(key, candidates);
+  }
+  return candidates;
 }
 
 /** Writes descriptors of maps and ids of kernel symbols. */

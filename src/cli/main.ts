@@ -135,15 +135,25 @@ function addInspect(program: Command, context: () => Context, finish: Finish): v
 function addVerify(program: Command, context: () => Context, finish: Finish): void {
   program.command('verify')
     .description('load every program of BPF objects: verdict, errno, log and figures')
-    .argument('<objects...>', 'BPF objects; with --compare, two CSV files')
+    .argument('<objects...>', 'BPF objects, or @FILE that lists them; with --compare two CSV files, with --replay one')
     .option('--prog <name>', 'only this program; may be repeated', collect)
-    .option('--log <level>', 'log level: 1 and 2 for instructions and state, 4 for statistics', wholeNumber('--log'))
+    .option('-l, --log <level>', 'log level: 1 and 2 for instructions and state, 4 for statistics', wholeNumber('--log'))
     .option('--btf <file>', 'types of the kernel (raw BTF or ELF) instead of the built-in ones')
     .option('--kconfig <file>', 'kernel configuration (.config or config.gz) for __kconfig externs')
     .addOption(new Option('-o, --output <format>', "a table, or veristat's CSV").choices(['table', 'csv']).default('table'))
     .option('-e, --emit <list>', "columns, by veristat's names: file,prog,verdict,insns")
     .option('-s, --sort <spec>', 'order: columns, each with ^ for ascending or v for descending behind it; default file,prog')
     .option('-f, --filter <spec>', 'only FILE_GLOB[/PROG_GLOB], or where insns>1000 or verdict=failure holds; ! excludes; @FILE reads filters; may be repeated', collect)
+    .option('-n, --top-n <n>', 'only the first rows', wholeNumber('--top-n'))
+    .option('-G, --set-global-vars <assignment>', 'first value of a global variable, "limits.max[2] = 7"; @FILE reads them; may be repeated', collect)
+    .option('-S, --top-src-lines <n>', 'the source lines that the verifier came by most often', wholeNumber('--top-src-lines'))
+    .option('-t, --test-states', 'make the verifier keep a state at every instruction (BPF_F_TEST_STATE_FREQ)')
+    .option('-r, --test-reg-invariants', 'refuse programs whose registers break an invariant (BPF_F_TEST_REG_INVARIANTS)')
+    .option('--log-fixed', 'keep the beginning of a log that does not fit, not its end')
+    .option('--log-size <bytes>', 'bytes of the log buffer', wholeNumber('--log-size'))
+    .addOption(new Option('--dump [mode]', 'print accepted programs as Linux rewrites them').choices(['xlated']))
+    .option('-q, --quiet', 'no progress and no sums')
+    .option('-R, --replay', 'show a CSV file again, with other columns, order and filters')
     .option('-C, --compare', 'compare two CSV files, BASE.csv COMP.csv; status 1 where a verdict got worse')
     .option('--explain', "the verifier's report of each refused program, with the source around it")
     .action(async (files: string[], options: object) => {
@@ -170,6 +180,15 @@ function addGen(program: Command, context: () => Context, finish: Finish): void 
     .action(async (file: string, words: string[], options: object) => {
       const { genSubskeletonCommand } = await import('./gen.ts');
       finish(genSubskeletonCommand(file, words, options, context()));
+    });
+  gen.command('min_core_btf')
+    .description("write the part of a kernel's types that CO-RE relocations need, as bpftool does: gen min_core_btf INPUT OUTPUT OBJECT…")
+    .argument('<input>', "the kernel's types: raw BTF, gzip of it, or ELF")
+    .argument('<output>', 'the file to write')
+    .argument('<objects...>', 'the BPF objects')
+    .action(async (input: string, output: string, objects: string[]) => {
+      const { genMinCoreBTFCommand } = await import('./gen-min-core-btf.ts');
+      finish(genMinCoreBTFCommand(input, output, objects, context()));
     });
   gen.command('skeleton')
     .description('print a skeleton as bpftool does: gen skeleton [-L] OBJ.o [name NAME]')
