@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { gunzipSync } from 'node:zlib';
 import { Coverage } from '../../src/fuzz/coverage.ts';
-import { LocalWorker, runSession } from '../../src/fuzz/engine.ts';
+import { LocalWorker, runSession, type SessionFinding } from '../../src/fuzz/engine.ts';
 import { executeGuarded } from '../../src/fuzz/guard.ts';
 import { Shard } from '../../src/fuzz/shard.ts';
 import type { Target, TargetEnvironment, TargetFactory } from '../../src/fuzz/types.ts';
@@ -94,18 +94,26 @@ async function withRecording(fault: PlantedFault): Promise<Trial> {
   };
 }
 
+/** Fuzzes until something is found that the right code does not do too. */
 async function byFuzzing(id: string, target: string, seconds: number, seed: number): Promise<Trial> {
   const factory = await factoryOf(target, id);
+  const right = id === 'none' ? undefined : (await factoryOf(target, 'none'))(environment(new Coverage()));
   const start = cpuSeconds();
   const worker = new LocalWorker(new Shard(factory, environment(new Coverage())));
-  let until = 0;
-  const report = await runSession({ target, seed, seconds, stopAfter: 1, now: () => cpuSeconds() * 1000, onFinding: () => { until = cpuSeconds() - start; } }, [worker]);
-  const [finding] = report.findings;
+  let found: { readonly finding: SessionFinding; readonly seconds: number } | undefined;
+  let runs = 0;
+  await runSession({
+    target, seed, seconds, now: () => cpuSeconds() * 1000, isCancelled: () => found !== undefined, onProgress: (progress) => { runs = progress.runs; },
+    onFinding: (finding) => {
+      if (found !== undefined || (right !== undefined && executeGuarded(right, right.deserialise(finding.bytes), true) !== undefined)) return;
+      found = { finding, seconds: cpuSeconds() - start };
+    },
+  }, [worker]);
+  if (found === undefined) return { id, found: false, runs, seconds: cpuSeconds() - start };
+  const { finding } = found;
   return {
-    id, found: finding !== undefined, runs: finding === undefined ? report.runs : finding.run + 1, seconds: finding === undefined ? report.seconds : until,
-    ...(finding === undefined ? {} : {
-      oracle: finding.oracle, trace: finding.trace, input: Buffer.from(finding.bytes).toString('base64'), assembly: finding.assembly,
-    }),
+    id, found: true, runs: finding.run + 1, seconds: found.seconds, oracle: finding.oracle, trace: finding.trace,
+    input: Buffer.from(finding.bytes).toString('base64'), assembly: finding.assembly,
   };
 }
 
