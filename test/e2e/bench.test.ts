@@ -57,6 +57,7 @@ describe('bpftwin bench', () => {
       counters: Object.fromEntries([1, 8, 64].map((maps) => [`maps: ${maps} map${maps === 1 ? '' : 's'}`, {
         instructions: 3, processed: 3, states: 0, peakStates: 0, systemCalls: 1, bytesHashed: 48 + 4096 * maps, digests: 2,
       }])),
+      work: { kernel: '7.3.4', programs: [] },
     });
   });
 });
