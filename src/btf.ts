@@ -7,12 +7,10 @@ import { BTF } from '../btf/btf.ts';
 import { littleEndianBTF } from '../btf/byte-order.ts';
 import { cHeader } from '../btf/c-header.ts';
 import { describeType, dumpText, type DumpRecord, type DumpValue } from '../btf/dump.ts';
+import { rewriteNames, rewriteTypeIDs } from '../btf/references.ts';
 import { typeSource, type TypeSource } from '../btf/type-source.ts';
 import { InputError } from '../isa/errors.ts';
-import {
-  BTF_KIND_ARRAY, BTF_KIND_DATASEC, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_INT,
-  BTF_KIND_FLOAT, BTF_KIND_FWD, BTF_KIND_STRUCT, BTF_KIND_UNION,
-} from '../isa/uapi.ts';
+import { BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_FWD } from '../isa/uapi.ts';
 
 /** Raw BTF and what is known of where it lies. */
 export interface BTFInput {
@@ -74,52 +72,26 @@ function parseBTF(input: BTFInput, base: BTF | undefined): BTF {
   return btf;
 }
 
+const PART_NAMES: Readonly<Record<number, string>> = { [BTF_KIND_ENUM]: 'enum', [BTF_KIND_ENUM64]: 'enum', [BTF_KIND_FUNC_PROTO]: 'param' };
+
 /** libbpf's check of every type (`btf_sanity_check`): that what it names is there. */
 function checkReferences(btf: BTF, file: string): void {
   for (let id = btf.startID; id < btf.endID; id++) {
+    const start = btf.wordOffset(id);
+    const words = btf.words.subarray(start, id + 1 < btf.endID ? btf.wordOffset(id + 1) : btf.words.length);
     const kind = btf.kind(id);
     const fail = (reason: string): never => {
       throw new InputError(file, `type ${id}`, `btf: type [${id}]: ${reason}`);
     };
-    const name = (offset: number, what: string): void => {
+    let what = 'type name';
+    rewriteNames(words, (offset) => {
       if (btf.stringAt(offset) === undefined) fail(`invalid ${what} (string offset ${offset})`);
-    };
-    const reference = (target: number): void => {
-      if (!btf.has(target)) fail(`invalid referenced type ID ${target}`);
-    };
-    const each = (check: (at: number) => void, step: number): void => {
-      for (let i = 0, n = btf.vlen(id); i < n; i++) check(3 + step * i);
-    };
-    name(btf.nameOffset(id), 'type name');
-    switch (kind) {
-      case BTF_KIND_INT: case BTF_KIND_FLOAT: case BTF_KIND_FWD: break;
-      case BTF_KIND_ARRAY:
-        reference(btf.word(id, 3));
-        reference(btf.word(id, 4));
-        break;
-      case BTF_KIND_STRUCT: case BTF_KIND_UNION:
-        each((at) => {
-          name(btf.word(id, at), 'field name');
-          reference(btf.word(id, at + 1));
-        }, 3);
-        break;
-      case BTF_KIND_ENUM: each((at) => name(btf.word(id, at), 'enum name'), 2); break;
-      case BTF_KIND_ENUM64: each((at) => name(btf.word(id, at), 'enum name'), 3); break;
-      case BTF_KIND_FUNC_PROTO:
-        each((at) => {
-          name(btf.word(id, at), 'param name');
-          reference(btf.word(id, at + 1));
-        }, 2);
-        break;
-      case BTF_KIND_DATASEC: each((at) => reference(btf.word(id, at)), 3); break;
-      case BTF_KIND_FUNC:
-        reference(btf.type(id));
-        if (btf.kind(btf.type(id)) !== BTF_KIND_FUNC_PROTO) fail(`referenced type [${btf.type(id)}] is not FUNC_PROTO`);
-        break;
-      default:
-        // Kinds that only the layout section knows are stepped over.
-        if (kind <= BTF_KIND_ENUM64) reference(btf.type(id));
-    }
+      what = `${PART_NAMES[kind] ?? 'field'} name`;
+      return offset;
+    });
+    // The third word of a forward declaration is no reference for libbpf's check.
+    if (kind !== BTF_KIND_FWD) rewriteTypeIDs(words, (target) => (btf.has(target) ? target : fail(`invalid referenced type ID ${target}`)));
+    if (kind === BTF_KIND_FUNC && btf.kind(btf.type(id)) !== BTF_KIND_FUNC_PROTO) fail(`referenced type [${btf.type(id)}] is not FUNC_PROTO`);
   }
 }
 

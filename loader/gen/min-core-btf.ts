@@ -7,6 +7,7 @@
 import { BTF } from '../../btf/btf.ts';
 import { littleEndianBTF } from '../../btf/byte-order.ts';
 import { resolveCoreRelocation, type CoreCandidate, type CoreReporter, type CoreResult } from '../../btf/core.ts';
+import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import { parseObjectBTFExt, type ObjectBTFExt } from '../object/btf-ext.ts';
@@ -17,7 +18,6 @@ import { findLocalCandidates } from '../object/kernel-references.ts';
 /** Types nested in one another that libbpf compares. */
 const CORE_DEPTH = 32;
 const MAX_DEPTH = 1024;
-const HEADER_SIZE = 32;
 
 /** One object whose relocations are to work. */
 export interface CoreObject {
@@ -215,7 +215,7 @@ class MinimalBTF {
     this.#source = source;
     this.#needed = needed;
     this.#file = file;
-    this.#result = new ObjectBTF(emptyBTF(), file);
+    this.#result = ObjectBTF.empty(file, true);
   }
 
   encode(): Uint8Array {
@@ -229,7 +229,7 @@ class MinimalBTF {
     if (offset === 0) return 0;
     const text = this.#source.stringAt(offset);
     if (text === undefined) throw new InputError(this.#file, `string ${offset}`, 'the offset lies beyond the strings');
-    return this.#result.addString(new TextDecoder().decode(Uint8Array.from(text, (character) => character.charCodeAt(0))));
+    return this.#result.addByteString(text);
   }
 
   /** With the members that are needed; it has bit fields where one of those is one. */
@@ -252,45 +252,14 @@ class MinimalBTF {
     const source = this.#source;
     const start = source.wordOffset(id);
     const end = id + 1 < source.endID ? source.wordOffset(id + 1) : source.words.length;
-    const words = [...source.words.subarray(start, end)];
-    const kind = source.kind(id);
-    const rename = (at: number): void => {
-      words[at] = this.#string(words[at] ?? 0);
-    };
-    rename(0);
-    const step = kind === U.BTF_KIND_ENUM || kind === U.BTF_KIND_FUNC_PROTO ? 2 : kind === U.BTF_KIND_ENUM64 ? 3 : 0;
-    for (let at = 3; step > 0 && at < words.length; at += step) rename(at);
+    const words = source.words.slice(start, end);
+    rewriteNames(words, (offset) => this.#string(offset));
     return this.#result.addType(...words);
   }
 
   /** Types that are not needed become void. */
   #renumber(ids: ReadonlyMap<number, number>): void {
     const result = this.#result;
-    for (let id = 1; id < result.count; id++) {
-      const words = result.type(id);
-      for (const at of referencePlaces(result, id)) words[at] = ids.get(words[at] ?? 0) ?? 0;
-    }
+    for (let id = 1; id < result.count; id++) rewriteTypeIDs(result.type(id), (target) => ids.get(target) ?? 0);
   }
-}
-
-/** Words of a type that are ids. */
-function referencePlaces(btf: ObjectBTF, id: number): number[] {
-  switch (btf.kind(id)) {
-    case U.BTF_KIND_INT: case U.BTF_KIND_FLOAT: case U.BTF_KIND_ENUM: case U.BTF_KIND_ENUM64: case U.BTF_KIND_FWD: return [];
-    case U.BTF_KIND_ARRAY: return [3, 4];
-    case U.BTF_KIND_STRUCT: case U.BTF_KIND_UNION: return Array.from({ length: btf.vlen(id) }, (_, i) => 4 + 3 * i);
-    case U.BTF_KIND_FUNC_PROTO: return [2, ...Array.from({ length: btf.vlen(id) }, (_, i) => 4 + 2 * i)];
-    default: return [2];
-  }
-}
-
-/** A header and the empty string. */
-function emptyBTF(): Uint8Array {
-  const bytes = new Uint8Array(HEADER_SIZE + 1);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, U.BTF_MAGIC, true);
-  view.setUint8(2, U.BTF_VERSION);
-  view.setUint32(4, HEADER_SIZE, true);
-  view.setUint32(20, 1, true);
-  return bytes;
 }
