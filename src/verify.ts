@@ -4,12 +4,18 @@
  * veristat shows. The load is `loader/object/load-object.ts`, the verdict the kernel's.
  */
 import { BTF } from '../btf/btf.ts';
+import { OBJ_INFO_ATTR, writeInt, writeLong } from '../isa/attr.ts';
+import { formatXlated } from '../isa/disasm.ts';
 import { errnoName } from '../isa/errno.ts';
+import { InternalError } from '../isa/errors.ts';
+import * as U from '../isa/uapi.ts';
 import { KernelSymbols } from '../kernel/kallsyms.ts';
 import { Kernel } from '../kernel/kernel.ts';
 import { defaultObjectName } from '../loader/gen/skeleton-model.ts';
+import { Scratch } from '../loader/port.ts';
 import { loadObject, type LoadedObjectProgram } from '../loader/object/load-object.ts';
 import { attachTypeName, programTypeName } from './names.ts';
+import { applyPresets, type Preset } from './veristat/presets.ts';
 import type { Stats } from './veristat/stats.ts';
 
 /** How an object is verified. */
@@ -22,6 +28,16 @@ export interface VerifyOptions {
   readonly logLevel?: number;
   /** Text of a kernel configuration, for `__kconfig` externs. */
   readonly configuration?: string;
+  /** Bytes of the log's buffer; default enough for everything. */
+  readonly logSize?: number;
+  /** First values of global variables, as `parsePreset` reads them. */
+  readonly presets?: readonly Preset[];
+  /** `BPF_F_*` of every load: `BPF_F_TEST_STATE_FREQ`, `BPF_F_TEST_REG_INVARIANTS`. */
+  readonly flags?: number;
+  /** Gets the listing of every accepted program as Linux rewrote it. */
+  readonly dump?: (program: string, listing: string) => void;
+  /** Hears which program comes next; asks whether to load it. */
+  readonly isWanted?: (program: string) => boolean;
   /** Milliseconds; default no time is taken, so that reports are the same every time. */
   readonly clock?: () => number;
 }
@@ -82,18 +98,50 @@ function parseKernelBTF(bytes: Uint8Array): BTF {
  * verifyObject(bytes, 'a.bpf.o', { kernelBTF: () => loadKernelBTF() }).map(({ prog, verdict }) => [prog, verdict]);
  */
 export function verifyObject(bytes: Uint8Array, file: string, options: VerifyOptions = {}): VerifiedRow[] {
-  const { kernelBTF, programs, logLevel = 0, clock, configuration } = options;
+  const { kernelBTF, programs, logLevel = 0, clock, configuration, presets = [], dump, isWanted } = options;
   const btf = kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF());
   const symbols = new KernelSymbols(() => btf);
   const kernel = new Kernel(kernelBTF === undefined ? {} : { kernelBTF });
   const rows = loadObject(kernel, bytes, file, defaultObjectName(file), {
     kernel: { btf, symbol: (name) => symbols.lookup(name) },
-    log: { level: logLevel | STATS_LEVEL, size: logLevel === 0 ? SHORT_LOG : LONG_LOG },
-    ...(programs === undefined ? {} : { only: (name: string) => programs.includes(name) }),
+    log: { level: logLevel | STATS_LEVEL, size: options.logSize ?? (logLevel === 0 ? SHORT_LOG : LONG_LOG) },
+    only: (name: string) => (programs?.includes(name) ?? true) && (isWanted?.(name) ?? true),
+    prepare: (object) => applyPresets(object, presets),
+    ...(options.flags === undefined ? {} : { flags: options.flags }),
+    ...(dump === undefined ? {} : { accepted: (name: string, fd: number) => dump(name, formatXlated(readXlated(kernel, fd))) }),
     ...(clock === undefined ? {} : { clock }),
     ...(configuration === undefined ? {} : { configuration }),
   });
   return rows.map((row) => describeRow(file, row));
+}
+
+/** Offsets in `struct bpf_prog_info`. */
+const INFO = { size: 232, xlatedLength: 20, xlated: 32 } as const;
+
+/** The program as Linux rewrote it and shows it, from `BPF_OBJ_GET_INFO_BY_FD`: first its length, then the instructions. */
+function readXlated(kernel: Kernel, fd: number): Uint8Array {
+  const scratch = new Scratch(kernel);
+  try {
+    const ask = (length: number, buffer: number): DataView => {
+      const info = new DataView(new ArrayBuffer(INFO.size));
+      info.setUint32(INFO.xlatedLength, length, true);
+      info.setBigUint64(INFO.xlated, BigInt(buffer), true);
+      const infoAddress = scratch.bytes(new Uint8Array(info.buffer));
+      const attr = new DataView(new ArrayBuffer(OBJ_INFO_ATTR.info.offset + OBJ_INFO_ATTR.info.size));
+      writeInt(attr, 0, OBJ_INFO_ATTR.bpf_fd, fd);
+      writeInt(attr, 0, OBJ_INFO_ATTR.info_len, INFO.size);
+      writeLong(attr, 0, OBJ_INFO_ATTR.info, BigInt(infoAddress));
+      const result = kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, scratch.bytes(new Uint8Array(attr.buffer)), attr.byteLength);
+      if (result < 0) throw new InternalError(`what was just loaded cannot be asked about: ${errnoName(-result)}`);
+      return new DataView(kernel.readUser(infoAddress, INFO.size).slice().buffer);
+    };
+    const length = ask(0, 0).getUint32(INFO.xlatedLength, true);
+    const buffer = scratch.zeroed(length);
+    ask(length, buffer);
+    return kernel.readUser(buffer, length).slice();
+  } finally {
+    scratch.release();
+  }
 }
 
 /** veristat's figures of a row, by the names of its CSV. */

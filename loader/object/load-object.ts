@@ -42,6 +42,12 @@ export interface LoadObjectOptions {
   readonly only?: (name: string) => boolean;
   /** Milliseconds, for the time that a load takes; default no time. */
   readonly clock?: () => number;
+  /** Changes the opened object before its maps are created: first values of variables. */
+  readonly prepare?: (object: BPFObject) => void;
+  /** `BPF_F_*` of every load besides those of its section. */
+  readonly flags?: number;
+  /** Hears of an accepted program before its descriptor is closed. */
+  readonly accepted?: (name: string, fd: number) => void;
 }
 
 /** One program's load. */
@@ -73,6 +79,7 @@ export interface LoadedObjectProgram {
  */
 export function loadObject(port: Port, bytes: Uint8Array, file: string, name: string, options: LoadObjectOptions): LoadedObjectProgram[] {
   const object = openObject(bytes, file, name);
+  options.prepare?.(object);
   const wanted = object.programs.filter((program) => !program.isSubprogram && (options.only?.(program.name) ?? true));
   const loader = new ObjectLoader(port, object, options);
   try {
@@ -366,7 +373,10 @@ class ObjectLoader {
     const started = clock();
     const fd = this.#call(scratch, U.BPF_PROG_LOAD, attr);
     const milliseconds = clock() - started;
-    if (fd >= 0) this.#keepOrClose(program.name, fd);
+    if (fd >= 0) {
+      this.#options.accepted?.(program.name, fd);
+      this.#keepOrClose(program.name, fd);
+    }
     return { errno: fd < 0 ? -fd : 0, reason: undefined, log: buffer > 0 ? this.#readLog(buffer, log.size) : '', milliseconds };
   }
 
@@ -412,7 +422,7 @@ class ObjectLoader {
     writeLong(attr, 0, PROG_LOAD_ATTR.license, BigInt(scratch.cString(this.#object.license)));
     writeInt(attr, 0, PROG_LOAD_ATTR.kern_version, KERNEL_VERSION);
     writeInt(attr, 0, PROG_LOAD_ATTR.prog_flags, ((flags & SEC_SLEEPABLE) !== 0 ? BPF_F_SLEEPABLE : 0)
-      | (program.type === U.BPF_PROG_TYPE_XDP && (flags & SEC_XDP_FRAGS) !== 0 ? BPF_F_XDP_HAS_FRAGS : 0));
+      | (this.#options.flags ?? 0) | (program.type === U.BPF_PROG_TYPE_XDP && (flags & SEC_XDP_FRAGS) !== 0 ? BPF_F_XDP_HAS_FRAGS : 0));
     writeName(attr, 0, PROG_LOAD_ATTR.prog_name, program.name.slice(0, 15));
     writeInt(attr, 0, PROG_LOAD_ATTR.expected_attach_type, program.expectedAttachType);
     writeInt(attr, 0, PROG_LOAD_ATTR.attach_btf_id, attachID);

@@ -105,6 +105,7 @@ function addRun(program: Command, context: () => Context, finish: Finish): void 
     .addOption(new Option('--kernel <version>', 'the kernel to be').choices(['7.3', '6.18']).default('7.3'))
     .option('--btf <file>', 'types of the kernel (raw BTF or ELF) instead of the built-in ones')
     .option('--policy <object>', 'attach the LSM programs of an object first; may be repeated', collect)
+    .option('--set <variable=value>', 'first value of a global variable of the policies; may be repeated', collect)
     .option('--strict', 'refuse signatures that Linux takes but that are not canonical')
     .option('--trace', 'print every bpf() call')
     .addOption(tierOption())
