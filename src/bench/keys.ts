@@ -21,6 +21,8 @@ export type KeyName = (typeof KEY_NAMES)[number];
 /** Signs, and is trusted through its certificate. */
 export interface Signer {
   readonly name: KeyName;
+  /** Nothing worth keeping secret. */
+  readonly key: PrivateKey;
   /** DER. */
   readonly certificate: Uint8Array;
   /** Detached CMS over the parts. */
@@ -51,7 +53,7 @@ function certificate(spki: Uint8Array, algorithm: Uint8Array, sign: (tbs: Uint8A
 }
 
 function signer(name: KeyName, key: PrivateKey, der: Uint8Array): Signer {
-  return { name, certificate: der, sign: (parts) => signDetached(parts, key, der) };
+  return { name, key, certificate: der, sign: (parts) => signDetached(parts, key, der) };
 }
 
 function rsaSigner(name: KeyName, pkcs8: Uint8Array): Signer {
