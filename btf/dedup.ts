@@ -24,8 +24,8 @@ const MAX_TYPES = 0x7fffffff;
 const IDENTICAL_DEPTH = 16;
 /** References in a chain that are followed; C programs have tens. */
 const MAX_CHAIN = 2000;
-/** Comparisons of one run: BTF of a whole kernel needs a hundredth of it. */
-const MAX_STEPS = 200_000_000;
+/** Comparisons of one run: objects of a hundred kilobytes need some ten thousand. */
+const MAX_STEPS = 20_000_000;
 const SMALLEST_TABLE = 4;
 
 /**
@@ -375,7 +375,8 @@ class Dedup {
   /** Walks two chains of references of the same kinds and names; what is at their ends is compared. */
   #isIdenticalChain(first: Uint32Array, second: Uint32Array, depth: number): boolean {
     let [a, b] = [first, second];
-    for (;;) {
+    for (let length = 0; ; length++) {
+      if (length > this.#types.length) throw new InputError('', 'section .BTF', 'types that refer to each other in a circle');
       this.#step();
       const [nextA, nextB] = [a[2] ?? 0, b[2] ?? 0];
       [a, b] = [this.#type(nextA), this.#type(nextB)];

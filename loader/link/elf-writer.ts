@@ -10,6 +10,7 @@ export interface OutputSection {
   readonly nameOffset: number;
   readonly type: number;
   readonly flags: number;
+  readonly flagsHigh: number;
   readonly link: number;
   readonly info: number;
   readonly align: number;
@@ -66,7 +67,7 @@ function writeHeader(view: DataView, table: number, sections: number, namesIndex
 function writeSectionHeader(view: DataView, at: number, section: OutputSection, offset: number, little: boolean): void {
   view.setUint32(at, section.nameOffset, little);
   view.setUint32(at + 4, section.type, little);
-  view.setBigUint64(at + 8, BigInt(section.flags), little);
+  view.setBigUint64(at + 8, (BigInt(section.flagsHigh) << 32n) | BigInt(section.flags), little);
   view.setBigUint64(at + 24, BigInt(offset), little);
   view.setBigUint64(at + 32, BigInt(section.size), little);
   view.setUint32(at + 40, section.link, little);

@@ -136,6 +136,8 @@ export class LinkInput {
   }
 
   #addSection(name: string, index: number, elf: Section | undefined): InputSection {
+    // The linker reads every section, also one that it leaves out.
+    void elf?.data;
     const section: InputSection = {
       name, index, elf, isSkipped: elf !== undefined && isIgnored(elf, name), datasec: 0, outputIndex: 0, outputOffset: 0,
     };

@@ -54,6 +54,7 @@ interface LinkedELFSection {
   readonly nameOffset: number;
   readonly type: number;
   readonly flags: number;
+  readonly flagsHigh: number;
   readonly entrySize: number;
   align: number;
   link: number;
@@ -120,8 +121,8 @@ class Linker {
     this.#littleEndian = littleEndian;
     this.#btf = ObjectBTF.empty('linked object', littleEndian);
     this.#addSection('');
-    this.#addSection('.strtab').elf = this.#newELFSection('.strtab', { type: SHT_STRTAB, flags: SHF_STRINGS, entrySize: 0, align: 1 });
-    this.#addSection('.symtab').elf = this.#newELFSection('.symtab', { type: SHT_SYMTAB, flags: 0, entrySize: SYMBOL_SIZE, align: 8 });
+    this.#addSection('.strtab').elf = this.#newELFSection('.strtab', { type: SHT_STRTAB, flags: SHF_STRINGS, flagsHigh: 0, entrySize: 0, align: 1 });
+    this.#addSection('.symtab').elf = this.#newELFSection('.symtab', { type: SHT_SYMTAB, flags: 0, flagsHigh: 0, entrySize: SYMBOL_SIZE, align: 8 });
   }
 
   add(input: LinkInput): void {
@@ -143,9 +144,9 @@ class Linker {
     return section;
   }
 
-  #newELFSection(name: string, { type, flags, entrySize, align }: Pick<Section, 'type' | 'flags' | 'entrySize' | 'align'>): LinkedELFSection {
+  #newELFSection(name: string, { type, flags, flagsHigh, entrySize, align }: Pick<Section, 'type' | 'flags' | 'flagsHigh' | 'entrySize' | 'align'>): LinkedELFSection {
     return {
-      index: ++this.#elfSections, nameOffset: this.#names.add(name), type, flags, entrySize, align, link: 0, info: 0, data: new Uint8Array(0),
+      index: ++this.#elfSections, nameOffset: this.#names.add(name), type, flags, flagsHigh, entrySize, align, link: 0, info: 0, data: new Uint8Array(0),
     };
   }
 
@@ -182,7 +183,7 @@ class Linker {
     if (target === undefined || elf === undefined) return true;
     const fail = (what: string): never => input.fail(`section ${name}`, `sec ${name} ${what} mismatch; ${reason}`);
     if (target.type !== elf.type) fail('types');
-    if (target.flags !== elf.flags) fail('flags');
+    if (target.flags !== elf.flags || target.flagsHigh !== elf.flagsHigh) fail('flags');
     if (target.entrySize !== elf.entrySize) fail('entsize');
     return true;
   }
@@ -306,7 +307,7 @@ class Linker {
     }
     const [main, extra] = [{ btf: this.#btf, id: known.typeID }, { btf: input.btf, id: typeID }];
     const isMap = known.section !== 0 && this.#section(known.section).name === '.maps';
-    const mismatch = isMap ? mapMismatch(name, main, extra, input.file) : typeMismatch(name, main, extra);
+    const mismatch = isMap ? mapMismatch(name, main, extra, input.file) : typeMismatch(name, main, extra, input.file);
     if (mismatch !== undefined) input.fail(place, mismatch);
   }
 
@@ -345,7 +346,8 @@ class Linker {
       target.elf.info = code.elf?.index ?? 0;
       const view = new DataView(target.elf.data.buffer, section.outputOffset);
       for (const [i, relocation] of input.elf.relocations(elf).entries()) {
-        const offset = BigInt(relocation.offset + relocated.outputOffset);
+        // What was copied here still has the place in the input.
+        const offset = view.getBigUint64(16 * i, this.#littleEndian) + BigInt(relocated.outputOffset);
         view.setBigUint64(16 * i, BigInt.asUintN(64, offset), this.#littleEndian);
         view.setBigUint64(16 * i + 8, (BigInt(symbols[relocation.symbol] ?? 0) << 32n) | BigInt(relocation.type), this.#littleEndian);
         this.#adjustInstruction(input, relocation, relocated, code, name);
@@ -458,10 +460,10 @@ class Linker {
       if (elf.entrySize !== 0 && size % elf.entrySize !== 0) throw new InputError('linked object', `section ${name}`, 'failed to finalize ELF layout: invalid section entry size');
       const data = name === '.symtab' && elf.type === SHT_SYMTAB ? this.#encodeSymbols() : elf.data;
       const link = elf.type === SHT_SYMTAB ? 1 : elf.link;
-      return [{ nameOffset: elf.nameOffset, type: elf.type, flags: elf.flags, link, info: elf.info, align: elf.align, entrySize: elf.entrySize, data, size: elf.type === SHT_NOBITS ? size : data.length, index: elf.index }];
+      return [{ nameOffset: elf.nameOffset, type: elf.type, flags: elf.flags, flagsHigh: elf.flagsHigh, link, info: elf.info, align: elf.align, entrySize: elf.entrySize, data, size: elf.type === SHT_NOBITS ? size : data.length, index: elf.index }];
     }).toSorted((a, b) => a.index - b.index);
     const extra: OutputSection[] = types.map(({ name, data }) => ({
-      nameOffset: this.#names.add(name), type: SHT_PROGBITS, flags: 0, link: 0, info: 0, align: TYPES_ALIGN, entrySize: 0, data, size: data.length,
+      nameOffset: this.#names.add(name), type: SHT_PROGBITS, flags: 0, flagsHigh: 0, link: 0, info: 0, align: TYPES_ALIGN, entrySize: 0, data, size: data.length,
     }));
     const names = this.#names.bytes();
     const [strings, ...rest] = sections;

@@ -29,10 +29,12 @@ type Mismatch = string | undefined;
 
 class TypeMatcher {
   readonly #symbol: string;
+  readonly #file: string;
   #steps = 0;
 
-  constructor(symbol: string) {
+  constructor(symbol: string, file: string) {
     this.#symbol = symbol;
+    this.#file = file;
   }
 
   #differs(reason: string): string {
@@ -41,7 +43,7 @@ class TypeMatcher {
 
   /** Exact comparison goes into structures; behind a pointer only kinds and names count. */
   compare(first: TypeOf, second: TypeOf, isExact: boolean, depth = 0): Mismatch {
-    if (++this.#steps > MAX_STEPS || depth > MAX_DEPTH) throw new InputError('', `symbol ${this.#symbol}`, `more than ${MAX_STEPS} types in it, or a circle of them`);
+    if (++this.#steps > MAX_STEPS || depth > MAX_DEPTH) throw new InputError(this.#file, `symbol ${this.#symbol}`, `more than ${MAX_STEPS} types in it, or a circle of them`);
     const a = { btf: first.btf, id: first.btf.skipModifiers(first.id) };
     const b = { btf: second.btf, id: second.btf.skipModifiers(second.id) };
     const kind = a.btf.kind(a.id);
@@ -114,8 +116,8 @@ function nameOf({ btf, id }: TypeOf): string {
 }
 
 /** Compares two declarations of a variable or function. */
-export function typeMismatch(symbol: string, first: TypeOf, second: TypeOf): Mismatch {
-  return new TypeMatcher(symbol).compare(first, second, true);
+export function typeMismatch(symbol: string, first: TypeOf, second: TypeOf, file: string): Mismatch {
+  return new TypeMatcher(symbol, file).compare(first, second, true);
 }
 
 /** Compares two definitions of a map: an extern one must say everything that the concrete one says. */
@@ -124,17 +126,17 @@ export function mapMismatch(symbol: string, first: TypeOf, second: TypeOf, file:
   const parse = ({ btf, id }: TypeOf): ReturnType<typeof parseMapDefinition> => parseMapDefinition(btf, file, symbol, btf.skipModifiers(btf.target(id)));
   const extra = parse(second);
   const main = parse(first);
-  return definitionMismatch(symbol, first.btf, main.definition, second.btf, extra.definition)
+  return definitionMismatch(symbol, first.btf, main.definition, second.btf, extra.definition, file)
     ?? ((main.inner === undefined) === (extra.inner === undefined) ? undefined : `global '${symbol}': map inner map mismatch`)
-    ?? (main.inner === undefined || extra.inner === undefined ? undefined : definitionMismatch(`${symbol}.inner`, first.btf, main.inner, second.btf, extra.inner));
+    ?? (main.inner === undefined || extra.inner === undefined ? undefined : definitionMismatch(`${symbol}.inner`, first.btf, main.inner, second.btf, extra.inner, file));
 }
 
-function definitionMismatch(symbol: string, mainBTF: ObjectBTF, main: MapDefinition, extraBTF: ObjectBTF, extra: MapDefinition): Mismatch {
+function definitionMismatch(symbol: string, mainBTF: ObjectBTF, main: MapDefinition, extraBTF: ObjectBTF, extra: MapDefinition, file: string): Mismatch {
   const differs = (what: string): string => `global '${symbol}': map ${what} mismatch`;
   const types = (mainID: number, extraID: number, what: string): Mismatch => {
     if ((mainID === 0) !== (extraID === 0)) return differs(`${what} type`);
     if (mainID === 0) return undefined;
-    const mismatch = typeMismatch(symbol, { btf: mainBTF, id: mainID }, { btf: extraBTF, id: extraID });
+    const mismatch = typeMismatch(symbol, { btf: mainBTF, id: mainID }, { btf: extraBTF, id: extraID }, file);
     // libbpf says "key type" of values too.
     return mismatch === undefined ? undefined : `${mismatch}; ${differs('key type')}`;
   };

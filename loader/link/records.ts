@@ -92,7 +92,7 @@ export function nameRecordSections(sections: readonly NamedRecords[], btf: Objec
     for (const { records } of sections) {
       const list = records.lists[kind];
       if (list.records.length === 0) continue;
-      if (size !== 0 && size !== list.size) throw new InputError('', 'section .BTF.ext', `mismatch in ${KIND_NAMES[kind]} record size ${size} != ${list.size}`);
+      if (size !== 0 && size !== list.size) throw new InputError('linked object', 'section .BTF.ext', `mismatch in ${KIND_NAMES[kind]} record size ${size} != ${list.size}`);
       size = list.size;
     }
   }

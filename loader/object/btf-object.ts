@@ -214,11 +214,21 @@ export class ObjectBTF implements TypeSource {
 
   /** Merges equal types (`btf__dedup`): 0 or `-errno`. */
   dedup(companion: RewriteCompanion): number {
-    const kept = dedupTypes(this.#types, companion);
+    const kept = this.#named(() => dedupTypes(this.#types, companion));
     if (typeof kept === 'number') return kept;
     this.#types = kept;
     this.#isGrown = true;
     return 0;
+  }
+
+  /** What the types' room refuses gets this file's name. */
+  #named<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      if (error instanceof InputError && error.file === '') throw new InputError(this.#file, error.place, error.reason);
+      throw error;
+    }
   }
 
   /** The first type of that name, of that kind where one is given; 0 for none. */

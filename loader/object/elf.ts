@@ -42,14 +42,16 @@ const MAX_SECTIONS = 65_536;
 const MAX_SYMBOLS = 1 << 20;
 const MAX_NAME = 4096;
 
-/** One section. `data` is empty for `SHT_NOBITS`; `size` is what the header says. */
+/** One section. `data` is empty for `SHT_NOBITS`, and reading it throws `InputError` where it does not lie in the file; `size` is what the header says. */
 export interface Section {
   readonly index: number;
   readonly name: string;
   /** Offset of the name among the section names. */
   readonly nameOffset: number;
   readonly type: number;
+  /** The low and the high word of the flags; all that mean something are in the low one. */
   readonly flags: number;
+  readonly flagsHigh: number;
   /** Place in the file. */
   readonly offset: number;
   readonly size: number;
@@ -60,7 +62,7 @@ export interface Section {
   readonly data: Uint8Array;
 }
 
-/** One symbol. */
+/** One symbol. Reading `name` throws `InputError` where it does not lie in its string table. */
 export interface Symbol {
   readonly index: number;
   readonly name: string;
@@ -109,6 +111,18 @@ export interface ELFObject {
 export function parseELF(bytes: Uint8Array, file: string): ELFObject {
   // A plain view: the slice() of Node's Buffer would share the caller's memory, which is later written to.
   return new ELFReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), file).read();
+}
+
+const UTF8 = new TextDecoder('utf-8');
+
+/** Most names are ASCII and short, for which a decoder takes long. */
+function decodeUTF8(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) {
+    if (byte > 0x7f) return UTF8.decode(bytes);
+    text += String.fromCharCode(byte);
+  }
+  return text;
 }
 
 class ELFReader {
@@ -188,11 +202,16 @@ class ELFReader {
   #readSection(table: number, index: number, names: Uint8Array): Section {
     const at = table + index * SECTION_HEADER_SIZE;
     const name = index === 0 ? '' : this.#string(names, this.#u32(at), `section ${index}`);
-    const flags = this.#u64(at + 8);
-    // Nobody reads debugging information; anything else that is compressed would be taken for what it is not.
-    if (index !== 0 && (flags & SHF_COMPRESSED) !== 0 && !name.startsWith('.debug_')) this.#fail(`section ${name}`, 'compressed sections are not supported');
+    const [flags, flagsHigh] = this.#little ? [this.#u32(at + 8), this.#u32(at + 12)] : [this.#u32(at + 12), this.#u32(at + 8)];
+    // What nobody reads may lie anywhere.
+    let data: Uint8Array | undefined;
+    const readData = (): Uint8Array => {
+      if (index === 0) return new Uint8Array(0);
+      if ((flags & SHF_COMPRESSED) !== 0) this.#fail(`section ${name}`, 'compressed sections are not supported');
+      return this.#sectionData(table, index, name);
+    };
     return {
-      index, name, flags,
+      index, name, flags, flagsHigh,
       nameOffset: this.#u32(at),
       type: this.#u32(at + 4),
       offset: this.#u64(at + 24),
@@ -201,7 +220,9 @@ class ELFReader {
       link: this.#u32(at + 40),
       info: this.#u32(at + 44),
       entrySize: this.#u64(at + 56),
-      data: index === 0 ? new Uint8Array(0) : this.#sectionData(table, index, name),
+      get data() {
+        return (data ??= readData());
+      },
     };
   }
 
@@ -211,7 +232,7 @@ class ELFReader {
     const offset = this.#u64(at + 24);
     const size = this.#u64(at + 32);
     if (offset + size > this.#bytes.length) {
-      this.#fail(`section ${name}`, `its ${size} bytes at ${offset} do not fit into the file's ${this.#bytes.length}`);
+      this.#fail(`section ${name}`, `elf: failed to get section(${index}) ${name} data from ${this.#file}: its ${size} bytes at ${offset} do not fit into the file's ${this.#bytes.length}`);
     }
     return this.#bytes.subarray(offset, offset + size);
   }
@@ -220,7 +241,7 @@ class ELFReader {
     const end = offset < table.length ? table.indexOf(0, offset) : -1;
     if (end < 0) this.#fail(place, `its name at ${offset} does not lie in the string table of ${table.length} bytes`);
     if (end - offset > MAX_NAME) this.#fail(place, `a name longer than ${MAX_NAME} bytes`);
-    return new TextDecoder('utf-8').decode(table.subarray(offset, end));
+    return decodeUTF8(table.subarray(offset, end));
   }
 
   #readSymbols(table: Section, sections: readonly Section[]): Symbol[] {
@@ -237,10 +258,14 @@ class ELFReader {
     const little = this.#little;
     const info = view.getUint8(4);
     const nameOffset = view.getUint32(0, little);
+    let name: string | undefined;
+    const readName = (): string => (nameOffset === 0 ? '' : this.#string(strings, nameOffset, `symbol ${index}`));
     return {
       index,
       nameOffset,
-      name: nameOffset === 0 ? '' : this.#string(strings, nameOffset, `symbol ${index}`),
+      get name() {
+        return (name ??= readName());
+      },
       type: info & 15,
       binding: info >> 4,
       visibility: view.getUint8(5) & 3,

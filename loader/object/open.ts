@@ -112,6 +112,8 @@ class ObjectOpener {
   #collect(section: Section): void {
     const { name, type, index } = section;
     if (isIgnored(section)) return;
+    // libbpf reads what it does not ignore, needed or not.
+    void section.data;
     if (name === 'license') this.#license = cString(section.data, 63);
     else if (name === 'version') this.#checkVersion(section);
     else if (name === 'maps') this.#fail('section maps', "elf: legacy map definitions in 'maps' section are not supported by libbpf v1.0+");
