@@ -1,93 +1,30 @@
 /**
  * @module btf/btf
  * The BTF type graph as plain data over the bytes it came from: one pass finds where every type begins, everything else is
- * read from the words on demand. Owns the encoding (include/uapi/linux/btf.h) and the lookups over it (type by id, name
- * and kind, modifiers, sizes). Does not own the rules of `BPF_BTF_LOAD` (btf/check.ts), BTF.ext (btf/ext.ts), nor the
+ * read from the words on demand. Owns the lookups over it (type by id, name and kind, modifiers, sizes); the encoding is
+ * `encoding.ts`, the search by name `name_index.ts`. Does not own the rules of `BPF_BTF_LOAD` (btf/check.ts), BTF.ext (btf/ext.ts), nor the
  * objects of a kernel that have ids and descriptors (kernel room).
  *
  * Names are decoded byte for byte (latin-1): they reappear unchanged in logs, whatever bytes they hold.
  */
 import { InputError } from '../isa/errors.ts';
 import {
-  BTF_KIND_ARRAY, BTF_KIND_CONST, BTF_KIND_DATASEC, BTF_KIND_DECL_TAG, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FLOAT,
-  BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_FWD, BTF_KIND_INT, BTF_KIND_PTR, BTF_KIND_RESTRICT, BTF_KIND_STRUCT,
-  BTF_KIND_TYPEDEF, BTF_KIND_TYPE_TAG, BTF_KIND_UNION, BTF_KIND_VAR, BTF_KIND_VOLATILE, BTF_MAGIC, BTF_VERSION,
+  BTF_KIND_ARRAY, BTF_KIND_DATASEC, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FLOAT, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO,
+  BTF_KIND_INT, BTF_KIND_PTR, BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_KIND_VAR, BTF_MAGIC, BTF_VERSION,
 } from '../isa/uapi.ts';
+import {
+  BTF_HEADER_SIZE_V0, indexTypes, isModifierKind, readBTFHeader, TYPE_WORDS, wordsOf, type BTFHeader, type EnumValue, type IntType,
+  type Member, type Param, type SectionVariable,
+} from './encoding.ts';
+import { NameIndex } from './name_index.ts';
 
-/** Encodings of an integer: bits of {@link IntType.encoding}. */
-export const BTF_INT_SIGNED = 1;
-export const BTF_INT_CHAR = 2;
-export const BTF_INT_BOOL = 4;
+export {
+  BTF_HEADER_SIZE, BTF_HEADER_SIZE_V0, BTF_INT_BOOL, BTF_INT_CHAR, BTF_INT_SIGNED, BTF_KIND_NAMES, isModifierKind, readBTFHeader,
+  trailingWords, wordsOf, type BTFHeader, type EnumValue, type IntType, type Member, type Param, type SectionVariable,
+} from './encoding.ts';
 
-/** Names of the kinds as logs and dumps print them, by kind. */
-export const BTF_KIND_NAMES: readonly string[] = [
-  'UNKNOWN', 'INT', 'PTR', 'ARRAY', 'STRUCT', 'UNION', 'ENUM', 'FWD', 'TYPEDEF', 'VOLATILE', 'CONST', 'RESTRICT', 'FUNC',
-  'FUNC_PROTO', 'VAR', 'DATASEC', 'FLOAT', 'DECL_TAG', 'TYPE_TAG', 'ENUM64',
-];
-
-/** 32-bit words of `struct btf_type`. */
-const TYPE_WORDS = 3;
-/** Bytes of `struct btf_header` without and with the layout section's fields. */
-export const BTF_HEADER_SIZE_V0 = 24;
-export const BTF_HEADER_SIZE = 32;
 /** Longest chain of modifiers or arrays that a walk follows; checked BTF has at most 32 (MAX_RESOLVE_DEPTH). */
 const MAX_WALK = 64;
-
-/** The header's fields; offsets are relative to the end of the header, as in the bytes. */
-export interface BTFHeader {
-  readonly magic: number;
-  readonly version: number;
-  readonly flags: number;
-  readonly headerLength: number;
-  readonly typeOffset: number;
-  readonly typeLength: number;
-  readonly stringOffset: number;
-  readonly stringLength: number;
-  readonly layoutOffset: number;
-  readonly layoutLength: number;
-}
-
-/** An integer's description. */
-export interface IntType {
-  /** Bytes. */
-  readonly size: number;
-  readonly bits: number;
-  readonly offset: number;
-  /** `BTF_INT_SIGNED`, `BTF_INT_CHAR`, `BTF_INT_BOOL`, or 0. */
-  readonly encoding: number;
-}
-
-/** A member of a struct or union. */
-export interface Member {
-  readonly name: string;
-  readonly type: number;
-  /** Bits from the start of the struct. */
-  readonly bitOffset: number;
-  /** Bits of a bit field, 0 for others. */
-  readonly bitfieldSize: number;
-}
-
-/** A parameter of a function prototype. The last one with name `""` and type 0 stands for `...`. */
-export interface Param {
-  readonly name: string;
-  readonly type: number;
-}
-
-/** A value of an enumeration: `lo` and `hi` are its 32-bit halves (sign-extended for `ENUM`), unsigned. */
-export interface EnumValue {
-  readonly name: string;
-  readonly lo: number;
-  readonly hi: number;
-  /** Signed or unsigned as the enumeration says. */
-  readonly value: bigint;
-}
-
-/** One variable of a data section. */
-export interface SectionVariable {
-  readonly type: number;
-  readonly offset: number;
-  readonly size: number;
-}
 
 /** Where BTF is split, which BTF it extends; and what it is called in messages. */
 export interface BTFOptions {
@@ -97,85 +34,6 @@ export interface BTFOptions {
   readonly name?: string;
   /** True for the BTF of a kernel or a module. */
   readonly isKernel?: boolean;
-}
-
-const isLittleEndianHost = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-
-/** Copies `length` bytes at `offset` into words, whatever the alignment and the host's byte order. */
-export function wordsOf(bytes: Uint8Array, offset: number, length: number): Uint32Array {
-  const count = length >>> 2;
-  const words = new Uint32Array(count);
-  if (isLittleEndianHost) {
-    new Uint8Array(words.buffer).set(bytes.subarray(offset, offset + count * 4));
-    return words;
-  }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let i = 0; i < count; i++) words[i] = view.getUint32(offset + i * 4, true);
-  return words;
-}
-
-/** True for typedef, volatile, const, restrict and type tag: their size is that of the type they refer to. */
-export function isModifierKind(kind: number): boolean {
-  return kind === BTF_KIND_TYPEDEF || kind === BTF_KIND_VOLATILE || kind === BTF_KIND_CONST || kind === BTF_KIND_RESTRICT
-    || kind === BTF_KIND_TYPE_TAG;
-}
-
-/** Words that follow `struct btf_type` for a known kind, `-1` for an unknown one. */
-export function trailingWords(kind: number, vlen: number): number {
-  switch (kind) {
-    case BTF_KIND_PTR: case BTF_KIND_FWD: case BTF_KIND_TYPEDEF: case BTF_KIND_VOLATILE: case BTF_KIND_CONST:
-    case BTF_KIND_RESTRICT: case BTF_KIND_FUNC: case BTF_KIND_FLOAT: case BTF_KIND_TYPE_TAG:
-      return 0;
-    case BTF_KIND_INT: case BTF_KIND_VAR: case BTF_KIND_DECL_TAG:
-      return 1;
-    case BTF_KIND_ARRAY:
-      return 3;
-    case BTF_KIND_STRUCT: case BTF_KIND_UNION: case BTF_KIND_DATASEC: case BTF_KIND_ENUM64:
-      return vlen * 3;
-    case BTF_KIND_ENUM: case BTF_KIND_FUNC_PROTO:
-      return vlen * 2;
-    default:
-      return -1;
-  }
-}
-
-/** A growable list of word offsets. */
-class OffsetList {
-  #items: Uint32Array = new Uint32Array(64);
-  #length = 0;
-
-  push(offset: number): void {
-    if (this.#length === this.#items.length) {
-      const next = new Uint32Array(this.#items.length * 2);
-      next.set(this.#items);
-      this.#items = next;
-    }
-    this.#items[this.#length++] = offset;
-  }
-
-  finish(): Uint32Array {
-    return this.#items.slice(0, this.#length);
-  }
-}
-
-/** Reads the header of little-endian BTF, without judging it; `undefined` where fewer than 24 bytes are there. */
-export function readBTFHeader(bytes: Uint8Array): BTFHeader | undefined {
-  if (bytes.length < BTF_HEADER_SIZE_V0) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const headerLength = view.getUint32(4, true);
-  const hasLayout = headerLength >= BTF_HEADER_SIZE && bytes.length >= BTF_HEADER_SIZE;
-  return {
-    magic: view.getUint16(0, true),
-    version: view.getUint8(2),
-    flags: view.getUint8(3),
-    headerLength,
-    typeOffset: view.getUint32(8, true),
-    typeLength: view.getUint32(12, true),
-    stringOffset: view.getUint32(16, true),
-    stringLength: view.getUint32(20, true),
-    layoutOffset: hasLayout ? view.getUint32(24, true) : 0,
-    layoutLength: hasLayout ? view.getUint32(28, true) : 0,
-  };
 }
 
 /**
@@ -207,9 +65,7 @@ export class BTF {
   readonly offsets: Uint32Array;
   readonly #strings: Uint8Array;
   readonly #nameCache = new Map<number, string>();
-  /** First id of the named run where types are sorted by name; 0: not sorted; -1: not looked yet. */
-  #namedStartID = -1;
-  #byName: Map<string, number[]> | undefined;
+  readonly #names: NameIndex;
 
   /** For {@link BTF.parse} and the checker: `offsets` must describe `words` fully. */
   constructor(bytes: Uint8Array, header: BTFHeader, words: Uint32Array, offsets: Uint32Array, options: BTFOptions) {
@@ -225,6 +81,7 @@ export class BTF {
     this.startStringOffset = options.base === undefined ? 0 : options.base.startStringOffset + options.base.header.stringLength;
     const start = header.headerLength + header.stringOffset;
     this.#strings = bytes.subarray(start, start + header.stringLength);
+    this.#names = new NameIndex(this);
   }
 
   /**
@@ -608,24 +465,12 @@ export class BTF {
 
   /** This BTF's own types of that name, in order of their ids. */
   idsByName(name: string): readonly number[] {
-    if (name !== '' && this.namedStartID > 0) return this.#idsBySearch(name);
-    this.#byName ??= this.#indexNames();
-    return this.#byName.get(name) ?? [];
+    return this.#names.idsByName(name);
   }
 
   /** Own types whose name starts with `prefix`, in order of their ids: a bisection where the BTF is sorted, else a scan. */
   idsByPrefix(prefix: string): number[] {
-    const ids: number[] = [];
-    if (this.namedStartID > 0 && prefix !== '') {
-      for (let i = this.#lowerBound(prefix); i < this.offsets.length && this.#startsWith(this.words[this.offsets[i] ?? 0] ?? 0, prefix); i++) {
-        ids.push(this.startID + i);
-      }
-      return ids;
-    }
-    for (let i = 0; i < this.offsets.length; i++) {
-      if (this.#startsWith(this.words[this.offsets[i] ?? 0] ?? 0, prefix)) ids.push(this.startID + i);
-    }
-    return ids;
+    return this.#names.idsByPrefix(prefix);
   }
 
   /**
@@ -633,123 +478,6 @@ export class BTF {
    * searches such BTF by bisection (btf_check_sorted).
    */
   get namedStartID(): number {
-    if (this.#namedStartID < 0) this.#namedStartID = this.#findNamedStart();
-    return this.#namedStartID;
+    return this.#names.namedStartID;
   }
-
-  #findNamedStart(): number {
-    let namedStart = 0;
-    const own = this.offsets.length;
-    if (own === 1) return 0;
-    for (let index = 0; index < own; index++) {
-      const offset = this.words[this.offsets[index] ?? 0] ?? 0;
-      if (namedStart === 0 && this.#firstByte(offset) !== 0) namedStart = this.startID + index;
-      if (index === 0) continue;
-      const previous = this.words[this.offsets[index - 1] ?? 0] ?? 0;
-      if (previous !== offset && this.#compare(previous, offset) > 0) return 0;
-    }
-    return namedStart;
-  }
-
-  #firstByte(offset: number): number {
-    const owner = this.#ownerOf(offset);
-    return owner.#strings[offset - owner.startStringOffset] ?? 0;
-  }
-
-  #compare(a: number, b: number): number {
-    const inA: BTF = this.#ownerOf(a);
-    const inB: BTF = this.#ownerOf(b);
-    let i = a - inA.startStringOffset;
-    let j = b - inB.startStringOffset;
-    for (;;) {
-      const x = inA.#strings[i++] ?? 0;
-      const y = inB.#strings[j++] ?? 0;
-      if (x !== y) return x - y;
-      if (x === 0) return 0;
-    }
-  }
-
-  #ownerOf(stringOffset: number): BTF {
-    if (stringOffset >= this.startStringOffset || this.base === undefined) return this;
-    return this.base.#ownerOf(stringOffset);
-  }
-
-  /** Compares the string at `offset` with `name`, as strcmp. */
-  #compareWith(offset: number, name: string): number {
-    const owner = this.#ownerOf(offset);
-    let at = offset - owner.startStringOffset;
-    for (let i = 0; ; i++) {
-      const x = owner.#strings[at++] ?? 0;
-      const y = i < name.length ? name.charCodeAt(i) : 0;
-      if (x !== y) return x - y;
-      if (x === 0) return 0;
-    }
-  }
-
-  #startsWith(offset: number, prefix: string): boolean {
-    const owner = this.#ownerOf(offset);
-    const at = offset - owner.startStringOffset;
-    for (let i = 0; i < prefix.length; i++) if (owner.#strings[at + i] !== prefix.charCodeAt(i)) return false;
-    return true;
-  }
-
-  /** Index of the first own type of a sorted BTF whose name is not before `name`. */
-  #lowerBound(name: string): number {
-    let low = this.namedStartID - this.startID;
-    let high = this.offsets.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#compareWith(this.words[this.offsets[middle] ?? 0] ?? 0, name) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  #idsBySearch(name: string): number[] {
-    const ids: number[] = [];
-    for (let i = this.#lowerBound(name); i < this.offsets.length && this.#compareWith(this.words[this.offsets[i] ?? 0] ?? 0, name) === 0; i++) {
-      ids.push(this.startID + i);
-    }
-    return ids;
-  }
-
-  #indexNames(): Map<string, number[]> {
-    const index = new Map<string, number[]>();
-    for (let id = this.startID; id < this.endID; id++) {
-      const name = this.typeName(id);
-      const ids = index.get(name);
-      if (ids === undefined) index.set(name, [id]);
-      else ids.push(id);
-    }
-    return index;
-  }
-}
-
-/** Finds where each type begins; kinds that are unknown here are stepped over by the layout section where it tells how. */
-function indexTypes(file: string, words: Uint32Array, header: BTFHeader, bytes: Uint8Array): Uint32Array {
-  const list = new OffsetList();
-  let at = 0;
-  let id = 1;
-  while (at < words.length) {
-    if (at + TYPE_WORDS > words.length) throw new InputError(file, `type [${id}]`, 'type section ends inside a type');
-    const info = words[at + 1] ?? 0;
-    const kind = (info >>> 24) & 0x7f;
-    let trailing = trailingWords(kind, info & 0xffffff);
-    if (trailing < 0) trailing = trailingByLayout(kind, info & 0xffffff, header, bytes);
-    if (trailing < 0) throw new InputError(file, `type [${id}]`, `unknown kind ${kind}`);
-    list.push(at);
-    at += TYPE_WORDS + trailing;
-    if (at > words.length) throw new InputError(file, `type [${id}]`, `${BTF_KIND_NAMES[kind] ?? kind} exceeds the type section`);
-    id++;
-  }
-  return list.finish();
-}
-
-function trailingByLayout(kind: number, vlen: number, header: BTFHeader, bytes: Uint8Array): number {
-  if (kind === 0 || (kind + 1) * 4 > header.layoutLength) return -1;
-  const at = header.headerLength + header.layoutOffset + kind * 4;
-  const infoSize = bytes[at];
-  const elementSize = bytes[at + 1];
-  if (infoSize === undefined || elementSize === undefined || (infoSize + elementSize) % 4 !== 0) return -1;
-  return (infoSize + elementSize * vlen) / 4;
 }
