@@ -14,7 +14,7 @@ export interface Worker {
   seeds(): Promise<readonly Uint8Array[]>;
   learn(entries: readonly Candidate[]): Promise<void>;
   run(request: BatchRequest): Promise<BatchResult>;
-  trace(inputs: readonly Uint8Array[]): Promise<ReturnType<Shard['trace']>>;
+  trace(inputs: readonly Uint8Array[], thorough: boolean): Promise<ReturnType<Shard['trace']>>;
   describe(finding: FoundInput): Promise<DescribedFinding>;
   close(): Promise<void>;
 }
@@ -43,8 +43,8 @@ export class LocalWorker implements Worker {
     return this.#shard.run(request);
   }
 
-  async trace(inputs: readonly Uint8Array[]): Promise<ReturnType<Shard['trace']>> {
-    return this.#shard.trace(inputs);
+  async trace(inputs: readonly Uint8Array[], thorough: boolean): Promise<ReturnType<Shard['trace']>> {
+    return this.#shard.trace(inputs, thorough);
   }
 
   async describe(finding: FoundInput): Promise<DescribedFinding> {
@@ -159,7 +159,7 @@ class Session {
   async #begin(): Promise<void> {
     const first = this.#workers[0]!;
     const given = [...(await first.seeds()), ...(this.#options.corpus ?? [])];
-    const traced = await first.trace(given);
+    const traced = await first.trace(given, true);
     const fresh: Candidate[] = [];
     for (const { bytes, features, finding } of traced) {
       if (finding !== undefined) await this.#keep({ ...finding, bytes, run: -1 });
@@ -236,7 +236,7 @@ class Session {
   async #finish(): Promise<SessionReport> {
     const seconds = this.#seconds();
     const { target, seed } = this.#options;
-    const corpus = distil(await this.#workers[0]!.trace(this.#corpus.map(({ bytes }) => bytes))).map(({ bytes }) => bytes);
+    const corpus = distil(await this.#workers[0]!.trace(this.#corpus.map(({ bytes }) => bytes), false)).map(({ bytes }) => bytes);
     const last: Progress = {
       seconds, runs: this.#runs, edges: this.#known.edges, features: this.#known.features, corpus: this.#corpus.length, findings: this.#findings.length,
     };

@@ -119,13 +119,13 @@ export class Shard {
     return { index: request.index, runs: request.runs, candidates, findings: [...findings.values()] };
   }
 
-  /** Runs given inputs, as the seeds and a corpus that was kept: all that each reaches, and what is found. */
-  trace(inputs: readonly Uint8Array[]): readonly { readonly bytes: Uint8Array; readonly features: readonly Feature[]; readonly size: number; readonly finding: Finding | undefined }[] {
+  /** Runs given inputs, as the seeds and a corpus that was kept: all that each reaches, and what is found (by every oracle where `thorough`). */
+  trace(inputs: readonly Uint8Array[], thorough: boolean): readonly { readonly bytes: Uint8Array; readonly features: readonly Feature[]; readonly size: number; readonly finding: Finding | undefined }[] {
     return inputs.map((bytes) => {
       const input = this.target.deserialise(bytes);
       this.#execute(input, false);
       const once = this.#coverage.features();
-      const finding = this.#execute(input, true);
+      const finding = this.#execute(input, thorough);
       return { bytes, features: this.#alsoReached(once), size: this.target.size(input), finding };
     });
   }

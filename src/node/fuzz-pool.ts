@@ -19,7 +19,7 @@ type Asked =
   | { readonly op: 'hello' }
   | { readonly op: 'learn'; readonly entries: readonly Candidate[] }
   | { readonly op: 'run'; readonly batch: BatchRequest }
-  | { readonly op: 'trace'; readonly inputs: readonly Uint8Array[] }
+  | { readonly op: 'trace'; readonly inputs: readonly Uint8Array[]; readonly thorough: boolean }
   | { readonly op: 'describe'; readonly finding: FoundInput };
 
 export type Request = Asked & { readonly id: number };
@@ -136,8 +136,8 @@ class ThreadWorker implements Worker {
     }
   }
 
-  async trace(inputs: readonly Uint8Array[]): Promise<ReturnType<Shard['trace']>> {
-    return (await this.#ask({ op: 'trace', inputs })) as ReturnType<Shard['trace']>;
+  async trace(inputs: readonly Uint8Array[], thorough: boolean): Promise<ReturnType<Shard['trace']>> {
+    return (await this.#ask({ op: 'trace', inputs, thorough })) as ReturnType<Shard['trace']>;
   }
 
   async describe(finding: FoundInput): Promise<DescribedFinding> {

@@ -33,7 +33,7 @@ function perform(request: Request): unknown {
     case 'hello': return { batchRuns: shard.batchRuns, seeds: shard.seeds() };
     case 'learn': return shard.learn(request.entries);
     case 'run': return shard.run(request.batch);
-    case 'trace': return shard.trace(request.inputs);
+    case 'trace': return shard.trace(request.inputs, request.thorough);
     case 'describe': return shard.describe(request.finding);
   }
 }

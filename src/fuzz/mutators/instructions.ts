@@ -41,6 +41,7 @@ function slotted(bytes: Uint8Array): Slotted {
 /** Which field of an instruction is a distance to another, if one is. */
 export function jumpField({ code, src }: Instruction): 'off' | 'imm' | undefined {
   const cls = code & 7, op = code & 0xf0;
+  if (code === LD_IMM64) return src === U.BPF_PSEUDO_FUNC ? 'imm' : undefined;
   if (cls !== U.BPF_JMP && cls !== U.BPF_JMP32) return undefined;
   if (op === U.BPF_EXIT) return undefined;
   if (op === U.BPF_CALL) return src === U.BPF_PSEUDO_CALL ? 'imm' : undefined;
