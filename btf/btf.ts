@@ -118,6 +118,12 @@ export class BTF {
 
   // ---------------------------------------------------------------- strings
 
+  /** True where {@link stringAt} gives a string; does not make it. */
+  hasString(offset: number): boolean {
+    if (offset < this.startStringOffset) return this.base?.hasString(offset) ?? false;
+    return offset - this.startStringOffset < this.#strings.length;
+  }
+
   /** The string at `offset` of the (split) string section; `undefined` where the offset lies outside. */
   stringAt(offset: number): string | undefined {
     if (offset < this.startStringOffset) return this.base?.stringAt(offset);

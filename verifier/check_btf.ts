@@ -29,22 +29,70 @@ function checkAbnormalReturn(env: VerifierEnv): number {
   return 0;
 }
 
-/** Record `i` cut or checked to `size` bytes; `-errno` where it cannot be read or has more than zeros behind. */
-function readRecord(env: VerifierEnv, array: UserArray, i: number, size: number, what: string): DataView | number {
-  const at = i * array.recordSize;
-  if (array.recordSize > size) {
-    const tail = array.read(at + size, array.recordSize - size);
-    if (tail === undefined) return -EFAULT;
-    if (tail.some((byte) => byte !== 0)) {
-      env.log.write(`nonzero tailing record in ${what}`);
-      return -E2BIG;
-    }
+/** Records that are read at a time. */
+const CHUNK = 128;
+
+/** Records in user memory, cut or checked to `size` bytes. */
+class Records {
+  readonly #env: VerifierEnv;
+  readonly #array: UserArray;
+  readonly #size: number;
+  readonly #what: string;
+  #chunk: DataView = new DataView(new ArrayBuffer(0));
+  #chunkAt = -1;
+  /** Where the record that {@link seek} went to begins in {@link view}. */
+  at = 0;
+
+  constructor(env: VerifierEnv, array: UserArray, size: number, what: string) {
+    this.#env = env;
+    this.#array = array;
+    this.#size = size;
+    this.#what = what;
   }
-  const bytes = new Uint8Array(size);
-  const given = array.read(at, Math.min(size, array.recordSize));
-  if (given === undefined) return -EFAULT;
-  bytes.set(given);
-  return new DataView(bytes.buffer);
+
+  get view(): DataView {
+    return this.#chunk;
+  }
+
+  /** Goes to record `i`; `-errno` where it cannot be read or has more than zeros behind. */
+  seek(i: number): number {
+    const { recordSize, count } = this.#array;
+    if (recordSize === this.#size) {
+      if (this.#chunkAt >= 0 && i >= this.#chunkAt && (i - this.#chunkAt + 1) * recordSize <= this.#chunk.byteLength) {
+        this.at = (i - this.#chunkAt) * recordSize;
+        return 0;
+      }
+      const bytes = this.#array.read(i * recordSize, Math.min(CHUNK, count - i) * recordSize);
+      if (bytes !== undefined) {
+        this.#chunk = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+        this.#chunkAt = i;
+        this.at = 0;
+        return 0;
+      }
+    }
+    // memory that ends inside the chunk, or records of another version: one by one
+    this.#chunkAt = -1;
+    this.at = 0;
+    return this.#readOne(i * recordSize);
+  }
+
+  #readOne(at: number): number {
+    const { recordSize } = this.#array;
+    if (recordSize > this.#size) {
+      const tail = this.#array.read(at + this.#size, recordSize - this.#size);
+      if (tail === undefined) return -EFAULT;
+      if (tail.some((byte) => byte !== 0)) {
+        this.#env.log.write(`nonzero tailing record in ${this.#what}`);
+        return -E2BIG;
+      }
+    }
+    const bytes = new Uint8Array(this.#size);
+    const given = this.#array.read(at, Math.min(this.#size, recordSize));
+    if (given === undefined) return -EFAULT;
+    bytes.set(given);
+    this.#chunk = new DataView(bytes.buffer);
+    return 0;
+  }
 }
 
 function readFuncInfo(env: VerifierEnv): number {
@@ -57,12 +105,13 @@ function readFuncInfo(env: VerifierEnv): number {
   }
   const btf = env.btf!.btf;
   const records: { insn: number; typeID: number }[] = [];
+  const given = new Records(env, array, FUNC_INFO_SIZE, 'func info');
   let previous = 0;
   for (let i = 0; i < array.count; i++) {
-    const record = readRecord(env, array, i, FUNC_INFO_SIZE, 'func info');
-    if (typeof record === 'number') return record;
-    const insn = record.getUint32(0, true);
-    const typeID = record.getUint32(4, true);
+    const error = given.seek(i);
+    if (error !== 0) return error;
+    const insn = given.view.getUint32(given.at, true);
+    const typeID = given.view.getUint32(given.at + 4, true);
     if (i === 0 && insn !== 0) {
       env.log.write(`nonzero insn_off ${insn} for the first func info record`);
       return -EINVAL;
@@ -118,10 +167,11 @@ export function checkCoreRelo(env: VerifierEnv): number {
     btf: env.btf!.btf, kernelBTF: kernelBTF?.btf, cache: candidateCacheOf(kernelBTF), log: env.log.level !== 0 ? env.log : undefined,
     isVerbose: (env.log.level & BPF_LOG_LEVEL2) !== 0,
   };
+  const given = new Records(env, array, CORE_RELO_SIZE, 'core_relo');
   for (let i = 0; i < array.count; i++) {
-    const record = readRecord(env, array, i, CORE_RELO_SIZE, 'core_relo');
-    if (typeof record === 'number') return record;
-    const relo = readCoreRelocation(record, 0);
+    const failed = given.seek(i);
+    if (failed !== 0) return failed;
+    const relo = readCoreRelocation(given.view, given.at);
     if (relo.instructionOffset % 8 !== 0 || relo.instructionOffset / 8 >= env.insns.count) {
       env.log.write(`Invalid core_relo[${i}].insn_off:${relo.instructionOffset} prog->len:${env.insns.count}\n`);
       return -EINVAL;
@@ -175,12 +225,14 @@ function checkLines(env: VerifierEnv): number {
   const lines: LineInfo[] = [];
   let sub = 0;
   let previous = 0;
+  const given = new Records(env, array, LINE_INFO_SIZE, 'line_info');
   for (let i = 0; i < array.count; i++) {
-    const record = readRecord(env, array, i, LINE_INFO_SIZE, 'line_info');
-    if (typeof record === 'number') return record;
-    const insn = record.getUint32(0, true);
+    const error = given.seek(i);
+    if (error !== 0) return error;
+    const { view, at } = given;
+    const insn = view.getUint32(at, true);
     const line: LineInfo = {
-      insn, fileNameOffset: record.getUint32(4, true), lineOffset: record.getUint32(8, true), lineCol: record.getUint32(12, true),
+      insn, fileNameOffset: view.getUint32(at + 4, true), lineOffset: view.getUint32(at + 8, true), lineCol: view.getUint32(at + 12, true),
     };
     if ((i > 0 && insn <= previous) || insn >= env.insns.count) {
       env.log.write(`Invalid line_info[${i}].insn_off:${insn} (prev_offset:${previous} prog->len:${env.insns.count})\n`);
@@ -190,7 +242,7 @@ function checkLines(env: VerifierEnv): number {
       env.log.write(`Invalid insn code at line_info[${i}].insn_off\n`);
       return -EINVAL;
     }
-    if (btf.stringAt(line.lineOffset) === undefined || btf.stringAt(line.fileNameOffset) === undefined) {
+    if (!btf.hasString(line.lineOffset) || !btf.hasString(line.fileNameOffset)) {
       env.log.write(`Invalid line_info[${i}].line_off or .file_name_off\n`);
       return -EINVAL;
     }

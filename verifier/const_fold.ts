@@ -12,7 +12,7 @@ import {
   BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BPF_SUB, BPF_W, BPF_X,
 } from '../isa/uapi.ts';
 import { computePostorder, insnSuccessors } from './cfg.ts';
-import { findSubprog, type VerifierEnv } from './env.ts';
+import { findSubprog, type InsnAux, type VerifierEnv } from './env.ts';
 import { isMapReadOnly } from './mem_access.ts';
 import { isMayGoto } from './subprogs.ts';
 import type { MapDescriptor } from './types.ts';
@@ -42,8 +42,6 @@ class Constants {
   readonly outMap: Int32Array;
   readonly outLo: Int32Array;
   readonly outHi: Int32Array;
-  /** 1 for an instruction before which something new holds since it was looked at last. */
-  readonly isFresh: Uint8Array;
 
   constructor(count: number, slab: Slab) {
     this.state = slab.u8(count * REGISTERS);
@@ -54,7 +52,6 @@ class Constants {
     this.outMap = slab.i32(REGISTERS);
     this.outLo = slab.i32(REGISTERS);
     this.outHi = slab.i32(REGISTERS);
-    this.isFresh = slab.u8(count).fill(1);
   }
 
   startAt(insn: number): void {
@@ -63,31 +60,32 @@ class Constants {
 
   load(insn: number): void {
     const from = insn * REGISTERS;
+    const { state, map, lo, hi, outState, outMap, outLo, outHi } = this;
     for (let r = 0; r < REGISTERS; r++) {
-      this.outState[r] = this.state[from + r]!;
-      this.outMap[r] = this.map[from + r]!;
-      this.outLo[r] = this.lo[from + r]!;
-      this.outHi[r] = this.hi[from + r]!;
+      outState[r] = state[from + r]!;
+      outMap[r] = map[from + r]!;
+      outLo[r] = lo[from + r]!;
+      outHi[r] = hi[from + r]!;
     }
   }
 
   /** Joins what holds after an instruction into what holds before its successor; true where that changed. */
   join(insn: number): boolean {
     const to = insn * REGISTERS;
+    const { state, map, lo, hi, outState, outMap, outLo, outHi } = this;
     let changed = false;
     for (let r = 0; r < REGISTERS; r++) {
-      const old = this.state[to + r]!;
-      const next = this.outState[r]!;
+      const old = state[to + r]!, next = outState[r]!;
+      if (old === UNKNOWN) continue;
       if (old === UNVISITED) {
         if (next === UNVISITED) continue;
-        this.state[to + r] = next;
-        this.map[to + r] = this.outMap[r]!;
-        this.lo[to + r] = this.outLo[r]!;
-        this.hi[to + r] = this.outHi[r]!;
+        state[to + r] = next;
+        map[to + r] = outMap[r]!;
+        lo[to + r] = outLo[r]!;
+        hi[to + r] = outHi[r]!;
         changed = true;
-      } else if (old !== UNKNOWN && (next !== old || this.outLo[r] !== this.lo[to + r] || this.outHi[r] !== this.hi[to + r]
-        || this.outMap[r] !== this.map[to + r])) {
-        this.state[to + r] = UNKNOWN;
+      } else if (next !== old || outLo[r] !== lo[to + r] || outHi[r] !== hi[to + r] || outMap[r] !== map[to + r]) {
+        state[to + r] = UNKNOWN;
         changed = true;
       }
     }
@@ -140,19 +138,21 @@ export function computeConstRegs(env: VerifierEnv): number {
   const constants = new Constants(count, env.slab);
   for (let i = 0; i < env.subprogCount; i++) constants.startAt(env.subprogs[i]!.start);
   const { postorder } = env;
-  let changed = true;
-  while (changed) {
+  // an instruction is looked at again only where what holds before it has changed: all else would come out as before
+  const isDue = env.slab.u8(count).fill(1);
+  for (let changed = true; changed; ) {
     changed = false;
     for (let i = postorder.length - 1; i >= 0; i--) {
       const insn = postorder[i]!;
-      if (constants.isFresh[insn] === 0) continue;
-      constants.isFresh[insn] = 0;
+      if (isDue[insn] === 0) continue;
+      isDue[insn] = 0;
       constants.load(insn);
       transfer(env, constants, insn);
       const successors = insnSuccessors(env, insn);
       for (let s = 0; s < successors; s++) {
-        if (!constants.join(env.succ[s]!)) continue;
-        constants.isFresh[env.succ[s]!] = 1;
+        const next = env.succ[s]!;
+        if (!constants.join(next)) continue;
+        isDue[next] = 1;
         changed = true;
       }
     }
@@ -162,35 +162,26 @@ export function computeConstRegs(env: VerifierEnv): number {
 }
 
 function keepConstants(env: VerifierEnv, constants: Constants): void {
-  const { aux } = env;
-  for (let insn = 0; insn < env.insns.count; insn++) {
-    let mask = 0;
-    let mapMask = 0;
-    let subprogMask = 0;
-    for (let r = 0; r < KEPT_REGISTERS; r++) {
-      const at = insn * REGISTERS + r;
-      let value = constants.lo[at]!;
-      switch (constants.state[at]) {
-        case CONST:
-          if (constants.hi[at] !== 0) continue;
-          mask |= 1 << r;
-          break;
-        case MAP_PTR:
-          mapMask |= 1 << r;
-          value = constants.map[at]!;
-          break;
-        case SUBPROG:
-          subprogMask |= 1 << r;
-          break;
-        default:
-          continue;
-      }
-      aux.constRegVals[insn * KEPT_REGISTERS + r] = value;
-    }
-    aux.constRegMask[insn] = mask;
-    aux.constRegMapMask[insn] = mapMask;
-    aux.constRegSubprogMask[insn] = subprogMask;
+  const { count } = env.insns;
+  for (let insn = 0; insn < count; insn++) keepConstantsOf(env.aux, constants, insn);
+}
+
+function keepConstantsOf(aux: InsnAux, constants: Constants, insn: number): void {
+  const { state } = constants;
+  let mask = 0, mapMask = 0, subprogMask = 0;
+  for (let r = 0; r < KEPT_REGISTERS; r++) {
+    const at = insn * REGISTERS + r, known = state[at]!;
+    if (known < CONST || known === MAP_VALUE) continue;
+    if (known === CONST) {
+      if (constants.hi[at] !== 0) continue;
+      mask |= 1 << r;
+    } else if (known === MAP_PTR) mapMask |= 1 << r;
+    else subprogMask |= 1 << r;
+    aux.constRegVals[insn * KEPT_REGISTERS + r] = known === MAP_PTR ? constants.map[at]! : constants.lo[at]!;
   }
+  aux.constRegMask[insn] = mask;
+  aux.constRegMapMask[insn] = mapMask;
+  aux.constRegSubprogMask[insn] = subprogMask;
 }
 
 /** What an instruction does to the constants. */

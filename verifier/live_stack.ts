@@ -21,6 +21,7 @@ import { alignment, verboseInsn } from './print.ts';
 import { MAX_BPF_REG, MAX_CALL_FRAMES, MAX_STACK_ARG_SLOTS } from './regtypes.ts';
 import { F_CALLSITE, F_SUBPROG, type VState } from './state.ts';
 import { isGlobalSubprog, isHelperCall, isPseudoCall, isPseudoKfuncCall } from './subprogs.ts';
+import type { Slab } from './workspace.ts';
 
 const HALVES = 128, HALF_BYTES = 4;
 /** Words of what is known of one instruction and frame: may read, must write, live before; four each. */
@@ -28,6 +29,8 @@ const READ = 0, WRITE = 4, LIVE = 8, MARK_WORDS = 12;
 /** Registers and outgoing stack arguments that are tracked, then stack slots. */
 const TRACKED_REGS: number = MAX_BPF_REG + MAX_STACK_ARG_SLOTS;
 const SLOTS = 64;
+/** Slots that a row begins with, and grows by. */
+const FIRST_SLOTS = 8;
 const TRACKED: number = TRACKED_REGS + SLOTS;
 const FRAME_POINTER = 10;
 const MAX_ANALYSES = 10000;
@@ -98,7 +101,7 @@ interface Analysis {
   readonly live: LiveStack;
   readonly tracks: ArgTracks;
   /** By subprogram: tracks before each instruction, of the last analysis. */
-  readonly before: (Int32Array | undefined)[];
+  readonly before: (TrackRows | undefined)[];
   /** By call site: tracks of the caller's slots. */
   readonly slotsAt: Map<number, Int32Array>;
   /** Call sites above the function being analysed. */
@@ -114,6 +117,64 @@ const slotOf = (offset: number): number => (offset >= 0 || offset < -SLOTS * 8 |
 function stackArgSlot(offset: number): number {
   const slot = Math.trunc(Math.abs(offset) / 8);
   return slot > MAX_STACK_ARG_SLOTS ? -1 : slot - 1;
+}
+
+/**
+ * Tracks before every instruction of a function. A row has only as many stack slots as were needed so far, because most functions hold
+ * pointers to their stack in a few slots at most: in rows that were reached the others are {@link NONE}.
+ */
+class TrackRows {
+  readonly count: number;
+  stride: number = TRACKED_REGS + FIRST_SLOTS;
+  rows: Int32Array;
+  readonly #slab: Slab;
+
+  constructor(count: number, all: boolean, slab: Slab) {
+    if (all) this.stride = TRACKED;
+    this.count = count;
+    this.#slab = slab;
+    this.rows = slab.i32(count * this.stride);
+  }
+
+  isReached(row: number): boolean {
+    const at = row * this.stride;
+    return this.rows[at] !== UNVISITED || this.rows[at + 1] !== UNVISITED;
+  }
+
+  /** Copies a row to `out`, which holds {@link NONE} behind it. */
+  read(row: number, out: Int32Array): void {
+    const { rows, stride } = this;
+    for (let i = 0, at = row * stride; i < stride; i++) out[i] = rows[at + i]!;
+  }
+
+  /** What the slots that a row has no place for hold. */
+  #rest(row: number): number {
+    const { rows, stride } = this;
+    for (let at = row * stride; at < (row + 1) * stride; at++) if (rows[at] !== UNVISITED) return NONE;
+    return UNVISITED;
+  }
+
+  /** The stack slots of a row, all of them. */
+  slots(row: number): Int32Array {
+    const slots = new Int32Array(SLOTS).fill(this.#rest(row));
+    slots.set(this.rows.subarray(row * this.stride + TRACKED_REGS, (row + 1) * this.stride));
+    return slots;
+  }
+
+  /** Makes room for slots up to the last one of `out` that holds something. */
+  widen(out: Int32Array): void {
+    let stride = TRACKED;
+    while (stride > this.stride && out[stride - 1] === NONE) stride--;
+    if (stride === this.stride) return;
+    stride = Math.min((stride + FIRST_SLOTS) & ~(FIRST_SLOTS - 1), TRACKED);
+    const rows = this.#slab.i32(this.count * stride);
+    for (let row = 0; row < this.count; row++) {
+      rows.set(this.rows.subarray(row * this.stride, (row + 1) * this.stride), row * stride);
+      rows.fill(this.#rest(row), row * stride + this.stride, (row + 1) * stride);
+    }
+    this.rows = rows;
+    this.stride = stride;
+  }
 }
 
 /** Analyses every function with all its callers; 0 or `-errno`. */
@@ -160,19 +221,18 @@ function analyse(a: Analysis, args: Int32Array | undefined, known: Instance): nu
   const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
   for (let p = from; p < to; p++) {
     const insn = env.postorder[p]!;
-    const at = (insn - start) * TRACKED;
-    if (env.insns.code[insn] !== CALL && (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) === 0) continue;
+    if (env.insns.code[insn] !== CALL) continue;
+    const { rows, stride } = a.before[subprog]!, at = (insn - start) * stride;
     const callArgs = new Int32Array(TRACKED_REGS).fill(NONE);
     let callee: number;
     if (isPseudoCall(env, insn)) {
       callee = findSubprog(env, insn + env.insns.imm[insn]! + 1);
-      const before = a.before[subprog]!;
-      for (let r = 1; r <= 5; r++) callArgs[r] = before[at + r]!;
-      for (let r = MAX_BPF_REG; r < TRACKED_REGS; r++) callArgs[r] = before[at + r]!;
+      for (let r = 1; r <= 5; r++) callArgs[r] = rows[at + r]!;
+      for (let r = MAX_BPF_REG; r < TRACKED_REGS; r++) callArgs[r] = rows[at + r]!;
     } else if ((env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) {
       const callback = callbackOf(env, insn);
       if (callback === undefined) continue;
-      const passed = a.before[subprog]![at + callback.contextReg]!;
+      const passed = rows[at + callback.contextReg]!;
       if (callback.subprog === undefined) {
         // one of several callbacks: each may read whatever the context points at
         if (passed !== NONE) for (let f = 0; f <= depth; f++) instance.addAll(f, insn);
@@ -229,25 +289,36 @@ function mergeInstances(known: Instance, fresh: Instance): void {
 /** Backward pass to a fixed point: live before = (live after without writes) with reads. */
 function propagate(env: VerifierEnv, instance: Instance): void {
   instance.analysed = true;
+  const words = instance.frames.map((m) => (m === undefined ? 0 : wordsRead(m)));
   const from = env.subprogs[instance.subprog]!.postorderStart, to = env.subprogs[instance.subprog + 1]!.postorderStart;
   for (let changed = true; changed; ) {
     changed = false;
     for (let f = 0; f <= instance.depth; f++) {
       const m = instance.frames[f];
-      if (m === undefined) continue;
-      for (let p = from; p < to; p++) changed = propagateInsn(env, m, instance.start, env.postorder[p]!) || changed;
+      if (m === undefined || words[f] === 0) continue;
+      for (let p = from; p < to; p++) changed = propagateInsn(env, m, instance.start, env.postorder[p]!, words[f]!) || changed;
     }
   }
 }
 
-function propagateInsn(env: VerifierEnv, m: Int32Array, start: number, insn: number): boolean {
+/** Bit i: word i of a mask is read, or live, somewhere; the other words stay as they are. */
+function wordsRead(m: Int32Array): number {
+  let words = 0;
+  for (let at = 0; at < m.length; at += MARK_WORDS) {
+    for (let i = 0; i < 4; i++) if ((m[at + READ + i]! | m[at + LIVE + i]!) !== 0) words |= 1 << i;
+  }
+  return words;
+}
+
+function propagateInsn(env: VerifierEnv, m: Int32Array, start: number, insn: number, words: number): boolean {
   const count = insnSuccessors(env, insn);
   if (count === 0) return false;
-  const at = (insn - start) * MARK_WORDS;
+  const at = (insn - start) * MARK_WORDS, { succ } = env;
   let changed = false;
-  for (let i = 0; i < 4; i++) {
+  for (let i = 0; words >> i !== 0; i++) {
+    if (((words >> i) & 1) === 0) continue;
     let after = 0;
-    for (let s = 0; s < count; s++) after |= m[(env.succ[s]! - start) * MARK_WORDS + LIVE + i]!;
+    for (let s = 0; s < count; s++) after |= m[(succ[s]! - start) * MARK_WORDS + LIVE + i]!;
     const before = (after & ~m[at + WRITE + i]!) | m[at + READ + i]!;
     if (before !== m[at + LIVE + i]) {
       m[at + LIVE + i] = before;
@@ -289,58 +360,64 @@ function callbackOf(env: VerifierEnv, insn: number): Callback | undefined {
 function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Instance): void {
   const { env, tracks } = a;
   const { subprog, depth, start, count } = instance;
-  const end = start + count;
-  const before = env.slab.i32(count * TRACKED);
-  before.fill(NONE, 0, TRACKED);
-  before[FRAME_POINTER] = tracks.single(depth, 0);
-  if (args !== undefined) for (let r = 1; r <= 5; r++) before[r] = args[r]!;
+  const end = start + count, talk = talks(env);
+  const before = new TrackRows(count, talk, env.slab);
+  before.rows.fill(NONE, 0, before.stride);
+  before.rows[FRAME_POINTER] = tracks.single(depth, 0);
+  if (args !== undefined) for (let r = 1; r <= 5; r++) before.rows[r] = args[r]!;
   const incoming = env.slab.i32(MAX_STACK_ARG_SLOTS).fill(NONE);
   if (args !== undefined) incoming.set(args.subarray(MAX_BPF_REG));
-  if (talks(env)) env.log.write(`subprog#${subprog}: analyzing (depth ${depth})...\n`);
+  if (talk) env.log.write(`subprog#${subprog}: analyzing (depth ${depth})...\n`);
 
   const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
-  const out = env.slab.i32(TRACKED);
-  // Where nothing new arrived since the last pass, another one changes nothing; the log tells of every pass.
-  const isFresh = env.slab.u8(count).fill(1);
-  const everyPass = talks(env);
+  const out = env.slab.i32(TRACKED).fill(NONE);
+  // an instruction is looked at again only where what holds before it has changed: all else would come out as before
+  const isDue = env.slab.u8(count).fill(1);
   for (let changed = true; changed; ) {
     changed = false;
     for (let p = to - 1; p >= from; p--) {
-      const insn = env.postorder[p]!, at = (insn - start) * TRACKED;
-      if (before[at] === UNVISITED && before[at + 1] === UNVISITED) continue;
-      if (isFresh[insn - start] === 0 && !everyPass) continue;
-      isFresh[insn - start] = 0;
-      for (let i = 0; i < TRACKED; i++) out[i] = before[at + i]!;
+      const insn = env.postorder[p]!, row = insn - start;
+      if ((isDue[row] === 0 && !talk) || !before.isReached(row)) continue;
+      isDue[row] = 0;
+      before.read(row, out);
       transfer(a, insn, out, incoming, depth);
-      if (talks(env)) logTransfer(a, insn, before, at, out);
+      if (isStore(env.insns.code[insn]!)) before.widen(out);
+      if (talk) logTransfer(a, insn, before.rows, row * before.stride, out);
       const successors = insnSuccessors(env, insn);
       for (let s = 0; s < successors; s++) {
         const target = env.succ[s]!;
-        if (target < start || target >= end) continue;
-        const to2 = (target - start) * TRACKED;
-        for (let i = 0; i < TRACKED; i++) {
-          const old = before[to2 + i]!, next = out[i]!;
-          if (old === next) continue;
-          const joined = tracks.join(old, next);
-          if (joined === old) continue;
-          before[to2 + i] = joined;
-          isFresh[target - start] = 1;
-          changed = true;
-          if (talks(env) && old !== UNVISITED) logJoin(a, insn, target, i, old, next, joined);
-        }
+        if (target < start || target >= end || !joinRow(a, before, target - start, out, insn, target)) continue;
+        isDue[target - start] = 1;
+        changed = true;
       }
     }
   }
   for (let p = to - 1; p >= from; p--) {
-    const insn = env.postorder[p]!, at = (insn - start) * TRACKED;
-    recordMemoryAccess(a, instance, before, at, insn);
-    if (env.insns.code[insn] === CALL) recordCallAccess(a, instance, before, at, insn);
-    if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) {
-      a.slotsAt.set(insn, before.slice(at + TRACKED_REGS, at + TRACKED));
-    }
+    const insn = env.postorder[p]!, at = (insn - start) * before.stride;
+    recordMemoryAccess(a, instance, before.rows, at, insn);
+    if (env.insns.code[insn] === CALL) recordCallAccess(a, instance, before.rows, at, insn);
+    if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) a.slotsAt.set(insn, before.slots(insn - start));
   }
   a.before[subprog] = before;
-  if (talks(env)) printTracks(a, subprog, before);
+  if (talk) printTracks(a, subprog, before.rows);
+}
+
+const isStore = (code: number): boolean => (code & 7) === BPF_STX || (code & 7) === BPF_ST;
+
+/** Joins what holds after `insn` into what holds before `target`, row `row`; true where that changed. */
+function joinRow(a: Analysis, before: TrackRows, row: number, out: Int32Array, insn: number, target: number): boolean {
+  const { rows, stride } = before;
+  let changed = false;
+  for (let i = 0, at = row * stride; i < stride; i++) {
+    const old = rows[at + i]!, next = out[i]!;
+    if (old === next) continue;
+    const joined = old === UNVISITED ? next : a.tracks.join(old, next);
+    if (joined === old) continue;
+    rows[at + i] = joined;
+    changed = true;
+    if (talks(a.env) && old !== UNVISITED) logJoin(a, insn, target, i, old, next, joined);
+  }
+  return changed;
 }
 
 /** True where a register may point into the function's own frame. */

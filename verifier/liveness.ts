@@ -52,11 +52,11 @@ function lookAt(env: VerifierEnv, insn: number): void {
       break;
     case BPF_ALU:
     case BPF_ALU64: {
-      const half = (mask: number): number => (cls === BPF_ALU64 ? mask : mask & 0xffff);
-      const operand = (op & BPF_X) !== 0 ? half(s) : 0;
+      const half = cls === BPF_ALU64 ? -1 : 0xffff;
+      const operand = (op & BPF_X) !== 0 ? s & half : 0;
       if (operation === BPF_END) set(d, d);
       else if (operation === BPF_MOV) set(operand, d);
-      else set(half(d) | operand, d);
+      else set((d & half) | operand, d);
       break;
     }
     default:
@@ -90,7 +90,7 @@ function lookAtAtomic(env: VerifierEnv, insn: number, is64: boolean): void {
 function lookAtJump(env: VerifierEnv, insn: number, cls: number, operation: number): void {
   const { code, dst, src } = env.insns;
   const isRegister = (code[insn]! & BPF_X) !== 0;
-  const half = (mask: number): number => (cls === BPF_JMP ? mask : mask & 0xffff);
+  const half = cls === BPF_JMP ? -1 : 0xffff;
   switch (operation) {
     case BPF_JA:
       set(isRegister ? whole(dst[insn]!) : 0, 0);
@@ -108,7 +108,7 @@ function lookAtJump(env: VerifierEnv, insn: number, cls: number, operation: numb
       break;
     }
     default:
-      set(half(whole(dst[insn]!)) | (isRegister ? half(whole(src[insn]!)) : 0), 0);
+      set((whole(dst[insn]!) | (isRegister ? whole(src[insn]!) : 0)) & half, 0);
   }
 }
 
@@ -163,7 +163,8 @@ export function isCastTo32({ code, off, imm }: InsnFields, insn: number, arena: 
 /** Computes stack and register liveness of the program into `env.liveStack` and `env.aux`; 0 or `-errno`. */
 export function computeLiveRegisters(env: VerifierEnv): number {
   const n = env.insns.count;
-  const use = new Int32Array(n), define = new Int32Array(n), before = new Int32Array(n), after = new Int32Array(n);
+  const { slab } = env;
+  const use = slab.i32(n), define = slab.i32(n), before = slab.i32(n), after = slab.i32(n);
   for (let i = 0; i < n; i++) {
     lookAt(env, i);
     use[i] = uses;
@@ -174,7 +175,8 @@ export function computeLiveRegisters(env: VerifierEnv): number {
   const { postorder } = env;
   for (let changed = true; changed; ) {
     changed = false;
-    for (const insn of postorder) {
+    for (let p = 0; p < postorder.length; p++) {
+      const insn = postorder[p]!;
       let out = 0;
       for (let s = insnSuccessors(env, insn) - 1; s >= 0; s--) out |= before[env.succ[s]!]!;
       const live = (out & ~define[insn]!) | use[insn]!;

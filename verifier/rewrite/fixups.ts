@@ -105,19 +105,20 @@ function isEmptyJump(r: Rewrite, i: number): boolean {
 /** Which jumps to the next instruction go; removing a `may_goto` also removes what thereby jumps to the next. */
 function emptyJumps(r: Rewrite): Uint8Array {
   const gone = new Uint8Array(r.count);
-  const kept: number[] = [];
+  const kept = new Int32Array(r.count);
+  let keptCount = 0;
   for (let i = 0; i < r.count; i++) {
     if (!isEmptyJump(r, i) || r.off[i] !== 0) {
-      kept.push(i);
+      kept[keptCount++] = i;
       continue;
     }
     gone[i] = 1;
     let mayCascade = r.code[i] === (BPF_JMP | BPF_JCOND);
-    while (mayCascade && kept.length > 0) {
-      const last = kept.at(-1)!;
+    while (mayCascade && keptCount > 0) {
+      const last = kept[keptCount - 1]!;
       if (!isEmptyJump(r, last) || r.off[last]! < 0 || last + 1 + r.off[last]! > i + 1) break;
       gone[last] = 1;
-      kept.pop();
+      keptCount--;
       mayCascade = r.code[last] === (BPF_JMP | BPF_JCOND);
     }
   }

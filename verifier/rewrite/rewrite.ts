@@ -235,7 +235,8 @@ export class Rewrite {
       this.#jumpStart[i] = start;
       const verdict = visit(i);
       if (verdict < 0) return verdict;
-      this.#settle(i, start, verdict);
+      if (verdict === KEEP && this.#outCount === start) this.#keep(i);
+      else this.#settle(i, start, verdict);
     }
     if (!this.#isCopying) return 0;
     this.#newStart[n] = this.#outCount;
@@ -247,6 +248,22 @@ export class Rewrite {
     }
     this.#move();
     return 0;
+  }
+
+  /** Instruction `i` stays as it is and nothing comes before it: what happens to most. */
+  #keep(i: number): void {
+    if (this.#outCount === this.#out.code.length) this.#grow();
+    const out = this.#out, now = this.#now, at = this.#outCount++;
+    out.code[at] = now.code[i]!;
+    out.dst[at] = now.dst[i]!;
+    out.src[at] = now.src[i]!;
+    out.off[at] = now.off[i]!;
+    out.imm[at] = now.imm[i]!;
+    out.from[at] = now.from[i]!;
+    out.place[at] = now.place[i]!;
+    out.patched[at] = now.patched[i]!;
+    this.#origin[at] = i;
+    this.#marks[at] = 0;
   }
 
   /** What a verdict means for instruction `i`, whose patch began at `start`. */

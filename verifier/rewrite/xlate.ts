@@ -13,7 +13,8 @@ function moveLines(env: VerifierEnv, position: Int32Array): { record: number; in
   const lines: { record: number; instruction: number }[] = [];
   const { lineInfo } = env;
   const count = position.length - 1;
-  for (const [record, { insn }] of lineInfo.entries()) {
+  for (let record = 0; record < lineInfo.length; record++) {
+    const { insn } = lineInfo[record]!;
     let at = insn;
     while (at < count && position[at]! < 0) at++;
     if (at >= count) continue;
