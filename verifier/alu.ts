@@ -252,6 +252,11 @@ function allowsOffsets(env: VerifierEnv, type: number, off: number, op: number):
   return isVarConst(env.w, off) && smin(env.w, off) === 0 && op === BPF_ADD;
 }
 
+function reportPointer(env: VerifierEnv, regno: number, problem: string, reason: string, suggestion: string, error: number): number {
+  env.diag?.registerType(env.insnIdx, regno, problem, reason, suggestion);
+  return error;
+}
+
 /** A pointer in `ptr` plus or minus a scalar in `off`, into the instruction's destination. */
 function adjustPointer(env: VerifierEnv, ptrRegno: number, ptr: number, off: number): number {
   const { w } = env;
@@ -264,10 +269,6 @@ function adjustPointer(env: VerifierEnv, ptrRegno: number, ptr: number, off: num
   const low = smin(w, off);
   const type = w[ptr + REG_TYPE]!;
   const { diag } = env;
-  const report = (problem: string, reason: string, suggestion: string, error: number): number => {
-    diag?.registerType(i, ptrRegno, problem, reason, suggestion);
-    return error;
-  };
   if ((known && (low !== smax(w, off) || umin(w, off) !== umax(w, off))) || low > smax(w, off) || umin(w, off) > umax(w, off)) {
     markUnknown(env, w, dst);
     return 0;
@@ -278,24 +279,24 @@ function adjustPointer(env: VerifierEnv, ptrRegno: number, ptr: number, off: num
       return 0;
     }
     env.log.write(`R${dstRegno} 32-bit pointer arithmetic prohibited\n`);
-    return report(
-      '32-bit pointer arithmetic',
+    return reportPointer(
+      env, ptrRegno, '32-bit pointer arithmetic',
       `R${ptrRegno} holds ${diag?.regTypePlain(type) ?? ''}. 32-bit ALU operations on pointers discard pointer tracking, so the verifier cannot keep the result as a safe pointer.`,
       'Use a 64-bit ALU instruction with an allowed, bounded scalar offset.', -EACCES,
     );
   }
   if ((type & PTR_MAYBE_NULL) !== 0) {
     env.log.write(`R${dstRegno} pointer arithmetic on ${regTypeName(type)} prohibited, null-check it first\n`);
-    return report(
-      'pointer arithmetic before NULL check',
+    return reportPointer(
+      env, ptrRegno, 'pointer arithmetic before NULL check',
       `R${ptrRegno} may be NULL (${regTypeName(type)}). Pointer arithmetic is allowed only after the program proves the pointer is non-NULL on this path.`,
       'Make sure that a NULL check precedes any arithmetic performed on the pointer.', -EACCES,
     );
   }
   if (!allowsOffsets(env, type, off, op)) {
     env.log.write(`R${dstRegno} pointer arithmetic on ${regTypeName(type)} prohibited\n`);
-    return report(
-      'pointer arithmetic is not allowed', `R${ptrRegno} holds ${diag?.regTypePlain(type) ?? ''}. This pointer kind does not allow offset arithmetic.`,
+    return reportPointer(
+      env, ptrRegno, 'pointer arithmetic is not allowed', `R${ptrRegno} holds ${diag?.regTypePlain(type) ?? ''}. This pointer kind does not allow offset arithmetic.`,
       "Do not change this pointer's offset; use it only in operations accepted for its kind.", -EACCES,
     );
   }
@@ -304,15 +305,15 @@ function adjustPointer(env: VerifierEnv, ptrRegno: number, ptr: number, off: num
   if (!isDst) copyReg(w, dst, w, ptr);
   if (baseType(type) === PTR_TO_MEM && (type & PTR_UNTRUSTED) !== 0) return 0;
   if (!isSaneScalarOffset(env, off, type)) {
-    return report(
-      'pointer offset is not safe',
+    return reportPointer(
+      env, ptrRegno, 'pointer offset is not safe',
       `The scalar offset used with R${ptrRegno} is unbounded or outside the verifier's safe pointer-offset range [-${BPF_MAX_VAR_OFF}, ${BPF_MAX_VAR_OFF}].`,
       'Clamp or bounds-check the scalar offset before applying it to the pointer.', -EINVAL,
     );
   }
   if (!isSanePointerOffset(env, ptr, type)) {
-    return report(
-      'pointer offset is not safe',
+    return reportPointer(
+      env, ptrRegno, 'pointer offset is not safe',
       `R${ptrRegno} already has an offset outside the verifier's safe range [-${BPF_MAX_VAR_OFF}, ${BPF_MAX_VAR_OFF}] for ${diag?.regTypePlain(type) ?? ''}.`,
       "Keep the base pointer within the verifier's allowed offset range before applying more arithmetic.", -EINVAL,
     );
@@ -330,16 +331,16 @@ function adjustPointer(env: VerifierEnv, ptrRegno: number, ptr: number, off: num
   } else if (op === BPF_SUB) {
     if (!isDst) {
       env.log.write(`R${dstRegno} tried to subtract pointer from scalar\n`);
-      return report(
-        'pointer subtracted from scalar',
+      return reportPointer(
+        env, ptrRegno, 'pointer subtracted from scalar',
         `This operation subtracts pointer register R${ptrRegno} from scalar register R${dstRegno}. The verifier only tracks pointer-minus-scalar arithmetic for allowed pointer types.`,
         'Keep the pointer as the base; only add or subtract bounded scalars when permitted.', -EACCES,
       );
     }
     if (type === PTR_TO_STACK) {
       env.log.write(`R${dstRegno} subtraction from stack pointer prohibited\n`);
-      return report(
-        'subtraction from stack pointer', `R${ptrRegno} is a stack pointer. The verifier does not allow BPF_SUB to move stack pointers.`,
+      return reportPointer(
+        env, ptrRegno, 'subtraction from stack pointer', `R${ptrRegno} is a stack pointer. The verifier does not allow BPF_SUB to move stack pointers.`,
         'Use addition from R10 to form stack addresses within the tracked stack frame.', -EACCES,
       );
     }
@@ -349,15 +350,15 @@ function adjustPointer(env: VerifierEnv, ptrRegno: number, ptr: number, off: num
     const name = ALU_NAMES[op >> 4]!;
     if (op === BPF_AND || op === BPF_OR || op === BPF_XOR) {
       env.log.write(`R${dstRegno} bitwise operator ${name} on pointer prohibited\n`);
-      return report(
-        'bitwise operation on pointer',
+      return reportPointer(
+        env, ptrRegno, 'bitwise operation on pointer',
         `R${ptrRegno} holds ${diag?.regTypePlain(type) ?? ''}. Bitwise operator ${name} would destroy the pointer value the verifier is tracking.`,
         'Do bitwise operations on scalar values, not on pointer-valued registers.', -EACCES,
       );
     }
     env.log.write(`R${dstRegno} pointer arithmetic with ${name} operator prohibited\n`);
-    return report(
-      'invalid pointer arithmetic operator',
+    return reportPointer(
+      env, ptrRegno, 'invalid pointer arithmetic operator',
       `R${ptrRegno} holds ${diag?.regTypePlain(type) ?? ''}. Operator ${name} is not one of the limited pointer arithmetic operations the verifier can track.`,
       'Use only verifier-supported addition or subtraction with a bounded scalar offset, or perform this operation on a scalar value.', -EACCES,
     );
@@ -372,8 +373,8 @@ function adjustPointer(env: VerifierEnv, ptrRegno: number, ptr: number, off: num
     }
   }
   if (!isSanePointerOffset(env, dst, type)) {
-    return report(
-      'pointer offset is not safe',
+    return reportPointer(
+      env, ptrRegno, 'pointer offset is not safe',
       `After this arithmetic, R${dstRegno} would be outside the verifier's safe offset range [-${BPF_MAX_VAR_OFF}, ${BPF_MAX_VAR_OFF}] for ${diag?.regTypePlain(type) ?? ''}.`,
       'Tighten the scalar bounds before the arithmetic so the resulting pointer remains within the allowed range.', -EINVAL,
     );

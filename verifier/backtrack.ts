@@ -47,6 +47,11 @@ export class LinkedRegs {
     return this.#entries[i]!;
   }
 
+  /** {@link entry}, 0 behind the last one. */
+  entryOrZero(i: number): number {
+    return i < this.count ? this.#entries[i]! : 0;
+  }
+
   /** Forgets all entries from `count` on. */
   truncate(count: number): void {
     this.count = count;
@@ -79,11 +84,15 @@ function linkedEntryAt(h: Int32Array, at: number, i: number): number {
 }
 
 function packLinked(h: Int32Array, at: number, linked: LinkedRegs | undefined): void {
-  const count = linked?.count ?? 0;
-  const entry = (i: number): number => (i < count ? linked!.entry(i) : 0);
-  h[at + HIST_FLAGS] = (h[at + HIST_FLAGS]! & ACCESS_BITS) | (count << COUNT_SHIFT) | (entry(4) << FIFTH_SHIFT);
-  h[at + HIST_LINKED] = entry(0) | (entry(1) << 11);
-  h[at + HIST_LINKED + 1] = entry(2) | (entry(3) << 11);
+  if (linked === undefined) {
+    h[at + HIST_FLAGS]! &= ACCESS_BITS;
+    h[at + HIST_LINKED] = 0;
+    h[at + HIST_LINKED + 1] = 0;
+    return;
+  }
+  h[at + HIST_FLAGS] = (h[at + HIST_FLAGS]! & ACCESS_BITS) | (linked.count << COUNT_SHIFT) | (linked.entryOrZero(4) << FIFTH_SHIFT);
+  h[at + HIST_LINKED] = linked.entryOrZero(0) | (linked.entryOrZero(1) << 11);
+  h[at + HIST_LINKED + 1] = linked.entryOrZero(2) | (linked.entryOrZero(3) << 11);
 }
 
 /**

@@ -59,4 +59,43 @@ export class CallMeta {
     this.funcID = funcID;
     this.funcName = funcName;
   }
+
+  /** Makes it as if it were new, for another call. */
+  reset(funcID: number, funcName: string): this {
+    this.funcID = funcID;
+    this.funcName = funcName;
+    this.releaseRegno = 0;
+    this.retBTFIndex = 0;
+    this.retBTFID = 0;
+    this.subprogno = 0;
+    this.map = -1;
+    this.mapUID = 0;
+    this.dynptr.type = 0;
+    this.dynptr.id = 0;
+    this.dynptr.parentID = 0;
+    this.refObj.id = 0;
+    this.refObj.parentID = 0;
+    this.refObj.count = 0;
+    this.retMemSize = -1;
+    this.r0ReadOnly = false;
+    this.flags = 0;
+    this.constantFound = false;
+    this.constantLo = 0;
+    this.constantHi = 0;
+    this.argBTFIndex = 0;
+    this.argBTFID = 0;
+    this.argOwningRef = false;
+    this.argProg = false;
+    this.listHead = undefined;
+    this.rbtreeRoot = undefined;
+    this.iterSpi = 0;
+    this.iterFrameno = 0;
+    this.fn = undefined;
+    this.msizeMaxValue = 0;
+    this.constMapKey = -1;
+    this.kptrField = undefined;
+    this.raw.regno = 0;
+    this.raw.size = 0;
+    return this;
+  }
 }

@@ -24,7 +24,10 @@ export class ExploredStates {
 
   /** Empties the containers for a program of `insnCount` instructions. */
   reset(insnCount: number): void {
-    this.heads = Array.from({ length: insnCount }, () => undefined);
+    if (this.heads.length !== insnCount) {
+      this.heads = [];
+      for (let i = 0; i < insnCount; i++) this.heads.push(undefined);
+    } else this.heads.fill(undefined);
     this.visits = [];
   }
 }

@@ -43,11 +43,11 @@ import {
 import type { MapDescriptor } from './types.ts';
 
 const BPF_F_INNER_MAP = 1 << 12;
+const NAMES: readonly string[] = HELPER_NAMES.map((name) => `bpf_${name}`);
 
 /** `bpf_map_lookup_elem` for messages, `unknown` for ids that are none. */
 export function funcName(id: number): string {
-  const name = HELPER_NAMES[id];
-  return name === undefined ? 'unknown' : `bpf_${name}`;
+  return NAMES[id] ?? 'unknown';
 }
 
 function refuse(env: VerifierEnv, message: string, error: number = -EACCES): number {
@@ -66,6 +66,10 @@ export function isDynptrArg(type: number): boolean {
 
 // ---- memory
 
+function refuseWrite(env: VerifierEnv, argno: number, type: number): number {
+  return refuse(env, `${argName(argno)} cannot write into ${T.regTypeName(type)}`);
+}
+
 /** Memory of `size` bytes that a call reads or writes (`check_helper_mem_access`). */
 export function checkHelperMemory(
   env: VerifierEnv, reg: number, argno: number, size: number, access: number, zeroSizeAllowed: boolean, raw: RawMemory | undefined,
@@ -74,21 +78,20 @@ export function checkHelperMemory(
   const { w } = env;
   const type = w[reg + REG_TYPE]!;
   if (known !== undefined) known.isKnown = true;
-  const cannotWrite = (): number => refuse(env, `${argName(argno)} cannot write into ${T.regTypeName(type)}`);
   switch (T.baseType(type)) {
     case T.PTR_TO_PACKET: case T.PTR_TO_PACKET_META:
       return checkPacketAccess(env, reg, argno, 0, size, zeroSizeAllowed);
     case T.PTR_TO_MAP_KEY:
-      if (access === T.BPF_WRITE) return cannotWrite();
+      if (access === T.BPF_WRITE) return refuseWrite(env, argno, type);
       return checkRegion(env, reg, argno, 0, size, regMap(env, reg).keySize, false);
     case T.PTR_TO_MAP_VALUE:
       if (checkMapAccessType(env, reg, 0, size, access) !== 0) return -EACCES;
       return checkMapAccess(env, reg, argno, 0, size, zeroSizeAllowed, ACCESS_HELPER);
     case T.PTR_TO_MEM:
-      if ((type & T.MEM_RDONLY) !== 0 && access === T.BPF_WRITE) return cannotWrite();
+      if ((type & T.MEM_RDONLY) !== 0 && access === T.BPF_WRITE) return refuseWrite(env, argno, type);
       return checkRegion(env, reg, argno, 0, size, w[reg + REG_A]! >>> 0, zeroSizeAllowed);
     case T.PTR_TO_BUF:
-      if ((type & T.MEM_RDONLY) !== 0 && access === T.BPF_WRITE) return cannotWrite();
+      if ((type & T.MEM_RDONLY) !== 0 && access === T.BPF_WRITE) return refuseWrite(env, argno, type);
       return checkBuffer(env, reg, argno, 0, size);
     case T.PTR_TO_STACK:
       return checkStackRangeInitialized(env, reg, argno, 0, size, zeroSizeAllowed, access, raw);

@@ -77,39 +77,42 @@ function bug(env: VerifierEnv, message: string): number {
   return -EFAULT;
 }
 
+/** `bpf_map_lookup_elem#1` */
+const label = (id: number): string => `${funcName(id)}#${id}`;
+
+function refusePolicy(env: VerifierEnv, id: number, reason: string, suggestion: string): number {
+  env.diag?.policy(env.insnIdx, `helper ${label(id)}`, reason, suggestion);
+  return -EINVAL;
+}
+
 /** Finds the prototype and asks whether the program may call it at all. */
 function findHelper(env: VerifierEnv, id: number): HelperProto | number {
   const insn = env.insnIdx;
-  const label = `${funcName(id)}#${id}`;
-  if (id < 0 || id >= U.HELPER_NAMES.length) return refuse(env, `invalid func ${label}`);
-  const policy = (reason: string, suggestion: string): number => {
-    env.diag?.policy(insn, `helper ${label}`, reason, suggestion);
-    return -EINVAL;
-  };
+  if (id < 0 || id >= U.HELPER_NAMES.length) return refuse(env, `invalid func ${label(id)}`);
   const fn = getHelperProto(env, id);
   if (fn === undefined) {
-    env.log.write(`program of this type cannot use helper ${label}\n`);
-    return policy(
-      'this program type does not allow the helper', 'Use a helper allowed for this program type, or move the logic to a compatible program type.',
+    env.log.write(`program of this type cannot use helper ${label(id)}\n`);
+    return refusePolicy(
+      env, id, 'this program type does not allow the helper', 'Use a helper allowed for this program type, or move the logic to a compatible program type.',
     );
   }
   if (!env.load.gplCompatible && fn.gplOnly) {
     env.log.write('cannot call GPL-restricted function from non-GPL compatible program\n');
-    return policy(
-      'this helper is restricted to GPL-compatible programs',
+    return refusePolicy(
+      env, id, 'this helper is restricted to GPL-compatible programs',
       'Use a GPL-compatible license, or replace the helper with one that is available to non-GPL programs.',
     );
   }
   if (fn.isForbidden === true) {
     env.log.write('helper call is not allowed in probe\n');
-    return policy(
-      'the helper-specific policy callback rejected this program', 'Use the helper only from an allowed attach point or program configuration.',
+    return refusePolicy(
+      env, id, 'the helper-specific policy callback rejected this program', 'Use the helper only from an allowed attach point or program configuration.',
     );
   }
   if (fn.mightSleep && !inSleepableContext(env)) {
-    env.log.write(`sleepable helper ${label} in ${nonSleepableDescription(env)}\n`);
+    env.log.write(`sleepable helper ${label(id)} in ${nonSleepableDescription(env)}\n`);
     env.diag?.ctxForbidden(
-      insn, `sleepable helper ${label}`, 'Move the helper call outside the critical section, or use a non-sleepable helper.',
+      insn, `sleepable helper ${label(id)}`, 'Move the helper call outside the critical section, or use a non-sleepable helper.',
     );
     return -EINVAL;
   }
@@ -118,11 +121,12 @@ function findHelper(env: VerifierEnv, id: number): HelperProto | number {
 
 /** Notes which argument is filled in by the call and which is released. */
 function scanProto(fn: HelperProto, meta: CallMeta): void {
-  fn.argTypes.forEach((type, i) => {
-    const base = T.baseType(type);
+  const { argTypes } = fn;
+  for (let i = 0; i < argTypes.length; i++) {
+    const type = argTypes[i]!, base = T.baseType(type);
     if ((type & T.MEM_UNINIT) !== 0 && (base === T.ARG_PTR_TO_MEM || base === T.ARG_PTR_TO_MAP_VALUE)) meta.raw.regno = i + 1;
     if ((type & T.OBJ_RELEASE) !== 0) meta.releaseRegno = i + 1;
-  });
+  }
 }
 
 /** Notes the map that a call always works on, for inlining (`record_func_map`). */
@@ -493,6 +497,10 @@ function leaveByTailCall(env: VerifierEnv): number {
   return 0;
 }
 
+/** What the call being checked is about, and does. A call ends before the next one begins. */
+const META: CallMeta = new CallMeta(0, '');
+const EFFECTS = { changesData: false, returnsPercpu: false };
+
 /** A call of a helper; 0 or `-errno`. */
 export function checkHelperCall(env: VerifierEnv): number {
   const { w } = env;
@@ -500,8 +508,10 @@ export function checkHelperCall(env: VerifierEnv): number {
   const id = env.insns.imm[insn]!;
   const fn = findHelper(env, id);
   if (typeof fn === 'number') return fn;
-  const effects = { changesData: helperChangesPktData(id), returnsPercpu: false };
-  const meta = new CallMeta(id, funcName(id));
+  const effects = EFFECTS;
+  effects.changesData = helperChangesPktData(id);
+  effects.returnsPercpu = false;
+  const meta = META.reset(id, funcName(id));
   meta.fn = fn;
   meta.constMapKey = 0;
   scanProto(fn, meta);

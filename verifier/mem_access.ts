@@ -99,37 +99,39 @@ export function checkRegion(
   env: VerifierEnv, reg: number, argno: number, off: number, size: number, memSize: number, zeroSizeAllowed: boolean,
 ): number {
   const { w } = env;
-  const name = argName(argno);
-  const report = (proof: string, error: number): number => {
-    env.diag?.memBounds(env.insnIdx, regOfArg(argno), name, regTypeName(w[reg + REG_TYPE]!), proof, off, size, memSize, reg);
-    return error;
-  };
   const low = smin(w, reg);
   if (low < 0 && low + off < 0) {
-    env.log.write(`${name} min value is negative, either use unsigned index or do a if (index >=0) check.\n`);
-    return report(env.diag === undefined ? '' : `the minimal bound for a memory access is a negative value: ${sminText(w, reg, off)}`, -EACCES);
+    env.log.write(`${argName(argno)} min value is negative, either use unsigned index or do a if (index >=0) check.\n`);
+    const proof = env.diag === undefined ? '' : `the minimal bound for a memory access is a negative value: ${sminText(w, reg, off)}`;
+    return reportBounds(env, reg, argno, off, size, memSize, proof, -EACCES);
   }
   let error = checkRange(env, reg, argno, lowOfSmin(w, reg, off), size, memSize, zeroSizeAllowed);
   if (error !== 0) {
-    env.log.write(`${name} min value is outside of the allowed memory range\n`);
-    return report(
-      env.diag === undefined ? '' : `the minimal bound for a memory access is ${sminText(w, reg, off)} and is outside of the object of size ${memSize >>> 0}`,
-      error,
-    );
+    env.log.write(`${argName(argno)} min value is outside of the allowed memory range\n`);
+    const proof = env.diag === undefined ? ''
+      : `the minimal bound for a memory access is ${sminText(w, reg, off)} and is outside of the object of size ${memSize >>> 0}`;
+    return reportBounds(env, reg, argno, off, size, memSize, proof, error);
   }
   const high = umax(w, reg);
   if (high >= BPF_MAX_VAR_OFF) {
     const text = env.diag === undefined ? '' : umaxText(w, reg);
-    env.log.write(`${name} unbounded memory access, make sure to bounds check any such access\n`);
-    return report(`the maximal bound for a memory access is ${text} and exceeds maximum allowed offset of ${BPF_MAX_VAR_OFF}`, -EACCES);
+    env.log.write(`${argName(argno)} unbounded memory access, make sure to bounds check any such access\n`);
+    const proof = `the maximal bound for a memory access is ${text} and exceeds maximum allowed offset of ${BPF_MAX_VAR_OFF}`;
+    return reportBounds(env, reg, argno, off, size, memSize, proof, -EACCES);
   }
   error = checkRange(env, reg, argno, (high + off) | 0, size, memSize, zeroSizeAllowed);
   if (error === 0) return 0;
-  env.log.write(`${name} max value is outside of the allowed memory range\n`);
+  env.log.write(`${argName(argno)} max value is outside of the allowed memory range\n`);
   const start = high + off;
-  return report(
-    `the maximal bound for a memory access is ${start + size}: start ${start} + access_size ${size}, beyond object_size ${memSize >>> 0}`, error,
-  );
+  const proof = `the maximal bound for a memory access is ${start + size}: start ${start} + access_size ${size}, beyond object_size ${memSize >>> 0}`;
+  return reportBounds(env, reg, argno, off, size, memSize, proof, error);
+}
+
+function reportBounds(
+  env: VerifierEnv, reg: number, argno: number, off: number, size: number, memSize: number, proof: string, error: number,
+): number {
+  env.diag?.memBounds(env.insnIdx, regOfArg(argno), argName(argno), regTypeName(env.w[reg + REG_TYPE]!), proof, off, size, memSize, reg);
+  return error;
 }
 
 function umaxText(w: Int32Array, reg: number): string {
@@ -477,7 +479,6 @@ function accessByKind(
   env: VerifierEnv, insn: number, reg: number, argno: number, off: number, size: number, access: number, valueRegno: number, isLdsx: boolean,
 ): number {
   const type = env.w[reg + REG_TYPE]!;
-  const name = argName(argno);
   switch (type) {
     case PTR_TO_STACK: {
       const error = checkStackBounds(env, reg, argno, off, size, access);
@@ -489,7 +490,7 @@ function accessByKind(
     case PTR_TO_MAP_VALUE:
       return mapValueAccess(env, insn, reg, argno, off, size, access, valueRegno, isLdsx);
     case PTR_TO_MAP_KEY: {
-      if (access === BPF_WRITE) return refuse(env, `write to change key ${name} not allowed`);
+      if (access === BPF_WRITE) return refuse(env, `write to change key ${argName(argno)} not allowed`);
       const error = checkRegion(env, reg, argno, off, size, regMap(env, reg).keySize, false);
       return unknownLoad(env, error, BPF_READ, valueRegno);
     }
@@ -518,15 +519,16 @@ function accessByKind(
   const base = baseType(type);
   if (base === PTR_TO_MEM) return memAccess(env, insn, reg, argno, off, size, access, valueRegno);
   if (typeIsSkPointer(type)) {
-    if (access === BPF_WRITE) return refuse(env, `${name} cannot write into ${regTypeName(type)}`);
+    if (access === BPF_WRITE) return refuse(env, `${argName(argno)} cannot write into ${regTypeName(type)}`);
     return unknownLoad(env, checkSock(env, insn, reg, argno, off, size, access), BPF_READ, valueRegno);
   }
   if (base === PTR_TO_BTF_ID && !typeMayBeNull(type)) return checkPtrToBTFAccess(env, reg, argno, off, size, access, valueRegno);
   if (base === PTR_TO_BUF && !typeMayBeNull(type)) {
     const isReadOnly = (type & MEM_RDONLY) !== 0;
-    if (isReadOnly && access === BPF_WRITE) return refuse(env, `${name} cannot write into ${regTypeName(type)}`);
+    if (isReadOnly && access === BPF_WRITE) return refuse(env, `${argName(argno)} cannot write into ${regTypeName(type)}`);
     return unknownLoad(env, checkBuffer(env, reg, argno, off, size), isReadOnly ? BPF_READ : access, valueRegno);
   }
+  const name = argName(argno);
   env.log.write(`${name} invalid mem access '${regTypeName(type)}'\n`);
   const kind = type === SCALAR_VALUE ? DIAG_DEREF_SCALAR : typeMayBeNull(type) ? DIAG_DEREF_NULLABLE_PTR : DIAG_DEREF_INVALID_PTR;
   env.diag?.invalidDeref(insn, regOfArg(argno), name, reg, kind, 0, 0);

@@ -18,13 +18,13 @@ function refuse(env: VerifierEnv, message: string): number {
 /** The pointer has a constant, non-negative offset, and without `fixedOffOK` none at all (`__check_ptr_off_reg`). */
 export function checkPtrOff(env: VerifierEnv, reg: number, argno: number, fixedOffOK: boolean): number {
   const { w } = env;
-  const kind = regTypeName(w[reg + REG_TYPE]!);
-  if (!isVarConst(w, reg)) return refuse(env, `variable ${kind} access var_off=${varText(w, reg)} disallowed`);
+  const type = w[reg + REG_TYPE]!;
+  if (!isVarConst(w, reg)) return refuse(env, `variable ${regTypeName(type)} access var_off=${varText(w, reg)} disallowed`);
   const lo = w[reg + REG_VAR_LO]!;
   const hi = w[reg + REG_VAR_HI]!;
-  if (hi < 0 || smin(w, reg) < 0) return refuse(env, `negative offset ${kind} ptr ${argName(argno)} off=${sumText(lo, hi, 0)} disallowed`);
+  if (hi < 0 || smin(w, reg) < 0) return refuse(env, `negative offset ${regTypeName(type)} ptr ${argName(argno)} off=${sumText(lo, hi, 0)} disallowed`);
   if (fixedOffOK || (lo === 0 && hi === 0)) return 0;
-  env.log.write(`dereference of modified ${kind} ptr ${argName(argno)} off=${sumText(lo, hi, 0)} disallowed\n`);
+  env.log.write(`dereference of modified ${regTypeName(type)} ptr ${argName(argno)} off=${sumText(lo, hi, 0)} disallowed\n`);
   env.diag?.invalidDeref(env.insnIdx, regOfArg(argno), argName(argno), reg, DIAG_DEREF_MODIFIED_PTR, lo, hi);
   return -EACCES;
 }

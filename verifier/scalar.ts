@@ -163,7 +163,11 @@ function learnBits(w: Int32Array, o: number): void {
 
 /** Lets tnum and arcs teach each other, to the depth to which Linux does. An empty scalar stays as it is. */
 export function scalarSync(w: Int32Array, o: number): void {
-  if (scalarIsEmpty(w, o) || isSettled(w, o) || syncSmall(w, o)) return;
+  if (!scalarIsEmpty(w, o) && !isSettled(w, o) && !syncSmall(w, o)) scalarSyncInGeneral(w, o);
+}
+
+/** {@link scalarSync} without its short ways, for scalars that are not empty. */
+export function scalarSyncInGeneral(w: Int32Array, o: number): void {
   scalarLearnFromBits(w, o);
   learnFromOtherArc(w, o);
   learnFromOtherArc(w, o);

@@ -110,6 +110,15 @@ export const INSN_F_STACK_ARG_ACCESS = 8;
 const NO_WORDS: Int32Array = new Int32Array(0);
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
+/** A piece of a page. */
+interface Block {
+  readonly w: Int32Array;
+  readonly b: Uint8Array;
+  readonly base: number;
+  /** Its words as an array of their own, made when first wanted: making one costs more than copying. */
+  view: Int32Array | undefined;
+}
+
 /**
  * A state: where its words are and the scalars that belong to the whole. The words at `base` are: references, then the frames
  * (`frameAt[i]`, absolute), then the jump history.
@@ -120,7 +129,7 @@ export class VState {
   base = 0;
   /** Words of the block, 0 for the hot state. */
   words = 0;
-  page = -1;
+  block: Block | undefined = undefined;
   readonly frameAt: Int32Array = new Int32Array(MAX_CALL_FRAMES);
   refsAt = 0;
   hist: Int32Array = NO_WORDS;
@@ -212,7 +221,9 @@ export class StatePool {
   #pageBytes: Uint8Array[] = [];
   #pageWords: number = FIRST_PAGE_WORDS / 2;
   #pageUsed: number = FIRST_PAGE_WORDS / 2;
-  #freeBlocks: { w: Int32Array; b: Uint8Array; base: number; page: number }[][] = [];
+  #freeBlocks: Block[][] = [];
+  /** By frame and slots of its stack: the hot words of a frame as an array of their own. */
+  readonly #hotFrames: (Int32Array | undefined)[] = Array.from({ length: MAX_CALL_FRAMES * (STACK_SLOTS + 1) }, () => undefined);
   #freeStates: VState[] = [];
   /** Words in live blocks. */
   liveWords = 0;
@@ -262,33 +273,28 @@ export class StatePool {
     st.words = rounded;
     this.liveWords += rounded;
     const free = this.#freeBlocks[grains];
-    const block = free === undefined ? undefined : free.pop();
-    if (block !== undefined) {
-      st.w = block.w;
-      st.b = block.b;
-      st.base = block.base;
-      st.page = block.page;
-      return;
+    const block = (free === undefined ? undefined : free.pop()) ?? this.#newBlock(rounded);
+    st.block = block;
+    st.w = block.w;
+    st.b = block.b;
+    st.base = block.base;
+  }
+
+  #newBlock(words: number): Block {
+    if (words > FIRST_PAGE_WORDS) {
+      const w = new Int32Array(words);
+      return { w, b: new Uint8Array(w.buffer), base: 0, view: undefined };
     }
-    if (rounded > FIRST_PAGE_WORDS) {
-      st.w = new Int32Array(rounded);
-      st.b = new Uint8Array(st.w.buffer);
-      st.base = 0;
-      st.page = -1;
-      return;
-    }
-    if (this.#pageUsed + rounded > this.#pageWords) {
+    if (this.#pageUsed + words > this.#pageWords) {
       this.#pageWords = Math.min(this.#pageWords * 2, LARGEST_PAGE_WORDS);
       const page = new Int32Array(this.#pageWords);
       this.#pages.push(page);
       this.#pageBytes.push(new Uint8Array(page.buffer));
       this.#pageUsed = 0;
     }
-    st.page = this.#pages.length - 1;
-    st.w = this.#pages[st.page]!;
-    st.b = this.#pageBytes[st.page]!;
-    st.base = this.#pageUsed;
-    this.#pageUsed += rounded;
+    const page = this.#pages.length - 1, base = this.#pageUsed;
+    this.#pageUsed += words;
+    return { w: this.#pages[page]!, b: this.#pageBytes[page]!, base, view: undefined };
   }
 
   /** Gives a saved state's block and object back. */
@@ -309,7 +315,8 @@ export class StatePool {
       free = [];
       this.#freeBlocks[grains] = free;
     }
-    free.push({ w: st.w, b: st.b, base: st.base, page: st.page });
+    free.push(st.block!);
+    st.block = undefined;
   }
 
   /** A saved copy of `src`, jump history included. */
@@ -353,13 +360,14 @@ export class StatePool {
     const dw = st.w;
     let at = st.base;
     st.refsAt = at;
-    copyWords(dw, at, sw, src.refsAt, src.acquiredRefs * REF_WORDS);
+    if (src.acquiredRefs !== 0) copyWords(dw, at, sw, src.refsAt, src.acquiredRefs * REF_WORDS);
     at += src.acquiredRefs * REF_WORDS;
     for (let i = 0; i <= src.curframe; i++) {
       const from = src.frameAt[i]!;
       st.frameAt[i] = at;
-      const stackWords = (sw[from + F_ALLOCATED_STACK]! >> 3) * SLOT_WORDS;
-      copyWords(dw, at, sw, from, FRAME_FIXED_WORDS + stackWords);
+      const slots = sw[from + F_ALLOCATED_STACK]! >> 3, stackWords = slots * SLOT_WORDS;
+      if (src.isHot) dw.set(this.#hotFrame(i, slots), at);
+      else copyWords(dw, at, sw, from, FRAME_FIXED_WORDS + stackWords);
       dw[at + F_INSNS_SUBTOTAL] = 0;
       at += FRAME_FIXED_WORDS + stackWords;
       const argWords = sw[from + F_OUT_STACK_ARGS]! * REG_WORDS;
@@ -379,16 +387,39 @@ export class StatePool {
     return st;
   }
 
+  #hotFrame(index: number, slots: number): Int32Array {
+    const key = index * (STACK_SLOTS + 1) + slots;
+    let view = this.#hotFrames[key];
+    if (view === undefined) {
+      const from = this.current.frameAt[index]!;
+      view = this.w.subarray(from, from + FRAME_FIXED_WORDS + slots * SLOT_WORDS);
+      this.#hotFrames[key] = view;
+    }
+    return view;
+  }
+
+  /**
+   * Copies the frame of a state of one frame only, with what is behind it in its block: behind the stack of a hot frame nothing is of
+   * interest. False where that does not work.
+   */
+  #restoreOnly(src: VState): boolean {
+    const { block } = src;
+    if (src.curframe !== 0 || block === undefined || src.frameAt[0] !== block.base || src.words > HOT_STACK_ARGS) return false;
+    this.w.set((block.view ??= block.w.subarray(block.base, block.base + src.words)), this.current.frameAt[0]!);
+    return true;
+  }
+
   /** Makes a saved state the current one. The saved one stays as it is. */
   restore(src: VState): void {
     const st = this.current;
     const dw = st.w;
     const sw = src.w;
-    copyWords(dw, st.refsAt, sw, src.refsAt, src.acquiredRefs * REF_WORDS);
+    if (src.acquiredRefs !== 0) copyWords(dw, st.refsAt, sw, src.refsAt, src.acquiredRefs * REF_WORDS);
+    const isCopied = this.#restoreOnly(src);
     for (let i = 0; i <= src.curframe; i++) {
       const from = src.frameAt[i]!;
       const to = st.frameAt[i]!;
-      copyWords(dw, to, sw, from, FRAME_FIXED_WORDS + (sw[from + F_ALLOCATED_STACK]! >> 3) * SLOT_WORDS);
+      if (!isCopied) copyWords(dw, to, sw, from, FRAME_FIXED_WORDS + (sw[from + F_ALLOCATED_STACK]! >> 3) * SLOT_WORDS);
       dw[to + F_INSNS_SUBTOTAL] = 0;
       const argWords = sw[from + F_OUT_STACK_ARGS]! * REG_WORDS;
       if (argWords > 0) copyWords(dw, to + HOT_STACK_ARGS, sw, stackArgAt(src, from, 0), argWords);
@@ -419,7 +450,7 @@ export function copyWords(d: Int32Array, to: number, s: Int32Array, from: number
     d.copyWithin(to, from, from + count);
     return;
   }
-  if (count > 96) {
+  if (count > 64) {
     d.set(s.subarray(from, from + count), to);
     return;
   }

@@ -19,7 +19,7 @@ import { verboseLine } from './source_line.ts';
 import { EXACT, NOT_EXACT, RANGE_WITHIN, iteratorDepthsDiffer, maybeLooping, statesEqual } from './state_equal.ts';
 import {
   BPF_ADD_CONST, FF_IN_ASYNC_CALLBACK, F_ALLOCATED_STACK, F_ASYNC_ENTRY_CNT, F_CALLSITE, F_FLAGS, F_OUT_STACK_ARGS, REG_A, REG_C, REG_DELTA,
-  REG_ID, REG_PRECISE, REG_SCALAR, REG_TYPE, REG_VAR_LO, REG_WORDS, SLOT_TYPES, STACK_DYNPTR, STACK_IRQ_FLAG, STACK_ITER, STACK_MISC,
+  REG_ID, REG_PRECISE, REG_SCALAR, REG_TYPE, REG_VAR_LO, REG_WORDS, SLOT_TYPES, SLOT_WORDS, STACK_DYNPTR, STACK_IRQ_FLAG, STACK_ITER, STACK_MISC,
   STACK_POISON, STACK_SPILL, curFrame, frameInsnIdx, regAt, slotAt, spiOf, stackArgAt, type VState,
 } from './state.ts';
 import { isMayGoto } from './subprogs.ts';
@@ -173,6 +173,8 @@ function markNotInit(env: VerifierEnv, w: Int32Array, reg: number): void {
   w[reg + REG_PRECISE] = env.bpfCapable ? 0 : 1;
 }
 
+/** Types of four forgotten bytes. */
+const ALL_POISON: number = STACK_POISON * 0x01010101;
 /** Bits of half slots that may still be read. */
 const LIVE_HALVES: Int32Array = new Int32Array(4);
 
@@ -191,9 +193,11 @@ function cleanState(env: VerifierEnv, st: VState): number {
     const slots = w[frame + F_ALLOCATED_STACK]! >> 3;
     if (slots === 0) continue;
     stackHalvesAlive(env, fr, LIVE_HALVES);
-    for (let i = 0; i < slots; i++) {
+    for (let i = 0, slot = slotAt(frame, 0); i < slots; i++, slot += SLOT_WORDS) {
       const halves = (LIVE_HALVES[i >> 4]! >> ((i & 15) * 2)) & 3;
-      if (halves !== 3) cleanSlot(env, st, slotAt(frame, i), (halves & 1) !== 0, (halves & 2) !== 0);
+      // most dead slots were forgotten at an earlier checkpoint
+      if (halves === 3 || (w[slot + SLOT_TYPES] === ALL_POISON && w[slot + SLOT_TYPES + 1] === ALL_POISON)) continue;
+      cleanSlot(env, st, slot, (halves & 1) !== 0, (halves & 2) !== 0);
     }
   }
   return 0;
@@ -213,7 +217,8 @@ function cleanSlot(env: VerifierEnv, st: VState, slot: number, lowLive: boolean,
     }
     markNotInit(env, w, slot);
   }
-  for (let i = lowLive ? 4 : 0, end = highLive ? 4 : 8; i < end; i++) b[types + i] = STACK_POISON;
+  if (!lowLive) w[slot + SLOT_TYPES] = ALL_POISON;
+  if (!highLive) w[slot + SLOT_TYPES + 1] = ALL_POISON;
 }
 
 const isNull = (w: Int32Array, reg: number): boolean =>

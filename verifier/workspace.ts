@@ -8,7 +8,7 @@ import { StatePool } from './state.ts';
 
 const SLAB_BYTES: number = 1 << 19;
 /** Space for a program much larger than most is given back. */
-const KEPT_STATES = 256;
+const KEPT_STATES = 1024;
 
 /** Zeroed arrays out of one buffer, until it is used up: then out of buffers of their own. */
 export class Slab {

@@ -22,6 +22,7 @@ export interface LoadOptions {
   readonly attachBTFID?: number;
   readonly expectedAttachType?: number;
   readonly flags?: number;
+  readonly logLevel?: number;
 }
 
 /** The environment of a program, its subprograms found. */
@@ -31,7 +32,7 @@ export function environmentOf(program: string, options: LoadOptions = {}): Verif
     type: options.type ?? BPF_PROG_TYPE_SCHED_CLS, expectedAttachType: options.expectedAttachType ?? 0, flags: options.flags ?? 0, name: '',
     license: 'GPL', gplCompatible: true, kernelVersion: 0, ifindex: 0, instructions: assembleText(program), attachBTFID: options.attachBTFID ?? 0,
     attachBTF: undefined, attachProgram: undefined, btfFD: 0, funcInfo: none, lineInfo: none, coreRelos: none,
-    fdArray: { present: false, count: 0, read: () => undefined }, signature: undefined, log: { level: 1, size: 1 << 20, present: true },
+    fdArray: { present: false, count: 0, read: () => undefined }, signature: undefined, log: { level: options.logLevel ?? 1, size: 1 << 20, present: true },
     capabilities: { bpf: isPrivileged, perfmon: isPrivileged, netAdmin: isPrivileged, sysAdmin: isPrivileged },
   };
   const environment: VerifierEnvironment = {

@@ -1,4 +1,5 @@
 /** States: saved, restored and replaced copies; blocks that are used again. */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   F_ALLOCATED_STACK, F_OUT_STACK_ARGS, HIST_IDX, HIST_WORDS, REG_ID, regAt, slotAt, StatePool, stackArgAt, type VState,
@@ -43,6 +44,34 @@ describe('StatePool', () => {
     fill(pool, 1, 2);
     pool.restore(saved);
     expect(valuesOf(pool.current)).toEqual(want);
+  });
+
+  it('restores a state that gave up its references after it was saved', () => {
+    const pool = new StatePool(), st = fill(pool, 1, 12), want = valuesOf(st);
+    st.acquiredRefs = 2;
+    const saved = pool.save(st);
+    saved.acquiredRefs = 0;
+    st.acquiredRefs = 0;
+    fill(pool, 2, 3);
+    pool.restore(saved);
+    expect(valuesOf(pool.current)).toEqual(want);
+  });
+
+  it('gives every state back as it was, whatever was saved, freed and restored in between', () => {
+    fc.assert(fc.property(fc.array(fc.record({ frames: fc.integer({ min: 1, max: 8 }), slots: fc.integer({ min: 0, max: 64 }), restores: fc.nat(), frees: fc.boolean() }), { maxLength: 24 }), (steps) => {
+      const pool = new StatePool(), kept: { saved: VState; want: number[] }[] = [];
+      for (const { frames, slots, restores, frees } of steps) {
+        const want = valuesOf(fill(pool, frames, slots));
+        kept.push({ saved: pool.save(pool.current), want });
+        const at = restores % kept.length, chosen = kept[at]!;
+        pool.restore(chosen.saved);
+        expect(valuesOf(pool.current)).toEqual(chosen.want);
+        if (!frees) continue;
+        pool.free(chosen.saved);
+        kept.splice(at, 1);
+      }
+      for (const { saved, want } of kept) expect(valuesOf(saved)).toEqual(want);
+    }), { numRuns: 60 });
   });
 
   it('makes copies independent', () => {
