@@ -1,7 +1,8 @@
 /**
  * @module kernel/link
- * Links: a program tied to the place it is attached to. Owns the object and its references. The instance has no kernel code to
- * instrument: a link exists, is listed and keeps its program, and nothing triggers it. Reproduces `struct bpf_link`.
+ * Links: a program tied to the place it is attached to. Owns the object and its references. Beside the LSM
+ * hooks of the system call (`lsm.ts`) the instance has no kernel code to instrument: a link exists, is listed and keeps its program, and
+ * nothing triggers it. Reproduces `struct bpf_link`.
  */
 import type { BPFProgram } from './program.ts';
 

@@ -18,6 +18,7 @@ import { IDR } from './idr.ts';
 import { KernelSymbols } from './kallsyms.ts';
 import { Keyrings } from './keys/keyrings.ts';
 import type { BPFLink } from './link.ts';
+import { type HookArgument, LSMPrograms } from './lsm.ts';
 import type { BPFMap, MapHost } from './maps/map.ts';
 import { KernelMemory } from './memory.ts';
 import { BTFObject, type KernelObject } from './objects.ts';
@@ -32,6 +33,9 @@ import { typesOf618 } from './types-6-18.ts';
 const DEFAULT_BOOT_TIME = 1_000_000_000;
 /** Real time at boot where nothing else is asked for, seconds since 1970: 2026-01-01. */
 const DEFAULT_REAL_TIME = 1_767_225_600;
+
+/** `struct bpf_token` of calls without one: null. */
+const NO_TOKEN: HookArgument = { at: 0 };
 
 /** Parsed BTF by the bytes it came from, so that many instances over the same bytes parse once. */
 const PARSED: WeakMap<Uint8Array, BTF> = new WeakMap();
@@ -51,6 +55,8 @@ export class KernelState implements MapHost {
   readonly keyrings: Keyrings;
   readonly structs: Structs;
   readonly allocated: AllocatedObjects;
+  /** Programs on LSM hooks; they are asked after the hooks of the outside. */
+  readonly lsm: LSMPrograms;
   readonly rings: Map<number, BPFMap> = new Map();
   readonly cpus: number;
   readonly memoryLimit: number;
@@ -104,6 +110,7 @@ export class KernelState implements MapHost {
       ...(options.phases === undefined ? {} : { phases: options.phases }),
     });
     this.allocated = new AllocatedObjects(this.memory, this.cpus);
+    this.lsm = new LSMPrograms(this.memory, () => this.runner, () => this.lastNotes);
     this.structs = new Structs(this.memory, () => this.kernelBTF());
     this.symbols = new KernelSymbols(() => this.kernelBTFDescriptor()?.btf);
   }
@@ -154,27 +161,34 @@ export class KernelState implements MapHost {
   }
 
   /** Asks every hook in the order of attachment until one refuses. */
-  private ask(list: readonly ((...args: never[]) => number)[], call: (hook: (...args: never[]) => number) => number): number {
-    if (list.length === 0) return 0;
+  private ask(name: LSMHookName, call: (hook: (...args: never[]) => number) => number, args: () => readonly HookArgument[]): number {
+    const list: readonly ((...args: never[]) => unknown)[] = this.hooks[name];
+    if (list.length === 0 && this.lsm.attached.length === 0) return 0;
     return within(this.phases, 'LSM hooks', () => {
       for (const hook of list) {
-        const verdict = call(hook);
+        const verdict = call(hook as (...args: never[]) => number);
         if (verdict !== 0) return verdict;
       }
-      return 0;
+      return this.lsm.attached.length === 0 ? 0 : this.lsm.ask(name, args());
     });
   }
 
   hookBPF(cmd: number, attr: Uint8Array, size: number, kernel: boolean): number {
-    return this.ask(this.hooks.bpf, (hook) => (hook as LSMHooks['bpf'])(cmd, attr, size, kernel));
+    return this.ask('bpf', (hook) => (hook as LSMHooks['bpf'])(cmd, attr, size, kernel), () => [cmd, { attr }, size, Number(kernel)]);
   }
 
   hookMapCreate(map: BPFMap, attr: Uint8Array, kernel: boolean): number {
-    return this.ask(this.hooks.bpf_map_create, (hook) => (hook as LSMHooks['bpf_map_create'])(viewOf(map), attr, kernel));
+    return this.ask(
+      'bpf_map_create', (hook) => (hook as LSMHooks['bpf_map_create'])(viewOf(map), attr, kernel),
+      () => [{ at: map.address }, { attr }, NO_TOKEN, Number(kernel)],
+    );
   }
 
   hookProgramLoad(program: BPFProgram, attr: Uint8Array, kernel: boolean, admission: Admission): number {
-    return this.ask(this.hooks.bpf_prog_load, (hook) => (hook as LSMHooks['bpf_prog_load'])(program.view(), attr, kernel, admission));
+    return this.ask(
+      'bpf_prog_load', (hook) => (hook as LSMHooks['bpf_prog_load'])(program.view(), attr, kernel, admission),
+      () => [{ at: program.address }, { attr }, NO_TOKEN, Number(kernel)],
+    );
   }
 
   // -------------------------------------------------- BTF of the kernel
@@ -247,6 +261,7 @@ export class KernelState implements MapHost {
   putMap(map: BPFMap): void {
     if (--map.references > 0) return;
     for (const hook of this.hooks.bpf_map_free) hook(viewOf(map));
+    this.lsm.ask('bpf_map_free', [{ at: map.address }]);
     if (map.id !== 0) this.maps.remove(map.id);
     map.id = 0;
     this.freeMap(map);
@@ -259,7 +274,7 @@ export class KernelState implements MapHost {
 
   /** `bpf_map_new_fd`: takes over one reference of each kind on success. */
   newMapFD(map: BPFMap, mode: number): number {
-    const verdict = this.ask(this.hooks.bpf_map, (hook) => (hook as LSMHooks['bpf_map'])(viewOf(map), mode));
+    const verdict = this.ask('bpf_map', (hook) => (hook as LSMHooks['bpf_map'])(viewOf(map), mode), () => [{ at: map.address }, mode]);
     if (verdict < 0) return verdict;
     return this.files.install(map, mode, () => this.putMapWithUserReference(map));
   }
@@ -287,6 +302,7 @@ export class KernelState implements MapHost {
     program.btfObject?.put();
     program.attachBTF?.put();
     for (const hook of this.hooks.bpf_prog_free) hook(program.view());
+    this.lsm.ask('bpf_prog_free', [{ at: program.address }]);
     this.unload?.(program);
     for (const map of program.usedMaps) this.releaseUsedMap(program, map);
     for (const btf of program.usedBTFs) btf.put();
@@ -312,7 +328,7 @@ export class KernelState implements MapHost {
 
   /** `bpf_prog_new_fd`: takes over one reference on success. */
   newProgramFD(program: BPFProgram): number {
-    const verdict = this.ask(this.hooks.bpf_prog, (hook) => (hook as LSMHooks['bpf_prog'])(program.view()));
+    const verdict = this.ask('bpf_prog', (hook) => (hook as LSMHooks['bpf_prog'])(program.view()), () => [{ at: program.address }]);
     if (verdict < 0) return verdict;
     return this.files.install(program, 3, () => program.put());
   }

@@ -35,5 +35,6 @@ export { dumpBTF, type BTFInput, type DumpBTFOptions } from './btf.ts';
 export { readCertificates } from './certificates.ts';
 export { compareWithObject, generateLightModule, generateLightSkeleton, generateModule, generateSkeleton, generateSubskeleton, type GenerateOptions, type ObjectComparison } from './gen.ts';
 export { inspectSkeleton, type Inspection, type InspectOptions } from './inspect.ts';
+export type { Policy, ReportedPolicy } from './policy.ts';
 export { runSkeleton, type KeyringName, type RunOptions, type RunReport } from './run.ts';
 export { verifyObject, type VerifiedRow, type VerifyOptions } from './verify.ts';

@@ -19,6 +19,7 @@ import {
 import type { LightSkeleton } from '../loader/skeleton.ts';
 import type { EngineStats, Fallback, Tier } from '../vm/types.ts';
 import { keyringTypeName, mapTypeName, programTypeName } from './names.ts';
+import { Policies, type Policy, type ReportedPolicy } from './policy.ts';
 
 /** The keyrings that a signature can be checked against. */
 export type KeyringName = 'session' | 'builtin' | 'secondary' | 'platform';
@@ -40,6 +41,8 @@ export interface RunOptions {
   readonly engine?: EngineOptions;
   /** True: the report says what the engines have done. */
   readonly stats?: boolean;
+  /** LSM policies that are attached before the skeleton is loaded. */
+  readonly policies?: readonly Policy[];
   /** Called after each `bpf()` call of the load. */
   readonly onCall?: (call: SystemCall) => void;
   /** `ctx.log_level` and `log_size`. Default: none, and after a failure a second run that asks for the log. */
@@ -123,6 +126,8 @@ export interface RunReport {
   readonly progs: readonly ReportedProgram[];
   readonly calls: readonly ReportedCall[];
   readonly log: string;
+  /** What LSM programs of {@link RunOptions.policies} did; absent without policies. */
+  readonly policy?: readonly ReportedPolicy[];
   /** Where {@link RunOptions.stats} asks for it. */
   readonly engine?: ReportedEngine;
 }
@@ -133,7 +138,7 @@ const RETRY_LOG = { level: 1, size: 16 * 1024 * 1024 } as const;
 /**
  * Runs a light skeleton in a kernel of its own.
  *
- * @throws InputError where a certificate cannot be put into the keyring
+ * @throws InputError where a certificate cannot be put into the keyring, or a policy not be attached
  *
  * @example
  * const report = runSkeleton(parseLightSkeleton(bytes, 'a.lskel.h'));
@@ -154,6 +159,9 @@ class Run {
   readonly #log: LoadOptions['log'];
   readonly #calls: SystemCall[] = [];
   readonly #kernel: Kernel;
+  readonly #policies: Policies;
+  /** Calls that load policies come before those of the skeleton, and are not reported. */
+  #isLoading = false;
   #admission: ProgramSnapshot['signature'] = { verdict: 0, keyringType: 0, keyringSerial: 0 };
 
   constructor(skeleton: LightSkeleton, options: RunOptions, log: LoadOptions['log']) {
@@ -161,6 +169,10 @@ class Run {
     this.#options = options;
     this.#log = log;
     this.#kernel = this.#createKernel();
+    this.#policies = new Policies(this.#kernel);
+    for (const policy of options.policies ?? []) this.#policies.attach(policy);
+    this.#policies.begin();
+    this.#isLoading = true;
   }
 
   report(): RunReport {
@@ -183,6 +195,7 @@ class Run {
       ...payload,
       calls: this.#calls.map(reportCall),
       log: this.#wholeLog(outcome),
+      ...(this.#options.policies === undefined ? {} : { policy: this.#policies.report() }),
       ...(this.#options.stats === true ? { engine: reportEngine(kernel.engineStats, this.#options.engine?.tier ?? 'auto') } : {}),
     };
   }
@@ -197,6 +210,7 @@ class Run {
       ...(strict === undefined ? {} : { strict: true, realTimeOffset: strict.now }),
       ...(keyring === 'session' ? {} : { certificates: { [keyring]: blobs } }),
       observer: (call) => {
+        if (!this.#isLoading) return;
         this.#calls.push(call);
         this.#options.onCall?.(call);
       },

@@ -1,13 +1,13 @@
 /**
  * @module kernel/syscall/links
- * Attaching: raw tracepoints and links. The instance has no code to instrument and no devices or cgroups: what needs one is
- * refused as for a missing target. Reproduces `bpf_raw_tracepoint_open`, `link_create`, `bpf_tracing_prog_attach`
+ * Attaching: raw tracepoints and links. LSM programs are asked at the hooks of the `bpf()` system call; besides those the instance has
+ * no code to instrument and no devices or cgroups: what needs one is refused as for a missing target. Reproduces `bpf_raw_tracepoint_open`, `link_create`, `bpf_tracing_prog_attach`
  * (kernel/bpf/syscall.c).
  */
 import {
   ITER_CREATE_ATTR, LINK_CREATE_ATTR, LINK_DETACH_ATTR, LINK_UPDATE_ATTR, OBJ_ATTR, PROG_ATTACH_ATTR, PROG_QUERY_ATTR, RAW_TRACEPOINT_ATTR,
 } from '../../isa/attr.ts';
-import { EBADF, EFAULT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
+import { EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOMEM, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import { CAP_NET_ADMIN } from '../api.ts';
@@ -19,18 +19,23 @@ import type { Call } from './call.ts';
 import { specOf } from './elements.ts';
 
 const TRACEPOINT_NAME = 128;
+const NOTHING = (): void => {};
 
 function newLink(
   kernel: KernelState, type: number, attachType: number, program: BPFProgram,
   detail: { tracepoint?: string; targetObjectID?: number; targetTypeID?: number; cookie?: bigint },
 ): number {
+  const detach = program.type === U.BPF_PROG_TYPE_LSM ? kernel.lsm.attach(program) : NOTHING;
+  if (detach === undefined) return -ENOMEM;
   program.get();
   const link = new BPFLink(type, attachType, program, detail, (freed) => {
+    detach();
     kernel.links.remove(freed.id);
     freed.program.put();
   });
   const id = kernel.links.allocate(link);
   if (id < 0) {
+    detach();
     program.put();
     return id;
   }

@@ -11,8 +11,9 @@ import type { Tier } from '../../vm/types.ts';
 import { nodeEngine } from '../node/engine.ts';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
 import { installNodeCrypto } from '../node/native-crypto.ts';
+import type { ReportedPolicy } from '../policy.ts';
 import { runSkeleton, type KeyringName, type ReportedEngine, type RunOptions, type RunReport } from '../run.ts';
-import { UsageError } from './failure.ts';
+import { parsePreset } from '../veristat/presets.ts';
 import { EXIT_OK, EXIT_REJECTED, readInput, writeJSON, type Context } from './io.ts';
 import { createRenderer, type Renderer } from './render.ts';
 
@@ -22,6 +23,8 @@ export interface RunCommandOptions {
   readonly kernel?: '7.3' | '6.18';
   readonly btf?: string;
   readonly policy?: readonly string[];
+  /** First values of global variables of the policies. */
+  readonly set?: readonly string[];
   readonly trace?: boolean;
   readonly strict?: boolean;
   readonly tier?: Tier;
@@ -33,7 +36,6 @@ const DEBUG_LOG = { level: 1, size: 16 * 1024 * 1024 } as const;
 
 /** Runs the command; 0 where the skeleton loads, 1 where the load is refused. */
 export async function runCommand(file: string, options: RunCommandOptions, context: Context): Promise<number> {
-  if ((options.policy ?? []).length > 0) throw new UsageError('--policy: LSM programs cannot be loaded from objects yet');
   installNodeCrypto();
   const skeleton = parseLightSkeleton(readInput(file), file);
   const certificates = (options.cert ?? []).flatMap((path) => readCertificates(readInput(path), path));
@@ -42,6 +44,7 @@ export async function runCommand(file: string, options: RunCommandOptions, conte
     certificates,
     kernelBTF: () => loadKernelBTF(options.btf),
     engine: nodeEngine(options.tier),
+    ...(options.policy === undefined ? {} : { policies: options.policy.map((path) => ({ file: path, bytes: readInput(path), presets: (options.set ?? []).map(parsePreset) })) }),
     ...(options.stats === true ? { stats: true } : {}),
     ...(options.keyring === undefined ? {} : { keyring: options.keyring }),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
@@ -53,6 +56,7 @@ export async function runCommand(file: string, options: RunCommandOptions, conte
   if (context.json) writeJSON(context, report);
   else {
     writeReport(context, file, report, await createRenderer(context));
+    if (report.policy !== undefined) context.stdout.write(`\n${policyText(report.policy)}`);
     if (report.engine !== undefined) context.stdout.write(`\n${engineText(report.engine)}`);
   }
   return report.result.errno === 0 ? EXIT_OK : EXIT_REJECTED;
@@ -86,6 +90,11 @@ function writeReport(context: Context, file: string, report: RunReport, render: 
     stdout.write(render.tone('warning', '\nPrograms were admitted, not verified: signature, fields and control flow were checked, their data flow was not.\n'));
   }
   if (context.debug && report.log !== '') stdout.write(`\n${report.log}`);
+}
+
+function policyText(policy: readonly ReportedPolicy[]): string {
+  return policy.map(({ object, program, hook, runs, refusals, fault }) =>
+    `policy     ${object}: ${program} on ${hook}: asked ${runs} times, refused ${refusals}${fault === null ? '' : `; cut short: ${fault}`}\n`).join('');
 }
 
 function engineText({ tier, runs, promoted, modules, bytes, emit_ms: emit, compile_ms: compile, fallbacks }: ReportedEngine): string {
