@@ -48,7 +48,7 @@ export function sign(content, key = 'rsa2048', digest = 'sha256', extra = []) {
 }
 export const certificate = (key = 'rsa2048') => readFileSync(join(fixtures, `keys/${key}.der`));
 
-const fields = (size, list) => { const b = Buffer.alloc(size); for (const [at, value] of list) { if (typeof value === 'string') b.write(value, at, 16, 'latin1'); else if (value < 0) b.writeInt32LE(value, at); else b.writeUInt32LE(value, at); } return b; };
+export const fields = (size, list) => { const b = Buffer.alloc(size); for (const [at, value] of list) { if (typeof value === 'string') b.write(value, at, 16, 'latin1'); else if (value < 0) b.writeInt32LE(value, at); else b.writeUInt32LE(value, at); } return b; };
 
 /** Collects lines; large buffers become blobs. */
 export class Transcript {
@@ -75,6 +75,7 @@ export class Transcript {
   lookup(slot, key, size, flags = 0) { this.bpf('MAP_LOOKUP_ELEM', fields(32, [[24, flags]]), { in: { 8: hex(key) }, out: { 16: size }, fd: { 0: slot } }); }
   remove(slot, key) { this.bpf('MAP_DELETE_ELEM', fields(32, []), { in: { 8: hex(key) }, fd: { 0: slot } }); }
   nextKey(slot, key, size) { this.bpf('MAP_GET_NEXT_KEY', fields(32, []), { ...(key ? { in: { 8: hex(key) } } : {}), out: { 16: size }, fd: { 0: slot } }); }
+  btf(bytes, save) { this.bpf('BTF_LOAD', fields(40, [[16, bytes.length]]), { in: { 0: this.blob(bytes) }, save }); }
   freeze(slot) { this.bpf('MAP_FREEZE', fields(4, []), { fd: { 0: slot } }); }
   progLoad(o) {
     const log = o.log ?? 0, logSize = o.logSize ?? (log ? 1 << 16 : 0);
@@ -86,6 +87,12 @@ export class Transcript {
     if (o.signature) inputs[152] = this.blob(o.signature);
     for (const [insn, slot] of o.mapFDs ?? []) infd.push([8, 8 * insn + 4, slot]);
     this.bpf('PROG_LOAD', attr, { in: inputs, ...(logSize ? { out: { 32: logSize } } : {}), ...(infd.length ? { infd } : {}), ...(o.save !== undefined ? { save: o.save } : {}), ...(o.fd ? { fd: o.fd } : {}) });
+  }
+  /** A load field by field: `set` has [offset, value] pairs, `input` bytes by offset, `fd` slots by offset. */
+  load({ insns, type, flags = 0, license = 'GPL', log = 0, logSize = 1 << 16, set = [], input = {}, fd, infd, save }) {
+    const attr = fields(168, [[0, type], [4, insns.length / 8], [24, log], [28, log ? logSize : 0], [44, flags], ...set]);
+    const bytes = Object.fromEntries(Object.entries({ 8: insns, 16: Buffer.from(`${license}\0`), ...input }).map(([at, value]) => [at, this.blob(value)]));
+    this.bpf('PROG_LOAD', attr, { in: bytes, ...(log ? { out: { 32: logSize } } : {}), ...(fd ? { fd } : {}), ...(infd ? { infd } : {}), ...(save === undefined ? {} : { save }) });
   }
   run(slot, ctx, rest = {}) { this.bpf('PROG_TEST_RUN', fields(80, [[40, ctx.length]]), { inout: { 48: hex(ctx) }, fd: { 0: slot }, ...rest }); }
   runPacket(slot, data, rest = {}) { this.bpf('PROG_TEST_RUN', fields(80, [[8, data.length], [12, 256], [32, 1]]), { in: { 16: hex(data) }, out: { 24: 256 }, fd: { 0: slot }, ...rest }); }
