@@ -31,6 +31,15 @@ export class Coverage {
     if (count < 255) this.#counts[at] = count + 1;
   };
 
+  /** A state was reached; how often does not matter. */
+  readonly mark = (id: number): void => {
+    if (!this.#isOn) return;
+    const at = id & ID_MASK;
+    if (this.#counts[at] !== 0) return;
+    this.#touched[this.#count++] = at;
+    this.#counts[at] = 1;
+  };
+
   /** Stops counting, or goes on: what an oracle does besides must not look like the input's own doing. */
   listen(isOn: boolean): void {
     this.#isOn = isOn;

@@ -3,7 +3,7 @@
  * A session: batches handed to workers, what they bring back put together in the order of the batches, so that the same seed and number of runs
  * give the same corpus and findings whoever did the work. Owns the session; where workers run is the caller's business.
  */
-import { corpusDigest, distil } from './corpus.ts';
+import { corpusDigest, distil, type Traced } from './corpus.ts';
 import { CoverageMap } from './coverage.ts';
 import { keyOf } from './minimise.ts';
 import type { BatchRequest, BatchResult, Candidate, DescribedFinding, FoundInput, Shard } from './shard.ts';
@@ -58,6 +58,8 @@ export class LocalWorker implements Worker {
 
 /** Batches between two exchanges. Fixed: it decides what a batch knows, and so the result. */
 const BATCHES_PER_ROUND = 8;
+/** Inputs that a worker runs again in one request. */
+const TRACED_AT_ONCE = 64;
 /** Points of the curve that are kept. */
 const MOST_SAMPLES = 400;
 
@@ -180,6 +182,20 @@ class Session {
     return (this.#options.now() - this.#started) / 1000;
   }
 
+  /** All that each of these reaches, in parts that whoever is free takes. */
+  async #trace(inputs: readonly Uint8Array[]): Promise<readonly Traced[]> {
+    const parts: (readonly Traced[])[] = [];
+    let next = 0;
+    await Promise.all(this.#workers.map(async (worker) => {
+      while (next < inputs.length) {
+        const from = next;
+        next += TRACED_AT_ONCE;
+        parts[from / TRACED_AT_ONCE] = await worker.trace(inputs.slice(from, from + TRACED_AT_ONCE), false);
+      }
+    }));
+    return parts.flat();
+  }
+
   /** All batches of a round, by whoever is free; results in the order of the batches. */
   async #hand(requests: readonly BatchRequest[]): Promise<readonly BatchResult[]> {
     const results: BatchResult[] = [];
@@ -236,7 +252,7 @@ class Session {
   async #finish(): Promise<SessionReport> {
     const seconds = this.#seconds();
     const { target, seed } = this.#options;
-    const corpus = distil(await this.#workers[0]!.trace(this.#corpus.map(({ bytes }) => bytes), false)).map(({ bytes }) => bytes);
+    const corpus = distil(await this.#trace(this.#corpus.map(({ bytes }) => bytes))).map(({ bytes }) => bytes);
     const last: Progress = {
       seconds, runs: this.#runs, edges: this.#known.edges, features: this.#known.features, corpus: this.#corpus.length, findings: this.#findings.length,
     };

@@ -27,7 +27,7 @@ export type Answer = { readonly id: number; readonly result?: unknown; readonly 
 
 const LARGEST_INPUT = 1 << 20;
 /** Milliseconds after which a thread that does not answer counts as lost. Only tells a defect from work: nothing that is found depends on it. */
-const PATIENCE = 120_000;
+const PATIENCE = 600_000;
 const HEAP_MEGABYTES = 1536;
 /** Programs die young: fewer collections of a larger nursery cost less. */
 const YOUNG_MEGABYTES = 96;

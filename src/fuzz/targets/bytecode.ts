@@ -46,33 +46,40 @@ const REJECTED = 0x1000, ACCEPTED = 0x2000;
 class TooLong extends Error {}
 const TOO_LONG = new TooLong('visits');
 
-/** What a register is like, in few words: type, sign, width, how well its bits are known. */
-export function stateClass(words: Int32Array, at: number): number {
+/** What a register is like, coarsely: kind, and of numbers sign, width, how well they are known. Few classes, so that new ones mean something. */
+function stateClass(words: Int32Array, at: number): number {
   const type = words[at + REG_TYPE]!;
-  if (type !== SCALAR_VALUE) return type ^ ((words[at + REG_MASK_LO]! | words[at + REG_MASK_HI]!) === 0 ? 0x4000 : 0);
   const maskLo = words[at + REG_MASK_LO]!, maskHi = words[at + REG_MASK_HI]!;
+  if (type !== SCALAR_VALUE) return type ^ ((maskLo | maskHi) === 0 ? 0x4000 : 0);
   if ((maskLo | maskHi) === 0) {
     const lo = words[at + REG_VAR_LO]!, hi = words[at + REG_VAR_HI]!;
     return 0x100 | (hi === 0 ? (lo === 0 ? 0 : lo > 0 ? 1 : 2) : hi === -1 ? 3 : 4);
   }
-  const bits = (maskHi !== 0 ? 64 - Math.clz32(maskHi) : 32 - Math.clz32(maskLo)) >> 3;
-  const isWide = words[at + REG_R64 + 2] === -1 && words[at + REG_R64 + 3] === -1 ? 1 : 0;
+  const width = maskHi !== 0 ? 2 : maskLo >>> 8 !== 0 ? 1 : 0;
   const isWide32 = words[at + REG_R32 + 1] === -1 ? 1 : 0;
-  const startsLow = words[at + REG_R64]! < 0 ? 1 : 0;
-  const known = (words[at + REG_VAR_LO]! | words[at + REG_VAR_HI]!) === 0 ? 0 : 1;
-  return 0x200 | (bits << 10) | (isWide << 1) | (isWide32 << 2) | (startsLow << 3) | (known << 4) | (words[at + REG_PRECISE]! << 5) | (words[at + REG_ID] === 0 ? 0 : 0x40);
+  const startsLow = words[at + REG_R64 + 1]! < 0 ? 1 : 0;
+  return 0x200 | (width << 4) | isWide32 | (startsLow << 1) | (words[at + REG_PRECISE]! << 2) | (words[at + REG_ID] === 0 ? 0 : 8);
+}
+
+/** The same for the other operand, coarser still. */
+function operandClass(words: Int32Array, at: number): number {
+  const type = words[at + REG_TYPE]!;
+  const mask = words[at + REG_MASK_LO]! | words[at + REG_MASK_HI]!;
+  return type !== SCALAR_VALUE ? type : mask === 0 ? 0x100 : words[at + REG_MASK_HI] === 0 ? 0x200 : 0x300;
 }
 
 /** Reports instruction × classes of the states of its operands. */
 class StateCounter implements StateObserver {
   readonly everyPath = false;
   readonly #hit: Coverage['hit'];
+  readonly #mark: Coverage['mark'];
   #instructions: Uint8Array = new Uint8Array(0);
   #left = 0;
   #previous = 0;
 
   constructor(coverage: Coverage) {
     this.#hit = coverage.hit;
+    this.#mark = coverage.mark;
   }
 
   begin(instructions: Uint8Array): void {
@@ -92,8 +99,8 @@ class StateCounter implements StateObserver {
     const registers = this.#instructions[insn * 8 + 1]!;
     const dst = registers & 15, src = registers >> 4;
     const a = dst < 10 ? stateClass(words, regAt(frame, dst)) : dst;
-    const b = (code & U.BPF_X) !== 0 && src < 10 ? stateClass(words, regAt(frame, src)) : 0;
-    this.#hit(combine(code, a, b));
+    const b = (code & U.BPF_X) !== 0 && src < 10 ? operandClass(words, regAt(frame, src)) : 0;
+    this.#mark(combine(code, a, b));
     this.#hit(combine(0x10000 | this.#previous, code));
     this.#previous = code;
   }
