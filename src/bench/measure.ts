@@ -67,16 +67,16 @@ const MOST_SAMPLES = 40;
 /** From here on, in seconds, a few single admissions have to do. */
 const SLOW = 0.2, FEW = 3;
 /** Seconds of work between two looks at how fast it has become, fewest looks, and what counts as faster. */
-const WINDOW = 0.03, LEAST_WINDOWS = 3, FASTER = 0.95;
+const WINDOW = 0.03, LEAST_WINDOWS = 4, FASTER = 0.95, IDLE = 3;
 
 /**
- * Repeats until the engine has compiled what it will: until two windows in a row were not faster than the best before them.
+ * Repeats until the engine has compiled what it will: until some windows in a row were not faster than the best before them.
  * @param most seconds of processor time after which it is enough
  */
 export function warmUp(instruments: Instruments, work: () => void, most: number): void {
   const start = instruments.used();
   let best = Infinity, idle = 0;
-  for (let window = 0; (window < LEAST_WINDOWS || idle < 2) && instruments.used() - start < most; window++) {
+  for (let window = 0; (window < LEAST_WINDOWS || idle < IDLE) && instruments.used() - start < most; window++) {
     const times: number[] = [];
     for (const began = instruments.used(); times.length === 0 || instruments.used() - began < WINDOW;) {
       const before = instruments.used();

@@ -29,7 +29,7 @@ export function createPayload(bytes: Uint8Array, { programs, contract, signer }:
   const wanted = new Set(opened.programs.filter(({ isSubprogram }) => !isSubprogram).slice(0, programs).map((program) => program.name));
   const object = { ...opened, programs: opened.programs.map((program) => ({ ...program, autoload: program.isSubprogram || wanted.has(program.name) })) };
   const draft = draftSkeleton(object, name);
-  const loader = generateLoader(object, { signed: signer !== undefined, inLoaderCheck: signer !== undefined && contract === '6.18' });
+  const loader = generateLoader(object, { signed: signer !== undefined, ...(contract === '6.18' ? { inLoaderCheck: sha256 } : {}) });
   const parts = contract === '6.18' ? [loader.instructions] : [loader.instructions, loader.metadata];
   const header = formatSkeleton(draft, loader, signer === undefined ? undefined : { signature: signer.sign(parts), exclusiveHash: sha256(loader.instructions) });
   return parseLightSkeleton(new TextEncoder().encode(header), `${name}.lskel.h`);

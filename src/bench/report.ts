@@ -159,17 +159,12 @@ export function sweepTable(plan: SweepPlan, sweep: Sweep): Table {
 function contractTable(plan: SweepPlan, rows: readonly ContractRow[]): Table {
   return {
     title: plan.title, explanation: plan.explanation,
-    head: ['payload', '6.18', '7.3', '7.3 over 6.18', 'loader insns', 'hashed'],
+    head: ['payload', '6.18', '7.3', '7.3 over 6.18', 'instructions loaded', 'system calls', 'bytes hashed'],
     rows: rows.map(({ name, times, before, after }) => [
       name, formatSeconds(times.first.value), formatSeconds(times.second.value), formatRatio(times.ratio),
-      `${formatCount(loaderInstructions(before))} to ${formatCount(loaderInstructions(after))}`, `${formatBytes(before.counters.bytesHashed)} to ${formatBytes(after.counters.bytesHashed)}`,
+      ...(['instructions', 'systemCalls', 'bytesHashed'] as const).map((what) => `${formatCount(before.counters[what])} to ${formatCount(after.counters[what])}`),
     ]),
   };
-}
-
-/** Both payloads are the same, so the difference in instructions is the loaders'. */
-function loaderInstructions({ counters }: ContractRow['before']): number {
-  return counters.instructions;
 }
 
 /** The fitted growth. */

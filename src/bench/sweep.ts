@@ -79,7 +79,7 @@ export const PLANS: readonly SweepPlan[] = [
   {
     name: 'payload', title: 'Programs in the payload', unit: 'programs', sizes: [1, 2, 4, 8, 16, 32], quickSizes: [1, 8, 32],
     explanation: 'A signed light skeleton from end to end: its loader is admitted, runs, and has this many programs admitted.',
-    questions: [{ name: 'payload admission', phases: ['payload admission'], over: 'processed', of: 'payload admission over processed instructions', expected: 1, model: 'above a constant' }],
+    questions: [],
   },
   {
     name: 'loops', title: 'Loops', unit: 'instructions', sizes: [49, 499, 4_999, 49_999, 490_000], quickSizes: [49, 4_999],

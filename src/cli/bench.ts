@@ -129,14 +129,16 @@ async function measureAdmission(options: BenchCommandOptions, instruments: Instr
   const progress = await createProgress(context, Bench.steps(names, options.quick === true));
   try {
     const linux = readRecordedWork();
-    progress.step('one admission by phase');
-    const reference = bench.phases(), sweeps: Sweep[] = [];
+    const sweeps: Sweep[] = [];
     let exponents: Readonly<Record<string, GrowthAnswer>> = {};
     for (const plan of plans) {
       const sweep = bench.sweep(plan, (what) => progress.step(what));
       sweeps.push(sweep);
       exponents = { ...exponents, ...answerQuestions(plan, sweep) };
     }
+    // Last, when the engine has compiled everything that an admission runs.
+    progress.step('one admission by phase');
+    const reference = bench.phases();
     return {
       kind: 'admission', conditions: { bpftwin: VERSION, ...machineConditions(), subject: 'admission', options: optionsText(options) },
       reference, sweeps, exponents, work: compareWork(bench.work(names), linux), linux: linux.kernel,

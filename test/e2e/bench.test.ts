@@ -72,7 +72,7 @@ describe('the report in a browser', () => {
     if (CHROMIUM === undefined) return;
     const { chromium } = await import('playwright-core');
     browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
-  });
+  }, 60_000);
   afterAll(async () => await browser?.close());
 
   /** The test needs a browser and says so where there is none. */
