@@ -52,7 +52,8 @@ export const FAULTS: readonly PlantedFault[] = [
   },
   {
     id: 'pruned-before-precision', origin: 'CVE-2023-2163', about: 'a path is left out before it is known what the first one depended on', target: 'bytecode', recorded: 'CVE-2023-2163',
-    file: 'verifier/states', find: 'const err = propagatePrecision(env, old, cur);', replace: 'const err = 0;',
+    file: 'verifier/state_equal', find: 'if (type === SCALAR_VALUE && exact === NOT_EXACT && ow[o + REG_PRECISE] === 0 && !env.exploreAluLimits)',
+    replace: 'if (type === SCALAR_VALUE && exact === NOT_EXACT)',
   },
   {
     id: 'or-null-arithmetic', origin: 'CVE-2022-23222', about: 'arithmetic on a pointer that may be null', target: 'bytecode', recorded: 'CVE-2022-23222/hash_key_0',
@@ -67,7 +68,7 @@ export const FAULTS: readonly PlantedFault[] = [
   {
     id: 'div32-tests-64-bits', origin: 'CVE-2021-3600', about: '32-bit division by zero is looked for in 64 bits', target: 'engines', recorded: 'CVE-2021-3600',
     file: 'vm/interpreter', find: 'const a = r[d], b = r[code[pc + 2]];\n                    r[d] = b === 0 ? 0 : (a >>> 0) / (b >>> 0);',
-    replace: 'const a = r[d], b = r[code[pc + 2]];\n                    r[d] = (b | r[code[pc + 2] + 1]) === 0 ? 0 : (a >>> 0) / (b >>> 0);',
+    replace: 'const a = r[d], b = r[code[pc + 2]];\n                    r[d] = (b | r[code[pc + 2] + 1]) === 0 ? 0 : b === 0 ? -1 : (a >>> 0) / (b >>> 0);',
   },
   {
     id: 'smallest-by-minus-one', origin: 'CVE-2024-49888', about: 'the least number divided by -1 traps', target: 'engines', recorded: 'CVE-2024-49888/sdiv',

@@ -1,8 +1,8 @@
 /**
  * @module test/planted/run
  * Plants every fault and lets its fuzzing target look for it from an empty corpus; where the time is not enough, its committed input must find
- * it. `npm run test:planted -- [--seconds N] [--only ID,…] [--save] [--docs FILE]`: `--save` keeps small inputs that found a fault,
- * `--docs` writes the table into a document between its marks. Exit status 1 where a fault is not found.
+ * it. `npm run test:planted -- [--seeds] [--seconds N] [--only ID,…] [--save] [--docs FILE]`: `--seeds` tries committed inputs only, `--save`
+ * keeps small inputs that found a fault, `--docs` writes the table into a document between its marks. Exit status 1 where a fault is not found.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ const BEGIN = '<!-- planted faults: begin -->', END = '<!-- planted faults: end 
 const SEED = '1';
 
 const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '60' }, only: { type: 'string' }, save: { type: 'boolean', default: false }, docs: { type: 'string' }, from: { type: 'string' } },
+  options: { seeds: { type: 'boolean', default: false }, seconds: { type: 'string', default: '60' }, only: { type: 'string' }, save: { type: 'boolean', default: false }, docs: { type: 'string' }, from: { type: 'string' } },
 });
 
 function run(args: readonly string[]): Trial {
@@ -36,7 +36,7 @@ interface Row {
 function tryFault(fault: PlantedFault): Row {
   // `--from DIR`: results of trials that ran before, a file of JSON each.
   const kept = values.from === undefined ? undefined : `${values.from}/${fault.id}.json`;
-  const fuzzed = kept !== undefined && existsSync(kept) ? (JSON.parse(readFileSync(kept, 'utf8')) as Trial) : run(['fuzz', fault.id, values.seconds, SEED]);
+  const fuzzed = values.seeds ? { id: fault.id, found: false } : kept !== undefined && existsSync(kept) ? (JSON.parse(readFileSync(kept, 'utf8')) as Trial) : run(['fuzz', fault.id, values.seconds, SEED]);
   const file = new URL(`test/planted/seeds/${fault.id}.seed`, checkout);
   if (values.save && fuzzed.input !== undefined) writeFileSync(file, Buffer.from(fuzzed.input, 'base64'));
   const seeded = fuzzed.found ? undefined : run(['seeds', fault.id]);

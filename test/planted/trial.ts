@@ -53,6 +53,19 @@ async function factoryOf(target: string, id: string): Promise<TargetFactory> {
   return (await importFaulty<{ createTarget: TargetFactory }>(`src/fuzz/targets/${target}`, id)).createTarget;
 }
 
+async function targetOf(target: string, id: string): Promise<Target> {
+  return (await factoryOf(target, id))(environment(new Coverage()));
+}
+
+const rightTargets: Map<string, Target> = new Map();
+
+/** A target on the right code, made once. */
+async function rightTarget(target: string): Promise<Target> {
+  const known = rightTargets.get(target) ?? (await targetOf(target, 'none'));
+  rightTargets.set(target, known);
+  return known;
+}
+
 /** The committed input of a fault; `undefined` where there is none. */
 function seedOf({ id }: PlantedFault): Uint8Array | undefined {
   const file = new URL(`test/planted/seeds/${id}.seed`, checkout);
@@ -62,11 +75,8 @@ function seedOf({ id }: PlantedFault): Uint8Array | undefined {
 async function withSeed(fault: PlantedFault): Promise<Trial> {
   const bytes = seedOf(fault);
   if (bytes === undefined) return withRecording(fault);
-  const complaint = async (id: string): Promise<ReturnType<Target['execute']>> => {
-    const target = (await factoryOf(fault.target, id))(environment(new Coverage()));
-    return executeGuarded(target, target.deserialise(bytes), true);
-  };
-  const finding = await complaint(fault.id), falseAlarm = await complaint('none');
+  const complaint = (target: Target): ReturnType<Target['execute']> => executeGuarded(target, target.deserialise(bytes), true);
+  const finding = complaint(await targetOf(fault.target, fault.id)), falseAlarm = complaint(await rightTarget(fault.target));
   return {
     id: fault.id, found: finding !== undefined, ...(finding === undefined ? {} : { oracle: finding.oracle, trace: finding.trace }),
     ...(falseAlarm === undefined ? {} : { falseAlarm: `${falseAlarm.oracle}: ${falseAlarm.trace}` }),
@@ -81,7 +91,7 @@ async function withRecording(fault: PlantedFault): Promise<Trial> {
     const { Replay } = await importFaulty<{ Replay: typeof ReplayClass }>('src/replay/replay', id);
     const { KernelTarget } = await importFaulty<{ KernelTarget: typeof KernelTargetClass }>('src/replay/kernel-target', id);
     const name = fault.recorded ?? '';
-    const performer = new Replay({ createTarget: () => new KernelTarget({ kernelBTF: () => kernelBTF }), only: new RegExp(`^${name}$`) });
+    const performer = new Replay({ createTarget: () => new KernelTarget({}), only: new RegExp(`^${name}$`) });
     performer.open('regressions.jsonl');
     for (const line of lines) performer.line(line);
     const { mismatches, exceptions } = performer.finish();
@@ -97,7 +107,7 @@ async function withRecording(fault: PlantedFault): Promise<Trial> {
 /** Fuzzes until something is found that the right code does not do too. */
 async function byFuzzing(id: string, target: string, seconds: number, seed: number): Promise<Trial> {
   const factory = await factoryOf(target, id);
-  const right = id === 'none' ? undefined : (await factoryOf(target, 'none'))(environment(new Coverage()));
+  const right = id === 'none' ? undefined : await rightTarget(target);
   const start = cpuSeconds();
   const worker = new LocalWorker(new Shard(factory, environment(new Coverage())));
   let found: { readonly finding: SessionFinding; readonly seconds: number } | undefined;

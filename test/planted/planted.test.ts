@@ -1,0 +1,39 @@
+/**
+ * Every planted fault still has its place in the compiled code, and committed inputs find faults. All of them: `npm run test:planted -- --seeds`;
+ * here one of each room, because each needs a module graph of its own.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { FAULTS, occurrences, plant } from './faults.ts';
+import type { Trial } from './trial.ts';
+
+const root = new URL('../../', import.meta.url);
+const built = new URL('node_modules/.cache/bpftwin-planted/', root);
+const SAMPLE = ['pruned-before-precision', 'div32-tests-64-bits', 'order-ignored', 'digest-not-compared', 'jump-beside-cleanup', 'map-without-descriptor'];
+
+beforeAll(() => {
+  spawnSync(process.execPath, [fileURLToPath(new URL('node_modules/typescript/bin/tsc', root)), '-p', fileURLToPath(new URL('test/planted/tsconfig.json', root))]);
+}, 120_000);
+
+describe('planted faults', () => {
+  it('are more than twenty, with names of their own, each with an input that finds it', () => {
+    expect(FAULTS.length).toBeGreaterThan(20);
+    expect(new Set(FAULTS.map(({ id }) => id)).size).toBe(FAULTS.length);
+    const without = FAULTS.filter(({ id, recorded }) => recorded === undefined && !existsSync(new URL(`test/planted/seeds/${id}.seed`, root)));
+    expect(without.map(({ id }) => id)).toEqual([]);
+  });
+
+  it.each(FAULTS.map((fault) => [fault.id, fault] as const))('has its place: %s', (_, fault) => {
+    const source = readFileSync(new URL(`${fault.file}.js`, built), 'utf8');
+    expect(occurrences(source, fault)).toBe(1);
+    expect(plant(source, fault)).not.toBe(source);
+  });
+
+  it('are found, and nothing is wrong without them', () => {
+    const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL('test/planted/trial.js', built)), 'seeds', ...SAMPLE], { encoding: 'utf8' });
+    const trials = stdout.trim().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Trial);
+    expect(trials.map(({ id, found, falseAlarm }) => [id, found, falseAlarm]), stderr).toEqual(SAMPLE.map((id) => [id, true, undefined]));
+  });
+});
