@@ -80,6 +80,8 @@ export class KernelMachine {
   readonly #image: string;
   readonly #agent: Uint8Array;
   #isEmulated = false;
+  /** What the kernel said when it died in the last batch; `undefined` where it lived. */
+  lastWords: string | undefined;
 
   /** @throws InputError where the image, QEMU or a C compiler is missing */
   constructor(image: string) {
@@ -90,8 +92,8 @@ export class KernelMachine {
   }
 
   /**
-   * Performs cases, each from the start of a process; the answers of each operation.
-   * @throws InputError where the machine does not come up or ends early
+   * Performs cases, each from the start of a process; the answers of each operation. Where the kernel died, there are no more from there on.
+   * @throws InputError where the machine does not come up
    */
   async perform(cases: readonly (readonly Operation[])[]): Promise<readonly (readonly Got[])[]> {
     const folder = mkdtempSync(join(tmpdir(), 'bpftwin-machine-'));
@@ -136,11 +138,13 @@ export class KernelMachine {
 
   #read(folder: string, cases: readonly (readonly Operation[])[]): readonly (readonly Got[])[] {
     const answers = readText(folder, 'answers').split('\n');
-    const wanted = cases.reduce((sum, operations) => sum + operations.length, 0);
-    if (answers[wanted] !== 'done') {
-      throw new InputError(this.#image, '', `the machine ended after ${answers.length - 1} of ${wanted} answers; its console ends: ${readText(folder, 'console').slice(-CONSOLE_TAIL)}`);
-    }
+    const wanted = cases.reduce((sum, operations) => sum + operations.length, 0), isWhole = answers[wanted] === 'done';
+    const console = readText(folder, 'console');
+    // The last line may be half a line.
+    const usable = isWhole ? wanted : answers.length - 1;
+    if (usable === 0 && wanted > 0) throw new InputError(this.#image, '', `the machine gave no answer; its console ends: ${console.slice(-CONSOLE_TAIL)}`);
+    this.lastWords = isWhole ? undefined : (/(?:BUG|Oops|Kernel panic|WARNING|watchdog|general protection)[^\n]*/.exec(console)?.[0] ?? console.slice(-CONSOLE_TAIL)).trim();
     let at = 0;
-    return cases.map((operations) => operations.map((operation) => readAgentAnswer(operation, answers[at++] ?? '')));
+    return cases.map((operations) => operations.flatMap((operation) => (at < usable ? [readAgentAnswer(operation, answers[at++] ?? '')] : [])));
   }
 }

@@ -24,6 +24,8 @@ import { loadNativeCalls, SystemCallTarget } from './system-calls.ts';
 
 /** A real kernel that performs cases, each from the start of a process. */
 export interface RealKernel {
+  /** What it said when it died while it performed the last cases: answers end where it did. */
+  readonly lastWords?: string | undefined;
   perform(cases: readonly (readonly Operation[])[]): Promise<readonly (readonly Got[])[]>;
 }
 
@@ -105,7 +107,13 @@ export class ReferenceKernel {
     });
     if (cases.length === 0) return [];
     const answers = await this.#kernel.perform(cases.map(({ operations }) => operations));
+    const { lastWords } = this.#kernel;
+    const fatal = lastWords === undefined ? -1 : cases.findIndex(({ operations }, i) => (answers[i]?.length ?? 0) < operations.length);
     return cases.flatMap(({ bytes, operations }, i): FoundInput[] => {
+      if (i === fatal) {
+        const operation = operations[answers[i]?.length ?? 0], name = operation?.op === 'bpf' ? operation.name : operation?.op ?? '';
+        return [{ oracle: 'kernel', trace: `the real kernel died in ${name}`, bytes, run: -1, message: `the real kernel died in operation ${answers[i]?.length} (${name}): ${lastWords}` }];
+      }
       const found = firstDifference(operations, performHere(operations), answers[i] ?? []);
       if (found === undefined) return [];
       const { index, difference: { field, got, want } } = found;

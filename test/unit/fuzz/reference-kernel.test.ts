@@ -145,6 +145,12 @@ describe('comparing with a real kernel', () => {
     expect([finding?.oracle, finding?.trace]).toEqual(['kernel', 'PROG_LOAD errno, EPERM for E2BIG']);
   });
 
+  it('reports a real kernel that dies, with its last words', async () => {
+    const dying: RealKernel = { lastWords: 'BUG: unable to handle', perform: (cases) => Promise.resolve(cases.map((operations, i) => performHere(operations).slice(0, i === 0 ? 99 : 2))) };
+    const findings = await new ReferenceKernel(target, dying).compare([input, input]);
+    expect(findings.map(({ trace, message }) => [trace, message])).toEqual([['the real kernel died in dup', 'the real kernel died in operation 2 (dup): BUG: unable to handle']]);
+  });
+
   it('passes over what depends on the kernel, and over addresses that are no buffers', () => {
     expect(comparableOperations(transcriptOf(SEQUENCE))).toHaveLength(SEQUENCE.length);
     expect(comparableOperations(transcriptOf([makeCall('MAP_GET_NEXT_ID', {})]))).toBeUndefined();
