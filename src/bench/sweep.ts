@@ -170,7 +170,7 @@ export class Bench {
 
   /** One signed light skeleton with eight programs, end to end. */
   phases(): PhaseReport {
-    const { instruments, effort } = this.#lab, long = { seconds: effort.seconds * 4, least: effort.least * 2, warm: effort.warm * 6 };
+    const { instruments, effort } = this.#lab, long = { seconds: effort.seconds * 4, least: effort.least, warm: effort.warm * 6 };
     const marked = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', this.#clock), plain = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', undefined);
     const measurement = measure(instruments, `light skeleton with ${PAYLOAD_PROGRAMS} programs`, PAYLOAD_PROGRAMS, marked, this.#clock, long);
     const marks = comparePairs(instruments, { phases: undefined, perform: () => plain.perform() }, { phases: this.#clock, perform: () => marked.perform() }, long);

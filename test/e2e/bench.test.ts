@@ -29,7 +29,7 @@ describe('bpftwin bench of files', () => {
     const other = await bpftwin(['bench', ...SHORT, '--baseline', baseline, files[0] ?? '']);
     expect({ status: other.status, stdout: other.stdout }).toEqual({ status: 2, stdout: '' });
     expect(other.stderr).toContain('measured under other conditions (subject: ');
-  });
+  }, 180_000);
 
   it('says which skeleton does not load, and refuses what it cannot read', async () => {
     const { status, stdout } = await bpftwin(['bench', '-j', ...SHORT, fixturePath('signed/onemap.lskel.h')]);
@@ -49,7 +49,7 @@ describe('bpftwin bench', () => {
     expect(status).toBe(0);
     for (const text of ['Where the time goes', 'payload admission', 'Metadata', '64 KiB', 'How it grows', "The verifier's work beside Linux's", 'Node.js v']) expect(stdout).toContain(text);
     expect(stdout).not.toContain('differs');
-  });
+  }, 180_000);
 
   it('counts work without a clock', async () => {
     const { stdout } = await bpftwin(['bench', '-j', '--counters', '--quick', '--only', 'maps']);
