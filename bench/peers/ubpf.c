@@ -73,8 +73,6 @@ int main(int argc, char **argv)
 
 	if (vm == NULL || memory == NULL)
 		die("memory", NULL);
-	ubpf_toggle_bounds_check(vm, false);
-	ubpf_toggle_undefined_behavior_check(vm, false);
 	if (ubpf_register(vm, 1, "mix", mix) != 0 || ubpf_load(vm, code, (uint32_t)code_length, &error) != 0)
 		die("load", error);
 	if (argv[1][0] == 'j') {

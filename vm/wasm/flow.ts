@@ -384,3 +384,25 @@ class WorkList {
     return this.#length === 0 ? -1 : this.#items[--this.#length]!;
   }
 }
+
+/** Register that an atomic instruction writes, -1 for none. */
+export function fetchTarget({ dst, src, operation }: Atomic): number {
+  if (operation === 0x100) return dst;
+  if (operation === 0xf1) return 0;
+  return operation < 0x100 && (operation & 1) === 1 ? src : -1;
+}
+
+/** Register that an instruction writes, -1 for none. */
+export function definedRegister(facts: OpFacts, code: Int32Array, at: number, atomics: readonly Atomic[]): number {
+  switch (facts.kind) {
+    case KIND.nop: case KIND.ja: case KIND.store: case KIND.starg: case KIND.jump32: case KIND.jump64: case KIND.maygoto: case KIND.tailcall:
+    case KIND.exit: case KIND.end: case KIND.other:
+      return -1;
+    case KIND.call: case KIND.helper: case KIND.callx: case KIND.packet:
+      return 0;
+    case KIND.atomic:
+      return fetchTarget(atomics[code[at + 3]!]!);
+    default:
+      return code[at + 1]! >> 1;
+  }
+}

@@ -17,9 +17,9 @@ import { CODE_HI, codeAddress } from '../types.ts';
 import { ArithmeticEmitter } from './arithmetic.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { callsNowhere, eachSuccessor } from './cfg.ts';
-import { ALL_REGISTERS, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
+import { ALL_REGISTERS, definedRegister, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
 import { FRAME_STRIDE, FRAME_TOP, IMPORT, SCRATCH_AT, SCRATCH_DEEPEST, SCRATCH_GOES, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
-import { definedRegister, FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
+import { FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
 
 /** A compiled body. */

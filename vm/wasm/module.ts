@@ -73,7 +73,10 @@ export function compileModule(
 ): CompiledModule {
   const roots = findRoots(program);
   const used = usedHelpers(program, inlineHelpers, variant);
+  // What is handed over to the interpreter in the middle needs whole registers.
+  const narrows = program.image.verified === true && !variant.checked && !variant.counted;
   const context: ModuleContext = {
+    code: variant.checked ? program.checked : narrows ? program.fast.slice() : program.fast,
     functionIndex: (dense) => IMPORT_COUNT + indexOf(roots, dense),
     inlineHelper: (id) => {
       const at = used.indexOf(id);
@@ -94,7 +97,7 @@ export function compileModule(
   }
   for (const id of used) {
     const { program: helper } = inlineHelpers(id)!;
-    const inside: ModuleContext = { ...context, inlineHelper: () => -1, isHelper: true };
+    const inside: ModuleContext = { ...context, code: helper.fast, inlineHelper: () => -1, isHelper: true };
     const compiled = new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
     functions.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
   }

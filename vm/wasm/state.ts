@@ -7,7 +7,8 @@
 import { STRIDE, type Atomic, type PreparedProgram } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import { buildFlowGraph, type FlowGraph, type TargetsOf } from './cfg.ts';
-import { analyse, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
+import { analyse, definedRegister, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
+import { narrowComparisons } from './pointers.ts';
 import { findLoops, type LoopFacts } from './loops.ts';
 
 /** What is compiled, and how. */
@@ -18,6 +19,8 @@ export interface Variant {
 
 /** What a function needs to know of its module. */
 export interface ModuleContext {
+  /** Dense form of the variant; a copy where comparisons of pointers are to be narrowed. */
+  readonly code: Int32Array;
   /** Function index of the local function that begins at a dense instruction. */
   functionIndex(dense: number): number;
   /** Function index of a helper that is compiled into the module, -1 for one that is called outside. */
@@ -94,9 +97,10 @@ export class FunctionState {
     this.variant = variant;
     this.module = module;
     this.root = root;
-    this.code = variant.checked ? program.checked : program.fast;
+    this.code = module.code;
     this.atomics = program.atomics;
     this.graph = buildFlowGraph(this.code, leaders, root, true, targetsOf);
+    if (module.code !== program.fast && !variant.checked) narrowComparisons(module.code, program.fast, this.graph, this.atomics);
     this.facts = analyse(this.code, this.graph, this.atomics, variant.checked, continuation < 0);
     this.fixedFrame = !this.scan();
     this.loops = variant.checked ? findLoops(this.code, this.graph) : NO_LOOPS;
@@ -275,27 +279,5 @@ export class FunctionState {
   protected pushOperandWide(at: number, facts: OpFacts): void {
     if (facts.register) this.pushWide(this.code[at + 2]! >> 1);
     else this.i64(this.code[at + 3]!);
-  }
-}
-
-/** Register that an atomic instruction writes, -1 for none. */
-export function fetchTarget({ dst, src, operation }: Atomic): number {
-  if (operation === 0x100) return dst;
-  if (operation === 0xf1) return 0;
-  return operation < 0x100 && (operation & 1) === 1 ? src : -1;
-}
-
-/** Register that an instruction writes, -1 for none. */
-export function definedRegister(facts: OpFacts, code: Int32Array, at: number, atomics: readonly Atomic[]): number {
-  switch (facts.kind) {
-    case KIND.nop: case KIND.ja: case KIND.store: case KIND.starg: case KIND.jump32: case KIND.jump64: case KIND.maygoto: case KIND.tailcall:
-    case KIND.exit: case KIND.end: case KIND.other:
-      return -1;
-    case KIND.call: case KIND.helper: case KIND.callx: case KIND.packet:
-      return 0;
-    case KIND.atomic:
-      return fetchTarget(atomics[code[at + 3]!]!);
-    default:
-      return code[at + 1]! >> 1;
   }
 }

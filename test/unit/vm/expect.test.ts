@@ -8,7 +8,7 @@ import { printFunctions } from './wat.ts';
 
 /**
  * The compiler's output for small programs, accepted by reading: `expect/NAME.asm` gives `expect/NAME.wat`. Names that begin with
- * `checked-` or `counted-` are compiled in that variant. `UPDATE_EXPECT=1` writes the files anew; read the difference.
+ * `checked-` or `counted-` are compiled in that variant, `verified-` as a verified program. `UPDATE_EXPECT=1` writes the files anew; read the difference.
  */
 const FOLDER = new URL('./expect/', import.meta.url);
 const names = readdirSync(FOLDER).filter((file) => file.endsWith('.asm')).map((file) => file.slice(0, -4)).toSorted();
@@ -22,7 +22,8 @@ test('there are at least forty, and no expectation without a program', () => {
 describe('compiled text', () => {
   test.each(names)('%s', (name) => {
     const instructions = assembleText(readFileSync(new URL(`${name}.asm`, FOLDER), 'utf8'), `${name}.asm`);
-    const program = new PreparedProgram({ name, instructions });
+    const verified = name.startsWith('verified-');
+    const program = new PreparedProgram({ name, instructions, verified });
     const variant = { checked: name.startsWith('checked-'), counted: name.startsWith('counted-') };
     const module = compileModule(program, variant, () => undefined);
     const text = printFunctions(module.bytes, module.roots.length);
@@ -33,7 +34,7 @@ describe('compiled text', () => {
     }
     expect(text).toBe(readFileSync(file, 'utf8'));
     runEverywhere({
-      instructions, memory: new Uint8Array(64).fill(9), options: { budget: 10_000 },
+      instructions, image: { verified }, memory: new Uint8Array(64).fill(9), options: verified ? {} : { budget: 10_000 },
       environment: () => ({ helpers: [undefined, (call): void => call.setResult(call.u32(1) + 1)], kfunc: (call): void => call.setResult(3) }),
     });
   });
