@@ -4,7 +4,7 @@
  * value of runs must agree. The real one is this machine's, through `bpf(2)`, or an image in QEMU.
  */
 import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
-import { COMMANDS } from '../../isa/attr.ts';
+import { COMMANDS, MAP_CREATE_ATTR } from '../../isa/attr.ts';
 import { InputError } from '../../isa/errors.ts';
 import { EPERM, errnoName } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
@@ -37,6 +37,8 @@ const UNSTABLE: ReadonlySet<number> = new Set([
   U.BPF_PROG_QUERY, U.BPF_PROG_ATTACH, U.BPF_PROG_DETACH, U.BPF_LINK_CREATE, U.BPF_RAW_TRACEPOINT_OPEN,
 ]);
 
+const MOST_MAP_BYTES = 16 << 20;
+
 /** Every address that a call passes is that of a buffer: others could hit memory of this process. */
 function hasStrayPointer(call: BPFCall): boolean {
   const owned = new Set([...call.inputs, ...call.outputs].map(({ offset }) => offset));
@@ -44,9 +46,16 @@ function hasStrayPointer(call: BPFCall): boolean {
     kind === 'ptr' && !owned.has(offset) && call.attr.subarray(offset, offset + size).some((byte) => byte !== 0));
 }
 
+/** A map so large that the answer depends on how much memory there is (and that a small machine may not survive). */
+function isHuge({ cmd, attr }: BPFCall): boolean {
+  if (cmd !== U.BPF_MAP_CREATE || attr.length < 16) return false;
+  const view = new DataView(attr.buffer, attr.byteOffset, attr.byteLength), { key_size, value_size, max_entries } = MAP_CREATE_ATTR;
+  return (view.getUint32(key_size.offset, true) + view.getUint32(value_size.offset, true)) * view.getUint32(max_entries.offset, true) > MOST_MAP_BYTES;
+}
+
 function isComparable(operation: Operation): boolean {
   if (!canAgentPerform(operation)) return false;
-  return operation.op !== 'bpf' || (!UNSTABLE.has(operation.cmd) && !hasStrayPointer(operation));
+  return operation.op !== 'bpf' || (!UNSTABLE.has(operation.cmd) && !hasStrayPointer(operation) && !isHuge(operation));
 }
 
 /** The operations of a transcript; `undefined` where two kernels could not be expected to agree. */
