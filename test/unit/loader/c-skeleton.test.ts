@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { openLog } from '../../../loader/object/open-log.ts';
+import { openObject } from '../../../loader/object/open.ts';
 import { generateSkeleton, generateSubskeleton } from '../../../src/gen.ts';
 import { bpftwin } from '../cli/harness.ts';
 import { fixturePath } from './fixtures.ts';
@@ -30,7 +32,19 @@ describe('headers for libbpf are written byte for byte as bpftool does', () => {
   });
 });
 
+describe('what libbpf says with debugging on', () => {
+  it.each([...FIXTURES, ...AWKWARD])('%s', (name) => {
+    const said = openLog(openObject(object(name), name, ident(name))).map((line) => `libbpf: ${line}\n`).join('');
+    expect(said).toBe(want(`${name}.log`));
+  });
+});
+
 describe('the command', () => {
+  it('says so on standard error with -d', async () => {
+    const { status, stdout, stderr } = await bpftwin(['-d', 'gen', 'skeleton', pathOf('globals'), 'name', 'globals']);
+    expect([status, stdout === want('globals.skel.h'), stderr]).toEqual([0, true, want('globals.log')]);
+  });
+
   it('prints the header, named after the file or as told', async () => {
     const named = await bpftwin(['gen', 'skeleton', pathOf('globals'), 'name', 'globals']);
     expect([named.status, named.stdout === want('globals.skel.h'), named.stderr]).toEqual([0, true, '']);
