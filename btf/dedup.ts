@@ -32,15 +32,16 @@ const SMALLEST_TABLE = 4;
  * Removes duplicates. Names are compared by their offsets, so equal strings must have equal ones, as in a `StringSet`.
  *
  * @param types words of each type in native order, void first; they are changed
+ * @param file name in messages
  * @param companion is told the new ids as well
  * @returns the types that stay, or `-errno` as libbpf
  * @throws {InputError} where chains or equal-looking types are more than any compiler writes
  *
  * @example
- * const kept = dedupTypes(types);
+ * const kept = dedupTypes(types, 'a.o');
  */
-export function dedupTypes(types: readonly Uint32Array[], companion?: RewriteCompanion): Uint32Array[] | number {
-  return new Dedup(types).run(companion);
+export function dedupTypes(types: readonly Uint32Array[], file: string, companion?: RewriteCompanion): Uint32Array[] | number {
+  return new Dedup(types, file).run(companion);
 }
 
 /**
@@ -132,6 +133,7 @@ function shallowKey(words: Uint32Array): string {
 
 class Dedup {
   readonly #types: readonly Uint32Array[];
+  readonly #file: string;
   /** Type that stands for each type, or one on the way there. */
   readonly #map: Uint32Array;
   /** While two graphs are compared: which type of the candidate stands for a canonical one. */
@@ -140,8 +142,9 @@ class Dedup {
   readonly #table = new CandidateTable();
   #steps = 0;
 
-  constructor(types: readonly Uint32Array[]) {
+  constructor(types: readonly Uint32Array[], file: string) {
     this.#types = types;
+    this.#file = file;
     this.#map = new Uint32Array(types.length).fill(UNPROCESSED);
     this.#hypotheses = new Uint32Array(types.length).fill(UNPROCESSED);
     this.#map[0] = 0;
@@ -175,7 +178,7 @@ class Dedup {
   }
 
   #step(): void {
-    if (++this.#steps > MAX_STEPS) throw new InputError('', 'section .BTF', `types take more than ${MAX_STEPS} comparisons to merge`);
+    if (++this.#steps > MAX_STEPS) throw new InputError(this.#file, 'section .BTF', `types take more than ${MAX_STEPS} comparisons to merge`);
   }
 
   #isMapped(id: number): boolean {
@@ -185,7 +188,7 @@ class Dedup {
   #resolve(id: number): number {
     let at = id;
     for (let i = 0; this.#isMapped(at) && this.#map[at] !== at; i++) {
-      if (i > this.#types.length) throw new InputError('', `section .BTF, type ${id}`, 'stands for itself in a circle');
+      if (i > this.#types.length) throw new InputError(this.#file, `section .BTF, type ${id}`, 'stands for itself in a circle');
       at = this.#map[at] ?? 0;
     }
     return at;
@@ -376,7 +379,7 @@ class Dedup {
   #isIdenticalChain(first: Uint32Array, second: Uint32Array, depth: number): boolean {
     let [a, b] = [first, second];
     for (let length = 0; ; length++) {
-      if (length > this.#types.length) throw new InputError('', 'section .BTF', 'types that refer to each other in a circle');
+      if (length > this.#types.length) throw new InputError(this.#file, 'section .BTF', 'types that refer to each other in a circle');
       this.#step();
       const [nextA, nextB] = [a[2] ?? 0, b[2] ?? 0];
       [a, b] = [this.#type(nextA), this.#type(nextB)];
@@ -422,7 +425,7 @@ class Dedup {
   #reference(id: number, depth: number): number {
     if (this.#map[id] === IN_PROGRESS) return -ELOOP;
     if (this.#isMapped(id)) return this.#resolve(id);
-    if (depth > MAX_CHAIN) throw new InputError('', `section .BTF, type ${id}`, `more than ${MAX_CHAIN} types that refer to each other`);
+    if (depth > MAX_CHAIN) throw new InputError(this.#file, `section .BTF, type ${id}`, `more than ${MAX_CHAIN} types that refer to each other`);
     const words = this.#type(id);
     this.#map[id] = IN_PROGRESS;
     const settle = (at: number): number => {

@@ -5,6 +5,7 @@
  * driven by it. Owns no state and decides nothing about a program's safety.
  * Source: RFC 9669; `include/uapi/linux/bpf.h`, `include/linux/filter.h`, `bpf_opcode_in_insntable()` of `kernel/bpf/core.c`.
  */
+import { LD_IMM64 } from './opcodes.ts';
 import * as U from './uapi.ts';
 
 /** Modes and opcodes that only the kernel itself writes, `include/linux/filter.h`. */
@@ -19,8 +20,7 @@ export const BPF_TAIL_CALL = 0xf0;
 export const BPF_ADDR_PERCPU = -1;
 /** The register through which arguments beyond the fifth are passed on the stack. */
 export const BPF_REG_PARAMS = 11;
-/** `code` of the two-slot load of a 64-bit immediate. */
-export const LD_IMM64 = 0x18;
+export { LD_IMM64 };
 
 /** What an instruction does, as far as engines and the disassembler must tell apart. */
 export type InstructionKind =

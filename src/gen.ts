@@ -8,10 +8,11 @@ import { sha256 } from '../crypto/digest.ts';
 import type { LightSkeleton } from '../loader/skeleton.ts';
 import { generateLoader, type GeneratedLoader } from '../loader/gen/gen-loader.ts';
 import { formatCSkeleton, formatCSubskeleton } from '../loader/gen/c-skeleton.ts';
-import { draftSkeleton, formatSkeleton, type LoaderSignature } from '../loader/gen/skeleton-text.ts';
+import type { LoaderSignature } from '../loader/gen/skeleton-text.ts';
 import { draftModule, formatLightModule, formatObjectModule } from '../loader/gen/ts-skeleton.ts';
 import type { BPFObject } from '../loader/object/model.ts';
 import { openObject } from '../loader/object/open.ts';
+import { lightSkeletonText } from './gen-light.ts';
 
 /** How a skeleton is generated. */
 export interface GenerateOptions {
@@ -41,17 +42,18 @@ const RUNTIME = 'bpftwin';
  * generateLightSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', { name: 'a' });
  */
 export function generateLightSkeleton(bytes: Uint8Array, file: string, options: GenerateOptions): string {
-  const object = openObject(bytes, file, options.name);
-  const draft = draftSkeleton(object, options.name);
-  return formatSkeleton(draft, ...loaderOf(object, options));
+  const { name, runtime: _runtime, sign, ...machine } = options;
+  return lightSkeletonText(bytes, file, name, machine, sign === undefined ? undefined : (loader) => signatureOf(loader, sign));
+}
+
+function signatureOf(loader: GeneratedLoader, sign: NonNullable<GenerateOptions['sign']>): LoaderSignature {
+  return { signature: sign([loader.instructions, loader.metadata]), exclusiveHash: sha256(loader.instructions) };
 }
 
 /** The loader, and its signature where it is to be signed. */
 function loaderOf(object: BPFObject, { name: _name, runtime: _runtime, sign, ...machine }: GenerateOptions): [loader: GeneratedLoader, signature?: LoaderSignature] {
   const loader = generateLoader(object, { signed: sign !== undefined, ...machine });
-  if (sign === undefined) return [loader];
-  const signature = sign([loader.instructions, loader.metadata]);
-  return [loader, { signature, exclusiveHash: sha256(loader.instructions) }];
+  return sign === undefined ? [loader] : [loader, signatureOf(loader, sign)];
 }
 
 /**
@@ -129,7 +131,7 @@ export interface ObjectComparison {
 export function compareWithObject(skeleton: LightSkeleton, bytes: Uint8Array, file: string, options: { readonly inLoaderCheck: boolean; readonly possibleCPUs?: number }): ObjectComparison {
   const { possibleCPUs, inLoaderCheck } = options;
   const loader: GeneratedLoader = generateLoader(openObject(bytes, file, skeleton.name), {
-    signed: skeleton.signature !== undefined, inLoaderCheck, ...(possibleCPUs === undefined ? {} : { possibleCPUs }),
+    signed: skeleton.signature !== undefined, ...(inLoaderCheck ? { inLoaderCheck: sha256 } : {}), ...(possibleCPUs === undefined ? {} : { possibleCPUs }),
   });
   const instructions = firstDifference(loader.instructions, skeleton.instructions);
   const metadata = firstDifference(loader.metadata, skeleton.metadata);

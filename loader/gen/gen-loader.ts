@@ -4,7 +4,6 @@
  * asked of the kernel and in which order; the code sequences are `loader-code.ts`, opening and relocating `loader/object`.
  * Reproduces `bpf_object_load` with `gen_loader`, and `bpf_gen__*` of `tools/lib/bpf/gen_loader.c`, of Linux 7.3.
  */
-import { sha256 } from '../../crypto/digest.ts';
 import {
   BTF_LOAD_ATTR, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, type Field,
 } from '../../isa/attr.ts';
@@ -45,8 +44,11 @@ const INSN_IMM = 4;
 export interface GenLoaderOptions {
   /** The loader will be signed: it takes nothing from its context that the signature should cover. */
   readonly signed?: boolean;
-  /** For kernels before 7.3 (as libbpf of 7.2 has it): a signed loader compares its metadata with a hash of its own. */
-  readonly inLoaderCheck?: boolean;
+  /**
+   * SHA-256, for kernels before 7.3 (as libbpf of 7.2 has it): a signed loader compares its metadata with a hash of its own. It is given
+   * so that who generates for today's kernels loads no cryptography.
+   */
+  readonly inLoaderCheck?: (metadata: Uint8Array) => Uint8Array;
   /** Text of a kernel configuration, for `__kconfig` externs; libbpf reads that of the machine it runs on. */
   readonly configuration?: string;
   /** `LINUX_KERNEL_VERSION` in configuration externs; default that of Linux 7.3.4, libbpf's that of the machine it runs on. */
@@ -137,24 +139,24 @@ class LoaderGenerator {
   readonly #object: BPFObject;
   readonly #code: LoaderCode;
   readonly #signed: boolean;
-  readonly #inLoaderCheck: boolean;
+  readonly #inLoaderCheck: ((metadata: Uint8Array) => Uint8Array) | undefined;
   readonly #possibleCPUs: number | undefined;
   #maps = 0;
   #programs = 0;
   #kernelBTFs = 0;
 
-  constructor(object: BPFObject, { signed = false, inLoaderCheck = false, possibleCPUs }: GenLoaderOptions) {
+  constructor(object: BPFObject, { signed = false, inLoaderCheck, possibleCPUs }: GenLoaderOptions) {
     this.#object = object;
     this.#code = new LoaderCode(object.littleEndian);
     this.#signed = signed;
-    this.#inLoaderCheck = signed && inLoaderCheck;
+    this.#inLoaderCheck = signed ? inLoaderCheck : undefined;
     this.#possibleCPUs = possibleCPUs;
   }
 
   generate(): GeneratedLoader {
     const { btf, maps, programs } = this.#object;
     this.#code.prologue(programs.length, maps.length);
-    const constants = this.#inLoaderCheck ? this.#code.checkMetadata() : [];
+    const constants = this.#inLoaderCheck === undefined ? [] : this.#code.checkMetadata();
     if (btf !== undefined) this.#loadBTF(btf.encode());
     for (const [index, map] of maps.entries()) if (map.autocreate) this.#createMapWithContents(map, index);
     for (const program of programs) if (isLoadable(program)) this.#loadProgram(program);
@@ -168,7 +170,7 @@ class LoaderGenerator {
     }
     this.#epilogue();
     const metadata = this.#code.takeData();
-    this.#code.setMetadataHash(constants, sha256(metadata));
+    if (this.#inLoaderCheck !== undefined) this.#code.setMetadataHash(constants, this.#inLoaderCheck(metadata));
     return { instructions: this.#code.takeInstructions(), metadata };
   }
 
@@ -420,9 +422,14 @@ class LoaderGenerator {
 
   /** Records in the target's byte order. */
   #records(records: readonly Uint32Array[]): Uint8Array {
-    const words = records.flatMap((record) => [...record]);
-    const view = new DataView(new ArrayBuffer(4 * words.length));
-    for (const [i, word] of words.entries()) view.setUint32(4 * i, word, this.#object.littleEndian);
+    const view = new DataView(new ArrayBuffer(4 * records.reduce((sum, record) => sum + record.length, 0)));
+    let at = 0;
+    for (const record of records) {
+      for (const word of record) {
+        view.setUint32(at, word, this.#object.littleEndian);
+        at += 4;
+      }
+    }
     return new Uint8Array(view.buffer);
   }
 

@@ -7,7 +7,7 @@
  * R6 holds the context, R7 the result of the last command, R8 the instruction being relocated, R9 the result of a lookup.
  */
 import { EINVAL, ERANGE } from '../../isa/errno.ts';
-import { LD_IMM64 } from '../../isa/instructions.ts';
+import { LD_IMM64 } from '../../isa/opcodes.ts';
 import * as U from '../../isa/uapi.ts';
 import { swapInstructions } from '../object/open.ts';
 

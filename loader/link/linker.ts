@@ -4,6 +4,7 @@
  * `bpftool gen object` does, byte for byte. Owns the merging; reading is `input.ts`, comparing declarations `match.ts`, `.BTF.ext`
  * `records.ts`, the file's layout `elf-writer.ts`. Reproduces `tools/lib/bpf/linker.c` of Linux 7.3.
  */
+import { dedupTypes } from '../../btf/dedup.ts';
 import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
 import { StringSet } from '../../btf/string-set.ts';
 import { errnoName } from '../../isa/errno.ts';
@@ -480,8 +481,9 @@ class Linker {
       this.#btf.addType(this.#btf.addByteString(name), typeInfo(U.BTF_KIND_DATASEC, variables.length), size, ...variables.flatMap(({ type, offset, size: bytes }) => [type, offset, bytes]));
     }
     nameRecordSections(sections, this.#btf);
-    const error = this.#btf.dedup((rewrite) => rewriteRecordTypes(sections.map(({ records }) => records), rewrite));
-    if (error < 0) throw new InputError('linked object', 'section .BTF', `BTF dedup failed: -${errnoName(-error)}`);
+    const kept = dedupTypes(this.#btf.types, 'linked object', (rewrite) => rewriteRecordTypes(sections.map(({ records }) => records), rewrite));
+    if (typeof kept === 'number') throw new InputError('linked object', 'section .BTF', `BTF dedup failed: -${errnoName(kept)}`);
+    this.#btf.replaceTypes(kept);
     const records = encodeRecords(sections, this.#btf, this.#littleEndian);
     return [{ name: '.BTF', data: this.#btf.encode() }, ...(records === undefined ? [] : [{ name: '.BTF.ext', data: records }])];
   }

@@ -6,7 +6,6 @@
  * object uses.
  */
 import { alignOf, isQualifier, resolveSize, type TypeSource } from '../../btf/type-source.ts';
-import { dedupTypes, type RewriteCompanion } from '../../btf/dedup.ts';
 import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
 import { StringSet, toByteString } from '../../btf/string-set.ts';
 import { InputError } from '../../isa/errors.ts';
@@ -131,7 +130,9 @@ export class ObjectBTF implements TypeSource {
       const count = 3 + fixed + each * (info & 0xffffff);
       if (at + 4 * count > end) this.fail(`type ${this.#types.length}`, `BTF type [${this.#types.length}] is malformed`);
       if (this.#types.length > MAX_TYPES) this.fail('', `more than ${MAX_TYPES} types`);
-      this.#types.push(Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + 4 * i, this.#little)));
+      const words = new Uint32Array(count);
+      for (let i = 0; i < count; i++) words[i] = view.getUint32(at + 4 * i, this.#little);
+      this.#types.push(words);
       at += 4 * count;
     }
   }
@@ -212,23 +213,15 @@ export class ObjectBTF implements TypeSource {
     return this.#types.length - 1;
   }
 
-  /** Merges equal types (`btf__dedup`): 0 or `-errno`. */
-  dedup(companion: RewriteCompanion): number {
-    const kept = this.#named(() => dedupTypes(this.#types, companion));
-    if (typeof kept === 'number') return kept;
-    this.#types = kept;
-    this.#isGrown = true;
-    return 0;
+  /** Words of every type, void first, to be changed as a whole. */
+  get types(): readonly Uint32Array[] {
+    return this.#types;
   }
 
-  /** What the types' room refuses gets this file's name. */
-  #named<T>(action: () => T): T {
-    try {
-      return action();
-    } catch (error) {
-      if (error instanceof InputError && error.file === '') throw new InputError(this.#file, error.place, error.reason);
-      throw error;
-    }
+  /** Puts other types in place of all. */
+  replaceTypes(types: Uint32Array[]): void {
+    this.#types = types;
+    this.#isGrown = true;
   }
 
   /** The first type of that name, of that kind where one is given; 0 for none. */

@@ -15,7 +15,7 @@ import { isMapInMap, PAGE_SIZE } from './map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
 import { openObject } from './open.ts';
 import { markStaticFunctions, relocateObject } from './relocate.ts';
-import { resolveStructOps, type KernelStructOps } from './struct-ops.ts';
+import { resolveStructOps, type KernelStructOps } from './struct-ops-kernel.ts';
 import { SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from './section-defs.ts';
 
 const BPF_F_SLEEPABLE = 1 << 4;

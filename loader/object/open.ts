@@ -4,7 +4,7 @@
  * plain data (`model.ts`). Reproduces `bpf_object_open` of `tools/lib/bpf/libbpf.c`.
  */
 import { InputError } from '../../isa/errors.ts';
-import { LD_IMM64 } from '../../isa/instructions.ts';
+import { LD_IMM64 } from '../../isa/opcodes.ts';
 import * as U from '../../isa/uapi.ts';
 import { ObjectBTF } from './btf-object.ts';
 import { parseObjectBTFExt, type ObjectBTFExt } from './btf-ext.ts';

@@ -5,7 +5,7 @@
  * `tools/lib/bpf/libbpf.c`; who the references are filled in for (a generated loader, a kernel) is the {@link ReferenceWriter}'s.
  */
 import { InputError } from '../../isa/errors.ts';
-import { LD_IMM64 } from '../../isa/instructions.ts';
+import { LD_IMM64 } from '../../isa/opcodes.ts';
 import * as U from '../../isa/uapi.ts';
 import type { ExtInfo } from './btf-ext.ts';
 import { typeInfo } from './btf-object.ts';
@@ -82,9 +82,12 @@ function recordCoreRelocations(object: BPFObject): void {
 /** Appends subprograms to main programs and fills in the calls. */
 class ProgramLinker {
   readonly #object: BPFObject;
+  /** Declaration tags that name exception callbacks: most objects have none. */
+  readonly #callbackTags: readonly number[];
 
   constructor(object: BPFObject) {
     this.#object = object;
+    this.#callbackTags = callbackTags(object);
   }
 
   link(program: ObjectProgram): void {
@@ -185,8 +188,7 @@ class ProgramLinker {
     const { btf } = this.#object;
     if (btf === undefined) return undefined;
     let found: ObjectProgram | undefined;
-    for (let id = 1; id < btf.count; id++) {
-      if (btf.kind(id) !== U.BTF_KIND_DECL_TAG || (btf.word(id, 3) | 0) !== -1 || !btf.name(id).startsWith(EXCEPTION_CALLBACK)) continue;
+    for (const id of this.#callbackTags) {
       const target = btf.target(id);
       if (btf.kind(target) !== U.BTF_KIND_FUNC || btf.vlen(target) !== BTF_FUNC_GLOBAL) {
         this.#fail(program, 'exception_callback:<value> decl tag not applied to the main program');
@@ -207,6 +209,14 @@ class ProgramLinker {
     if (others.length > 0) this.#fail(program, `multiple subprogs with same name as exception callback '${callback.name}'`);
     return callback;
   }
+}
+
+function callbackTags({ btf }: BPFObject): number[] {
+  const tags: number[] = [];
+  for (let id = 1; btf !== undefined && id < btf.count; id++) {
+    if (btf.kind(id) === U.BTF_KIND_DECL_TAG && (btf.word(id, 3) | 0) === -1 && btf.name(id).startsWith(EXCEPTION_CALLBACK)) tags.push(id);
+  }
+  return tags;
 }
 
 function isPseudo(instructions: Uint8Array, slot: number, code: number, source: number): boolean {

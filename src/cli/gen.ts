@@ -5,7 +5,7 @@
  */
 import { InputError } from '../../isa/errors.ts';
 import { cutObjectName, defaultObjectName } from '../../loader/gen/skeleton-model.ts';
-import { generateLightModule, generateLightSkeleton, generateModule, generateSkeleton, generateSubskeleton, type GenerateOptions } from '../gen.ts';
+import type { GenerateOptions } from '../gen.ts';
 import { UsageError } from './failure.ts';
 import { possibleCPUs, readConfiguration } from './host.ts';
 import { EXIT_OK, readInput, type Context } from './io.ts';
@@ -27,25 +27,41 @@ export async function genSkeletonCommand(file: string, words: readonly string[],
   // bpftool: signing is the loader's business.
   const isLight = options.useLoader === true || options.sign === true;
   const bytes = readInput(file);
+  if (context.debug && !isLight) await sayOpening(bytes, file, name, context);
   const isModule = options.lang === 'ts';
   if (options.runtime !== undefined && !isModule) throw new UsageError('--runtime: only a TypeScript skeleton imports a module');
   const runtime = options.runtime === undefined ? {} : { runtime: options.runtime };
-  if (!isLight) {
-    context.stdout.write(isModule ? generateModule(bytes, file, { name, ...runtime }) : generateSkeleton(bytes, file, { name }));
-    return EXIT_OK;
-  }
-  const generate = isModule ? generateLightModule : generateLightSkeleton;
-  const common = { name, ...runtime, possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
-  context.stdout.write(options.sign === true ? await signed(generate, bytes, file, common, options) : generate(bytes, file, common));
+  const machine = { possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
+  context.stdout.write(await textOf(bytes, file, { name, ...machine, ...runtime }, options, isLight, isModule));
   return EXIT_OK;
 }
 
+/** Each form loads what it needs itself: most of the time of a small object is loading modules. */
+async function textOf(bytes: Uint8Array, file: string, common: GenerateOptions, options: GenSkeletonOptions, isLight: boolean, isModule: boolean): Promise<string> {
+  const { name, runtime: _runtime, ...machine } = common;
+  if (isLight && !isModule && options.sign !== true) return (await import('../gen-light.ts')).lightSkeletonText(bytes, file, name, machine);
+  if (!isLight && !isModule) return (await import('../../loader/gen/c-skeleton.ts')).formatCSkeleton(bytes, file, name);
+  const { generateLightModule, generateLightSkeleton, generateModule } = await import('../gen.ts');
+  if (!isLight) return generateModule(bytes, file, common);
+  const generate = isModule ? generateLightModule : generateLightSkeleton;
+  return options.sign === true ? signed(generate, bytes, file, common, options) : generate(bytes, file, common);
+}
+
 /** `gen subskeleton OBJ.o [name NAME]`. */
-export function genSubskeletonCommand(file: string, words: readonly string[], options: { readonly useLoader?: boolean }, context: Context): number {
+export async function genSubskeletonCommand(file: string, words: readonly string[], options: { readonly useLoader?: boolean }, context: Context): Promise<number> {
   if (options.useLoader === true) throw new UsageError('cannot use loader for subskeletons');
   const name = nameOf(file, words);
-  context.stdout.write(generateSubskeleton(readInput(file), file, { name }));
+  const bytes = readInput(file);
+  if (context.debug) await sayOpening(bytes, file, '', context);
+  const { formatCSubskeleton } = await import('../../loader/gen/c-skeleton.ts');
+  context.stdout.write(formatCSubskeleton(bytes, file, name));
   return EXIT_OK;
+}
+
+/** What libbpf says with debugging on while it opens an object. */
+async function sayOpening(bytes: Uint8Array, file: string, name: string, context: Context): Promise<void> {
+  const [{ openObject }, { openLog }] = await Promise.all([import('../../loader/object/open.ts'), import('../../loader/object/open-log.ts')]);
+  context.stderr.write(openLog(openObject(bytes, file, name)).map((line) => `libbpf: ${line}\n`).join(''));
 }
 
 function nameOf(file: string, words: readonly string[]): string {
@@ -58,7 +74,7 @@ function nameOf(file: string, words: readonly string[]): string {
 }
 
 /** Only a signed skeleton pays for loading the cryptography. */
-async function signed(generate: typeof generateLightSkeleton, bytes: Uint8Array, file: string, common: GenerateOptions, options: GenSkeletonOptions): Promise<string> {
+async function signed(generate: (bytes: Uint8Array, file: string, options: GenerateOptions) => string, bytes: Uint8Array, file: string, common: GenerateOptions, options: GenSkeletonOptions): Promise<string> {
   const { key, cert } = options;
   if (key === undefined || cert === undefined) throw new UsageError('-S needs a private key (-k) and a certificate (-i)');
   const [{ withKey }, { checkKeyName }, { signDetached }, { readCertificates }, { installNodeCrypto }] = await Promise.all([

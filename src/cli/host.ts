@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { gunzipSync } from 'node:zlib';
 import { InputError } from '../../isa/errors.ts';
 import { readInput } from './io.ts';
 
@@ -14,6 +13,7 @@ const MAX_CONFIGURATION = 16 * 1024 * 1024;
 export function readConfiguration(file: string): string {
   const bytes = readInput(file, MAX_CONFIGURATION);
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return new TextDecoder().decode(bytes);
+  const { gunzipSync } = process.getBuiltinModule('node:zlib');
   try {
     return gunzipSync(bytes, { maxOutputLength: MAX_CONFIGURATION }).toString('utf8');
   } catch (error) {

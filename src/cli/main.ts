@@ -5,6 +5,7 @@
  * `bpftwin -V` costs no more than this one.
  */
 import { realpathSync } from 'node:fs';
+import nodeModule from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Option } from 'commander';
 import { reportFailure, UsageError } from './failure.ts';
@@ -180,7 +181,7 @@ function addGen(program: Command, context: () => Context, finish: Finish): void 
     .option('-L, --use-loader', 'refused, as by bpftool')
     .action(async (file: string, words: string[], options: object) => {
       const { genSubskeletonCommand } = await import('./gen.ts');
-      finish(genSubskeletonCommand(file, words, options, context()));
+      finish(await genSubskeletonCommand(file, words, options, context()));
     });
   gen.command('min_core_btf')
     .description("write the part of a kernel's types that CO-RE relocations need, as bpftool does: gen min_core_btf INPUT OUTPUT OBJECT…")
@@ -330,7 +331,13 @@ function isEntry(): boolean {
   }
 }
 
+/** Newer versions of Node (22.1) keep compiled modules from one run to the next; `NODE_DISABLE_COMPILE_CACHE=1` turns it off. */
+function keepCompiledModules(): void {
+  if ('enableCompileCache' in nodeModule && typeof nodeModule.enableCompileCache === 'function') nodeModule.enableCompileCache();
+}
+
 if (isEntry()) {
+  keepCompiledModules();
   // A reader that has seen enough (`| head`) is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT_OK : EXIT_USAGE));
   process.exitCode = await main(process.argv.slice(2), {
