@@ -336,7 +336,7 @@ class BytecodeTarget implements Target<BytecodeInput> {
 
   /** What the disassembler writes, the assembler reads as the same program. */
   #throughText(instructions: Uint8Array): Finding | undefined {
-    const plain = withoutReferences(instructions);
+    const plain = withoutUnspoken(instructions);
     const text = disassembleProgram(plain).map((line) => (line.text.startsWith('(18)') ? `${line.text} ll` : line.text)).join('\n');
     const assembled = assembleText(text, 'disassembly');
     if (sameBytes(assembled, plain)) return undefined;
@@ -461,10 +461,11 @@ function hasOnlyKnown(instructions: Uint8Array): boolean {
   return true;
 }
 
-/** The text of a 16-byte load does not say what its number refers to: without that. */
-function withoutReferences(instructions: Uint8Array): Uint8Array {
+/** Without what text does not say: what a 16-byte load's number refers to, and the offset of an exit, which has no meaning. */
+function withoutUnspoken(instructions: Uint8Array): Uint8Array {
   const out = instructions.slice();
   for (let at = 0; at < out.length; at += 8) {
+    if (out[at] === (U.BPF_JMP | U.BPF_EXIT)) out.fill(0, at + 2, at + 4);
     if (out[at] !== (U.BPF_LD | U.BPF_IMM | U.BPF_DW)) continue;
     out[at + 1]! &= 0x0f;
     at += 8;
