@@ -27,7 +27,7 @@ import {
   regTypeName, typeFlag, typeHasUnsafeModifiers, typeIsNonOwningRef, typeIsPtrAllocObj, typeMayBeNull,
 } from './regtypes.ts';
 import { REG_A, REG_B, REG_ID, REG_TYPE, REG_VAR_LO } from './state.ts';
-import { writeStructOps } from './struct_ops_write.ts';
+import { writeConnection, writeStructOps } from './struct_ops_write.ts';
 
 const refuse = (env: VerifierEnv, message: string, errno: number = EACCES): number => {
   env.log.write(`${message}\n`);
@@ -177,8 +177,7 @@ export function checkPtrToBTFAccess(env: VerifierEnv, reg: number, argno: number
 function writeByProgramType(env: VerifierEnv, btf: BTF, id: number, off: number, size: number): number | undefined {
   switch (env.opsType) {
     case BPF_PROG_TYPE_SCHED_CLS: case BPF_PROG_TYPE_SCHED_ACT: case BPF_PROG_TYPE_XDP:
-      // only connection tracking, a module, adds fields
-      return -EACCES;
+      return writeConnection(env, btf, id, off, size);
     case BPF_PROG_TYPE_STRUCT_OPS:
       return writeStructOps(env, btf, id, off, size);
     default:

@@ -16,7 +16,8 @@ const records = new WeakMap<MapDescriptor, FieldRecord | 'none'>();
 export function mapRecord(env: VerifierEnv, map: MapDescriptor): FieldRecord | undefined {
   const known = records.get(map);
   if (known !== undefined) return known === 'none' ? undefined : known;
-  let record: FieldRecord | undefined;
+  // the template of a map in a map has no type ids, but the fields
+  let record: FieldRecord | undefined = map.record;
   if (map.btf !== undefined && map.btfValueTypeID !== 0) {
     const parsed = parseFields(map.btf, map.btf.skipModifiers(map.btfValueTypeID), MAP_VALUE_FIELDS, map.valueSize, () => env.ext.kernelBTF()?.btf);
     if (typeof parsed === 'object') record = parsed;

@@ -1,7 +1,8 @@
 /**
  * @module verifier/struct_ops_write
- * Kernel fields that the programs of a struct_ops may write (`btf_struct_access` of net/ipv4/bpf_tcp_ca.c,
- * net/sched/bpf_qdisc.c, net/bpf/bpf_dummy_struct_ops.c). Offsets come from the kernel's BTF.
+ * Kernel fields that programs may write: those of a struct_ops (`btf_struct_access` of net/ipv4/bpf_tcp_ca.c,
+ * net/sched/bpf_qdisc.c, net/bpf/bpf_dummy_struct_ops.c), and network programs to a connection that they track
+ * (net/netfilter/nf_conntrack_bpf.c). Offsets come from the kernel's BTF.
  */
 import type { BTF } from '../btf/btf.ts';
 import { EACCES, EINVAL } from '../isa/errno.ts';
@@ -28,6 +29,8 @@ const SKB_FIELDS: readonly Writable[] = [
 const QDISC_FIELDS: readonly Writable[] = [
   { struct: 'Qdisc', path: ['limit'] }, { struct: 'Qdisc', path: ['q', 'qlen'] }, { struct: 'Qdisc', path: ['qstats'], isRange: true },
 ];
+
+const CONNECTION_FIELDS: readonly Writable[] = [{ struct: 'nf_conn', path: ['mark'] }];
 
 /** First byte and byte behind the end of a field, through anonymous members; `undefined` where the kernel has none. */
 function fieldRange(btf: BTF, field: Writable): readonly [start: number, end: number] | undefined {
@@ -68,6 +71,14 @@ function writeField(env: VerifierEnv, btf: BTF, fields: readonly Writable[], sub
     return -EACCES;
   }
   env.log.write(`no write support to ${subject} at off ${off}\n`);
+  return -EACCES;
+}
+
+/** Verdict on a write to a kernel structure by a program for packets: at least 0, or `-EACCES` with a message. */
+export function writeConnection(env: VerifierEnv, btf: BTF, id: number, off: number, size: number): number {
+  const name = btf.typeName(id);
+  if (btf.kind(id) === BTF_KIND_STRUCT && (name === 'nf_conn' || name === 'nf_conn___init')) return writeField(env, btf, CONNECTION_FIELDS, 'nf_conn', off, size);
+  env.log.write('only read is supported\n');
   return -EACCES;
 }
 

@@ -5,6 +5,7 @@
  * {@link Verdict}.
  */
 import type { BTF } from '../btf/btf.ts';
+import type { FieldRecord } from '../btf/record.ts';
 import type { Phases } from '../isa/phases.ts';
 
 /** A map as the verifier sees it. The kernel's map objects implement it; identity (`===`) is map identity. */
@@ -34,6 +35,8 @@ export interface MapDescriptor {
   readonly btfVmlinuxValueTypeID: number;
   /** The template of a map-in-map. */
   readonly innerMap: MapDescriptor | undefined;
+  /** Special fields of the value, where they are known without its type. */
+  readonly record?: FieldRecord | undefined;
   /** True for an instruction array that a program was loaded with: it serves no second one. */
   readonly isUsed?: boolean;
   /** False for a map of a user without `CAP_PERFMON`: indices are masked against what a processor guesses. */
