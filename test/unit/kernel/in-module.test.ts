@@ -64,13 +64,25 @@ class Bench {
     return program;
   }
 
-  /** Calls a helper. */
-  call(inside: boolean, id: number, args: readonly (number | { readonly at: number })[]): Seen {
+  /** Calls a helper with a budget: what is used, and where it ends. */
+  counted(inside: boolean, id: number, args: readonly (number | { readonly at: number })[], budget: number): unknown {
+    this.#put(args);
+    const machine = inside ? this.#inside : this.#plain;
+    const { r0Lo, instructions, fault } = machine.run(this.#program(inside, id), this.#arguments, KERNEL_HI, { tier: inside ? 'baseline' : 'interpreter', budget });
+    return { r0Lo, instructions, fault: fault && [fault.kind, fault.pc] };
+  }
+
+  #put(args: readonly (number | { readonly at: number })[]): void {
     const { view } = this.state.memory;
     for (const [index, arg] of args.entries()) {
       view.setInt32(this.#arguments + 8 * index + 8, typeof arg === 'number' ? arg : arg.at, true);
       view.setInt32(this.#arguments + 8 * index + 12, typeof arg === 'number' ? arg >> 31 : KERNEL_HI, true);
     }
+  }
+
+  /** Calls a helper. */
+  call(inside: boolean, id: number, args: readonly (number | { readonly at: number })[]): Seen {
+    this.#put(args);
     const machine = inside ? this.#inside : this.#plain;
     this.#outside = 0;
     const result = machine.run(this.#program(inside, id), this.#arguments, KERNEL_HI, { tier: inside ? 'baseline' : 'interpreter' });
@@ -211,6 +223,19 @@ describe('updates of arrays', () => {
     map.record = undefined;
     b.same(U.BPF_FUNC_map_update_elem, [{ at: map.address }, at, { at: b.scratch + 64 }, U.BPF_ANY], false);
   });
+});
+
+test('a budget counts the call once, inside and outside', () => {
+  const b = new Bench();
+  const array = b.map(b.c.map(U.BPF_MAP_TYPE_ARRAY, 4, 8, 4));
+  const trie = b.map(b.c.map(U.BPF_MAP_TYPE_LPM_TRIE, 8, 8, 4, { map_flags: U.BPF_F_NO_PREALLOC }));
+  const at = b.put(b.scratch, key(1, 8));
+  for (const map of [array, trie]) {
+    for (let budget = 1; budget < 10; budget++) {
+      const args = [{ at: map.address }, at] as const;
+      expect(b.counted(true, U.BPF_FUNC_map_lookup_elem, args, budget)).toEqual(b.counted(false, U.BPF_FUNC_map_lookup_elem, args, budget));
+    }
+  }
 });
 
 describe('the sources of the instance', () => {
