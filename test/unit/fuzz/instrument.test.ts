@@ -1,0 +1,41 @@
+/** Branch counters put into a module's text: what it does stays, every branch taken is counted, ids do not depend on the machine. */
+import { expect, test } from 'vitest';
+import { COUNTER_KEY, instrument, roomPath } from '../../../src/node/fuzz-instrument.ts';
+
+const SOURCE = `
+  let total = 0;
+  const kind = (n) => n > 5 ? 'big' : n < 0 ? 'negative' : 'small';
+  class Box { #v = 1; get v() { return this.#v ?? 2; } set(v) { if (v) this.#v = v; else if (v === 0) this.#v = 0; return this; } }
+  function sum(list) { for (const n of list) total += n; let i = 0; while (i < 2) i++; do i--; while (i > 0); return total; }
+  function pick(n) { switch (n) { case 1: return 'one'; case 2: case 3: return 'few'; default: return 'many'; } }
+  function guarded(f) { try { return f(); } catch { return 'caught'; } finally { total = 0; } }
+  const arrow = async () => { return [kind(9), kind(-1), kind(1)]; };
+  return [kind(7), new Box().set(3).v, new Box().set(0).v, sum([1, 2]), pick(2), pick(9), guarded(() => { throw 1; }), typeof arrow];
+`;
+
+/** Runs the body of a module as a function. */
+function run(text: string): unknown {
+  return (new Function(text) as () => unknown)();
+}
+
+test('an instrumented module does the same and counts its branches', () => {
+  const hits: number[] = [];
+  (globalThis as unknown as Record<symbol, unknown>)[Symbol.for(COUNTER_KEY)] = (id: number) => hits.push(id);
+  // The parser reads modules: a module has no return, so the body is that of a function.
+  const text = instrument(`const f = function () { ${SOURCE} }; globalThis.__result = f();`, 'btf/example');
+  run(text);
+  expect((globalThis as unknown as { __result: unknown }).__result).toEqual(run(SOURCE));
+  expect(new Set(hits).size).toBeGreaterThan(15);
+  const before = hits.length;
+  run(text);
+  expect(hits.slice(before)).toEqual(hits.slice(0, before));
+  expect(instrument('if (1) f(); else g();', 'btf/a')).not.toBe(instrument('if (1) f(); else g();', 'btf/b'));
+});
+
+test('only modules of the rooms that read hostile input are counted', () => {
+  expect(roomPath('file:///x/dist/btf/check.js')).toBe('btf/check');
+  expect(roomPath('file:///x/dist/kernel/syscall/dispatch.js')).toBe('kernel/syscall/dispatch');
+  expect(roomPath('file:///x/dist/verifier/verify.js')).toBeUndefined();
+  expect(roomPath('file:///x/node_modules/loader/a.js')).toBeUndefined();
+  expect(roomPath('node:fs')).toBeUndefined();
+});
