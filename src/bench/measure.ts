@@ -55,7 +55,7 @@ export interface Measurement {
   readonly size: number;
   readonly seconds: Estimate;
   readonly samples: readonly number[];
-  /** Mean of the half of the admissions that was disturbed least, so that they add up. */
+  /** They add up to {@link seconds}; their shares are those of the half of the admissions that was disturbed least. */
   readonly phases: PhaseTimes;
   /** What the phase `payload admission` consists of. */
   readonly payload: PhaseTimes;
@@ -98,11 +98,12 @@ export function condense(values: readonly number[], most: number = MOST_SAMPLES)
   });
 }
 
-/** Mean times of the half of the admissions that other processes disturbed least. */
-function averagePhases(records: readonly Recorded[]): { readonly phases: PhaseTimes; readonly payload: PhaseTimes } {
+/** Parts of `whole` as they are on average in the half of the admissions that other processes disturbed least. */
+function averagePhases(records: readonly Recorded[], whole: number): { readonly phases: PhaseTimes; readonly payload: PhaseTimes } {
   const limit = medianSorted(records.map(({ disturbance }) => disturbance).sort((a, b) => a - b)), calm = records.filter(({ disturbance }) => disturbance <= limit);
+  const scale = whole / calm.reduce((sum, record) => sum + record.whole, 0);
   const mean = (of: (record: Recorded) => Float64Array): PhaseTimes => namePhases(Float64Array.from(PHASES, (_, i) => (
-    calm.reduce((sum, record) => sum + (of(record)[i] ?? 0), 0) / Math.max(1, calm.length))));
+    scale * calm.reduce((sum, record) => sum + (of(record)[i] ?? 0), 0))));
   return { phases: mean(({ own }) => own), payload: mean(({ payload }) => payload) };
 }
 
@@ -138,8 +139,8 @@ export function measure(instruments: Instruments, name: string, size: number, su
     memory = instruments.memory(() => void subject.perform()) ?? null;
   }
   instruments.usePrimitives({});
-  const samples = condense(records.map(({ whole }) => whole));
-  return { name, size, seconds: estimateMedian(samples), samples, ...averagePhases(records), counters, memory };
+  const samples = condense(records.map(({ whole }) => whole)), seconds = estimateMedian(samples);
+  return { name, size, seconds, samples, ...averagePhases(records, seconds.value), counters, memory };
 }
 
 /** Two subjects measured in turn. */
