@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { TEST_RUN_ATTR } from '../../../isa/attr.ts';
 import {
-  alu64, assemble, callHelper, exit, jump, label, ldMapFD, ldx, mov64, st, stx, type Item, type Register,
+  alu64, assemble, callHelper, exit, gotox, jump, label, ldMapFD, ldMapValue, ldx, mov64, st, stx, type Item, type Register,
 } from '../../../isa/encode.ts';
 import * as U from '../../../isa/uapi.ts';
 import type { EngineOptions } from '../../../kernel/api.ts';
@@ -304,4 +304,24 @@ test('a loaded program gives the same on every tier, with helpers inside and out
   });
   for (const outcome of outcomes) expect(outcome).toEqual(outcomes[0]);
   expect(new Set(outcomes[0]!.results).size).toBe(5);
+});
+
+test('indirect jumps of a loaded program are compiled: its jump table says where they lead', () => {
+  for (const tier of ['interpreter', 'baseline'] as const) {
+    const c = new Caller({ kernelBTF: () => bytes, engine: { tier } });
+    const table = c.map(U.BPF_MAP_TYPE_INSN_ARRAY, 4, 16, 2);
+    for (const [index, target] of [5, 7].entries()) expect(c.update(table, key(index, 4), key(target, 16).fill(0, 4))).toBe(0);
+    expect(c.call('MAP_FREEZE', { map_fd: table })).toBe(0);
+    const code = assemble([
+      ldMapValue('r2', table, 8), ldx('u64', 'r2', 'r2'), mov64('r0', 0), gotox('r2'),
+      mov64('r0', 1), exit(), mov64('r0', 2), exit(),
+    ]);
+    const fd = c.call('PROG_LOAD', { prog_type: U.BPF_PROG_TYPE_SOCKET_FILTER, license: cString('GPL'), insn_cnt: code.length / 8, insns: code });
+    expect(fd).toBeGreaterThan(0);
+    expect(c.call('PROG_TEST_RUN', { prog_fd: fd, data_in: new Uint8Array(64), data_size_in: 64 })).toBe(0);
+    expect(c.result(TEST_RUN_ATTR.retval.offset)).toBe(2);
+    const program = c.kernel.state.programs.values().find((one) => one.prepared !== undefined);
+    // The verifier has removed the one that is never reached.
+    expect(program?.prepared?.image.jumpTargets?.length).toBe(1);
+  }
 });
