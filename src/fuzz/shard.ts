@@ -59,17 +59,19 @@ export class Shard {
   readonly #coverage: Coverage;
   readonly #known: CoverageMap = new CoverageMap();
   readonly #corpus: unknown[] = [];
+  #isWarm = false;
   readonly #announce: ((bytes: Uint8Array) => void) | undefined;
 
   constructor(factory: TargetFactory, environment: TargetEnvironment, announce?: (bytes: Uint8Array) => void) {
     this.#coverage = environment.coverage;
     this.#announce = announce;
     this.target = factory(environment);
-    this.#warm();
   }
 
   /** Runs some inputs unseen: what happens only the first time in a process must not count as reached. */
   #warm(): void {
+    if (this.#isWarm) return;
+    this.#isWarm = true;
     const random = new Random(0);
     for (const input of this.target.seeds()) executeGuarded(this.target, input, true);
     for (let i = 0; i < 8; i++) executeGuarded(this.target, this.target.generate(random), true);
@@ -93,6 +95,7 @@ export class Shard {
   }
 
   run(request: BatchRequest): BatchResult {
+    this.#warm();
     const { target } = this;
     const random = new Random(request.seed).split(request.index);
     const known = new CoverageMap(this.#known);
@@ -121,6 +124,7 @@ export class Shard {
 
   /** Runs given inputs, as the seeds and a corpus that was kept: all that each reaches, and what is found (by every oracle where `thorough`). */
   trace(inputs: readonly Uint8Array[], thorough: boolean): readonly { readonly bytes: Uint8Array; readonly features: readonly Feature[]; readonly size: number; readonly finding: Finding | undefined }[] {
+    this.#warm();
     return inputs.map((bytes) => {
       const input = this.target.deserialise(bytes);
       this.#execute(input, false);
