@@ -1,11 +1,12 @@
 /**
  * Times the generation of light skeletons: a cold process (`gen skeleton -L`) beside Node itself, and warm in one process, for the
- * largest fixtures or for the objects that are named. With `--bpftool FILE` that program is timed on the same objects.
+ * largest fixtures or for the objects that are named. With `--bpftool FILE` that program is timed on the same objects, and the ratios
+ * of our cold process to it are printed, with and without the time that Node takes by itself.
  *
  *     npx tsc -p bench && node node_modules/.cache/bpftwin-bench/bench/gen.js [--json] [--bpftool FILE] [OBJ.o…]
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -54,5 +55,14 @@ for (const object of objects) {
   const { bpftool } = values;
   if (bpftool !== undefined) rows.push(rowOf(object, 'bpftool', () => spawn(bpftool, ['gen', 'skeleton', '-L', object])));
 }
-if (values.json === true) console.log(JSON.stringify({ rows }));
+const node = rows[0]?.ms ?? 0;
+const ratios = objects.flatMap((object) => {
+  const time = (who: Row['who']): number | undefined => rows.find((row) => row.object === basename(object) && row.who === who)?.ms;
+  const [cold, reference] = [time('bpftwin, cold'), time('bpftool')];
+  return cold === undefined || reference === undefined ? [] : [{ object: basename(object), bytes: statSync(object).size, ratio: cold / reference, withoutNode: (cold - node) / reference }];
+});
+if (values.json === true) console.log(JSON.stringify({ rows, ratios }));
 else for (const { object, who, ms, margin } of rows) console.log(`${ms.toFixed(2).padStart(8)} ms ±${margin.toFixed(1)} %  ${who.padEnd(14)} ${object}`);
+if (values.json !== true) {
+  for (const { object, bytes, ratio, withoutNode } of ratios) console.log(`${ratio.toFixed(1).padStart(8)} × bpftool, ${withoutNode.toFixed(1)} × without Node's start  ${object} (${bytes} bytes)`);
+}
