@@ -250,6 +250,8 @@ class ELFReader {
     if (table.entrySize !== SYMBOL_SIZE) this.#fail(`section ${table.name}`, `symbols of ${table.entrySize} bytes, not ${SYMBOL_SIZE}`);
     const count = Math.floor(table.size / SYMBOL_SIZE);
     if (count > MAX_SYMBOLS) this.#fail(`section ${table.name}`, `${count} symbols, more than ${MAX_SYMBOLS}`);
+    // Of section 0 only the header counts: it has no data, whatever it says of its size.
+    if (count * SYMBOL_SIZE > table.data.length) this.#fail(`section ${table.name}`, `elf: symbol table of ${count} symbols has ${table.data.length} bytes`);
     return Array.from({ length: count }, (_, index) => this.#readSymbol(table, strings.data, index));
   }
 

@@ -19,15 +19,17 @@ export type Resources = ReadonlyMap<string, number>;
 export function resourcesOf(kernel: Kernel): Resources {
   const counts = new Map<string, number>();
   const add = (what: string, n = 1): void => void counts.set(what, (counts.get(what) ?? 0) + n);
-  const { files, maps, programs, btfs, links } = kernel.objects();
-  for (const { kind } of files) add(`descriptor of a ${kind}`);
-  add('map', maps.length);
-  add('program', programs.length);
-  add('BTF', btfs.length);
-  add('link', links.length);
+  const { files, maps, programs, btfs, links } = kernel.state;
+  for (const { file } of files.list()) add(`descriptor of a ${file.target.kind}`);
+  add('map', maps.values().length);
+  add('program', programs.values().length);
+  add('BTF', btfs.values().filter(({ isKernel }) => !isKernel).length);
+  add('link', links.values().length);
   add('link to a key', kernel.keyrings.snapshot().reduce((sum, { links = [] }) => sum + links.length, 0));
   add('byte of user space', kernel.state.process.inUse);
-  for (const { label } of kernel.memory.live()) if (!KEPT.has(label) && !label.startsWith('user')) add(`allocation "${label.replace(/^(prog(?: aux)?) .*/, '$1')}"`);
+  kernel.memory.countLive((label, count) => {
+    if (!KEPT.has(label) && !label.startsWith('user')) add(`allocation "${label.replace(/^(prog(?: aux)?) .*/, '$1')}"`, count);
+  });
   return counts;
 }
 

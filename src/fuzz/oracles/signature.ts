@@ -33,7 +33,7 @@ function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
 }
 
 function holdsRSA(key: Uint8Array, hash: HashName, message: Uint8Array, signature: Uint8Array): boolean {
-  const [modulus, exponent] = parseBER(key).nodes[0]?.members ?? [];
+  const [modulus, exponent] = key.length === 0 ? [] : parseBER(key.with(0, key[0]! | 0x20)).nodes[0]?.members ?? [];
   const prefix = DIGEST_INFO[hash];
   if (modulus === undefined || exponent === undefined || prefix === undefined) return false;
   const n = integer(modulus.content), e = integer(exponent.content);
@@ -45,7 +45,8 @@ function holdsRSA(key: Uint8Array, hash: HashName, message: Uint8Array, signatur
 }
 
 function holdsECDSA(curve: keyof typeof CURVES, key: Uint8Array, hash: HashName, message: Uint8Array, signature: Uint8Array): boolean {
-  const [r, s] = parseBER(signature).nodes[0]?.members ?? [];
+  // Linux does not look at the constructed bit where it expects a SEQUENCE (lib/asn1_decoder.c).
+  const [r, s] = signature.length === 0 ? [] : parseBER(signature.with(0, signature[0]! | 0x20)).nodes[0]?.members ?? [];
   if (r === undefined || s === undefined) return false;
   const length = CURVES[curve].Point.Fn.BYTES, half = (content: Uint8Array): Uint8Array | undefined => {
     const value = toHex(content).replace(/^(00)+/, '').padStart(2 * length, '0');

@@ -2,7 +2,14 @@
  * @module src/fuzz/targets/kernels
  * A new kernel for every run without a new memory for every run: making 4 MiB of WebAssembly memory costs more than most runs.
  */
+import type { Kernel } from '../../../kernel/kernel.ts';
+import { KEY_SPEC_SESSION_KEYRING, KEY_SPEC_USER_KEYRING, KEY_SPEC_USER_SESSION_KEYRING } from '../../../kernel/keys/keyrings.ts';
 import { AddressSpace } from '../../../vm/address-space.ts';
+
+/** Keyrings that come with the first question for them and stay with the process and its user: there from the start, they are no leak. */
+export function makeKeyrings(kernel: Kernel): void {
+  for (const keyring of [KEY_SPEC_SESSION_KEYRING, KEY_SPEC_USER_KEYRING, KEY_SPEC_USER_SESSION_KEYRING]) kernel.keyrings.getKeyringID(keyring, true);
+}
 
 /** Gives the same space again and again, as new each time. */
 export class SpareSpace {

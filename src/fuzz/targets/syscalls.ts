@@ -10,7 +10,6 @@ import { DISTRIBUTION_ALGORITHMS } from '../../../crypto/algorithms.ts';
 import { InputError, InternalError } from '../../../isa/errors.ts';
 import { errnoName } from '../../../isa/errno.ts';
 import type { KernelOptions } from '../../../kernel/api.ts';
-import { KEY_SPEC_SESSION_KEYRING } from '../../../kernel/keys/keyrings.ts';
 import { lastMessage } from '../../replay/compare.ts';
 import { KernelTarget } from '../../replay/kernel-target.ts';
 import { Performer } from '../../replay/perform.ts';
@@ -24,7 +23,7 @@ import { arm, compareResources, resourcesOf, type Fault } from '../oracles/resou
 import type { Random } from '../random.ts';
 import { withoutParts } from '../shrink.ts';
 import type { Finding, Target, TargetEnvironment } from '../types.ts';
-import { SpareSpace } from './kernels.ts';
+import { makeKeyrings, SpareSpace } from './kernels.ts';
 import { createSigner, type FuzzSigner } from './signer.ts';
 
 /** A sequence, and an event that fails in it. */
@@ -93,8 +92,7 @@ class SyscallsTarget implements Target<CallSequence> {
   execute({ operations, fault }: CallSequence): Finding | undefined {
     const target = new KernelTarget({ ...this.#options, space: this.#spare.take() });
     const { kernel } = target;
-    // The session keyring comes with the first key and stays with the process.
-    kernel.keyrings.getKeyringID(KEY_SPEC_SESSION_KEYRING, true);
+    makeKeyrings(kernel);
     const before = resourcesOf(kernel);
     const witness = new AdmissionWitness(kernel, this.#certificates);
     const performer = new Performer(target);

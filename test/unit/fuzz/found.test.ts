@@ -1,16 +1,13 @@
-/** Inputs on which something was wrong once. Each is a file whose name says what; `syscalls` has transcripts. */
+/** Inputs on which something was wrong once: a folder for each target, a file for each input, whose name says what was wrong. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { createTarget } from '../../../src/fuzz/targets/syscalls.ts';
-import { environment } from './support.ts';
+import { reproduce } from '../../../src/node/fuzz-environment.ts';
 
 const folder = new URL('seeds/', import.meta.url);
-const seeds = readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
 
-describe('sequences of calls that were answered wrongly once', () => {
-  const target = createTarget(environment(true));
-  it.each(seeds)('%s', (name) => {
-    const input = target.deserialise(new Uint8Array(readFileSync(new URL(name, folder))));
-    expect(target.execute(input)).toBeUndefined();
+describe.each(readdirSync(folder))('%s', (target) => {
+  const inputs = new URL(`${target}/`, folder);
+  it.each(readdirSync(inputs))('keeps its promises on %s', async (name) => {
+    expect(await reproduce(target, new Uint8Array(readFileSync(new URL(name, inputs))))).toBeUndefined();
   });
 });

@@ -10,7 +10,7 @@ import { createTarget as createSyscalls } from '../../../src/fuzz/targets/syscal
 import type { Target } from '../../../src/fuzz/types.ts';
 import { environment } from './support.ts';
 
-const RUNS = 40;
+const RUNS = 16;
 
 /** Inputs as a small run makes them. */
 function inputsOf(target: Target, seed: number, count: number): unknown[] {
@@ -41,7 +41,7 @@ describe.each(TARGETS)('%s', (_, create) => {
     const target = create();
     for (const input of inputsOf(target, 7, RUNS)) {
       const bytes = target.serialise(input);
-      expect(Buffer.from(target.serialise(target.deserialise(bytes)))).toEqual(Buffer.from(bytes));
+      expect(Buffer.compare(target.serialise(target.deserialise(bytes)), bytes)).toBe(0);
     }
   });
 

@@ -177,6 +177,9 @@ describe('a reset space', () => {
     };
     const space = new AddressSpace();
     const first = places(space);
+    const counts: [string, number][] = [];
+    space.countLive((label, count) => counts.push([label, count]));
+    expect(Object.fromEntries(counts)).toEqual({ a: 4, b: 1, user: 1, large: 1 });
     for (const at of first) space.u8.fill(0xaa, at, at + 20);
     space.mapUserAlias(4096 * 20, 4096, true);
     space.reset();
