@@ -62,8 +62,9 @@ describe('bpftwin bench', () => {
   });
 });
 
-/** Debian's, and where it is called otherwise. */
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
+/** The one that is asked for, or Debian's, or where it is called otherwise. */
+const { BPFTWIN_CHROMIUM } = process.env;
+const CHROMIUM = (BPFTWIN_CHROMIUM === undefined ? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'] : [BPFTWIN_CHROMIUM]).find((path) => existsSync(path));
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 describe('the report in a browser', () => {
@@ -81,8 +82,8 @@ describe('the report in a browser', () => {
     return browser;
   }
 
-  it.each([['admission', admissionReport()], ['corpus', corpusReport()]] as const)('%s: every chart is drawn, nothing complains, paper has pictures', async (name, report, ...rest) => {
-    const browserOfTest = opened(rest.at(-1) as unknown as TestContext), file = join(folder, `${name}.html`), complaints: string[] = [], requests: string[] = [];
+  it.for([['admission', admissionReport()], ['corpus', corpusReport()]] as const)('%s: every chart is drawn, nothing complains, paper has pictures', async ([name, report], context) => {
+    const browserOfTest = opened(context), file = join(folder, `${name}.html`), complaints: string[] = [], requests: string[] = [];
     writeFileSync(file, renderHTML(reportPage(report), readChartLibrary()));
     const page = await browserOfTest.newPage({ viewport: { width: 1100, height: 900 } });
     try {
