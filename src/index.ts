@@ -23,7 +23,7 @@ export {
   type LoadFailure, type LoadOptions,
 } from '../loader/load-and-run.ts';
 export {
-  LinkHandle, MapHandle, ProgramHandle, SkeletonError, TypedMap, type AttachKind, type TestRunInput, type TestRunResult, type UpdateFlags,
+  LinkHandle, MapHandle, ProgramHandle, SkeletonError, TypedMap, type AttachKind, type MapSettings, type TestRunInput, type TestRunResult, type UpdateFlags,
 } from '../loader/live/handles.ts';
 export { layouts, LocalMemory, type ArrayView, type Layout, type Layouts, type MemberLayout, type Memory, type TextView } from '../loader/live/layout.ts';
 export { LiveLightSkeleton, type LightBlueprint, type LightLoadOptions } from '../loader/live/light.ts';

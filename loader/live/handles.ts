@@ -36,6 +36,16 @@ export interface Loaded {
 /** Where a handle finds its descriptor; throws before the load and after the end. */
 export type Descriptor = () => Loaded;
 
+/** Throws once the skeleton is loaded: what a load is told cannot be changed after it. */
+export type BeforeLoad = (what: string) => void;
+
+/** What a map is created with instead of what its object says. */
+export interface MapSettings {
+  readonly maxEntries?: number;
+  /** Bytes; only where the object is loaded by the library, not by a loader program. */
+  readonly valueSize?: number;
+}
+
 function attrBytes(last: Field): DataView {
   return new DataView(new ArrayBuffer(last.offset + last.size));
 }
@@ -55,10 +65,27 @@ function perform(port: Port, scratch: Scratch, command: number, attr: DataView):
 export class MapHandle {
   readonly name: string;
   readonly #descriptor: Descriptor;
+  readonly #beforeLoad: BeforeLoad;
+  #settings: MapSettings = {};
 
-  constructor(name: string, descriptor: Descriptor) {
+  constructor(name: string, descriptor: Descriptor, beforeLoad: BeforeLoad) {
     this.name = name;
     this.#descriptor = descriptor;
+    this.#beforeLoad = beforeLoad;
+  }
+
+  /** What was configured. */
+  get settings(): MapSettings {
+    return this.#settings;
+  }
+
+  /** Creates the map larger or smaller than the object says; before the load. */
+  configure(settings: MapSettings): void {
+    this.#beforeLoad(`map '${this.name}'`);
+    for (const [what, value] of Object.entries(settings)) {
+      if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) throw new SkeletonError(`map '${this.name}': ${what} of ${String(value)}`, 0);
+    }
+    this.#settings = { ...this.#settings, ...settings };
   }
 
   /** @throws SkeletonError where the skeleton is not loaded */
@@ -82,10 +109,18 @@ export class TypedMap<K, V> extends MapHandle {
   readonly #key: Layout<K>;
   readonly #value: Layout<V>;
 
-  constructor(name: string, descriptor: Descriptor, key: Layout<K>, value: Layout<V>) {
-    super(name, descriptor);
+  constructor(name: string, descriptor: Descriptor, beforeLoad: BeforeLoad, key: Layout<K>, value: Layout<V>) {
+    super(name, descriptor, beforeLoad);
     this.#key = key;
     this.#value = value;
+  }
+
+  /** The kernel would write values of another size over what lies behind their place. */
+  override configure(settings: MapSettings): void {
+    if (settings.valueSize !== undefined && settings.valueSize !== this.#value.size) {
+      throw new SkeletonError(`map '${this.name}': its values have a type of ${this.#value.size} bytes`, 0);
+    }
+    super.configure(settings);
   }
 
   /** A key of zeros, to fill in. */
@@ -224,10 +259,23 @@ const PACKET_ROOM = 256;
 export class ProgramHandle {
   readonly name: string;
   readonly #descriptor: Descriptor;
+  readonly #beforeLoad: BeforeLoad;
+  #autoload: boolean | undefined;
 
-  constructor(name: string, descriptor: Descriptor) {
+  constructor(name: string, descriptor: Descriptor, beforeLoad: BeforeLoad) {
     this.name = name;
     this.#descriptor = descriptor;
+    this.#beforeLoad = beforeLoad;
+  }
+
+  /** Whether the program is loaded; `undefined` leaves it to the object. Set before the load, and only without a loader program. */
+  get autoload(): boolean | undefined {
+    return this.#autoload;
+  }
+
+  set autoload(value: boolean | undefined) {
+    this.#beforeLoad(`program '${this.name}'`);
+    this.#autoload = value;
   }
 
   /** @throws SkeletonError where the skeleton is not loaded */

@@ -37,8 +37,15 @@ function lightSkeleton({ name, maps, programs, metadata, instructions, signature
 }
 
 function lightLoading(blueprint: LightBlueprint): Loading<LightLoadOptions | undefined> {
-  return (port, data, options = {}): LoadResult => {
-    const outcome = loadAndRun(port, lightSkeleton(blueprint), { ...options, data });
+  return (port, { data, maps, autoload }, options = {}): LoadResult => {
+    const [fixed] = autoload.keys();
+    if (fixed !== undefined) throw new SkeletonError(`program '${fixed}': a loader program loads what it was generated for`, 0);
+    const maxEntries = new Map(options.maxEntries);
+    for (const [name, settings] of maps) {
+      if (settings.valueSize !== undefined) throw new SkeletonError(`map '${name}': a loader program creates values of the size it was generated for`, 0);
+      if (settings.maxEntries !== undefined) maxEntries.set(name, settings.maxEntries);
+    }
+    const outcome = loadAndRun(port, lightSkeleton(blueprint), { ...options, maxEntries, data });
     if (!isLoaded(outcome)) throw new SkeletonError(`skeleton '${blueprint.name}': ${outcome.message}`, outcome.errno, outcome.log);
     return {
       maps: new Map(outcome.maps.map(({ name, fd }) => [name, fd])),

@@ -6,7 +6,7 @@
  */
 import { InputError } from '../../isa/errors.ts';
 import type { Port } from '../port.ts';
-import { LinkHandle, MapHandle, ProgramHandle, SkeletonError, TypedMap, type AttachKind, type Loaded } from './handles.ts';
+import { LinkHandle, MapHandle, ProgramHandle, SkeletonError, TypedMap, type AttachKind, type Loaded, type MapSettings } from './handles.ts';
 import { LocalMemory, type Layout, type Memory } from './layout.ts';
 
 /** Names and types of what a skeleton has; generated modules write it out. */
@@ -64,8 +64,17 @@ export interface LoadResult {
   destroy(): void;
 }
 
-/** Puts an object into a kernel; `data` has the first values of the data sections, by map name. */
-export type Loading<Options> = (port: Port, data: ReadonlyMap<string, Uint8Array>, options: Options) => LoadResult;
+/** What the skeleton was told before the load, by name. */
+export interface LoadSettings {
+  /** First values of the data sections, by map. */
+  readonly data: ReadonlyMap<string, Uint8Array>;
+  readonly maps: ReadonlyMap<string, MapSettings>;
+  /** Programs that are to be loaded, or not, whatever the object says. */
+  readonly autoload: ReadonlyMap<string, boolean>;
+}
+
+/** Puts an object into a kernel. */
+export type Loading<Options> = (port: Port, settings: LoadSettings, options: Options) => LoadResult;
 
 /** First the skeleton's own bytes, after the load the map's. */
 class SectionMemory implements Memory {
@@ -129,6 +138,10 @@ export interface AttachReport {
   readonly skipped: readonly string[];
 }
 
+function refuseSection(what: string): never {
+  throw new SkeletonError(`${what}: a data section has the size of its variables`, 0);
+}
+
 /** An object with exactly these properties: names of C may be those of `Object.prototype`. */
 function record(entries: readonly (readonly [name: string, value: unknown])[]): object {
   const result = Object.create(null) as object;
@@ -157,6 +170,8 @@ export class LiveSkeleton<Shape extends SkeletonShape, Options> {
   readonly #blueprint: Blueprint;
   readonly #loading: Loading<Options>;
   readonly #links: readonly LinkHandle[];
+  readonly #maps: readonly MapHandle[];
+  readonly #programs: readonly ProgramHandle[];
   readonly #memories = new Map<string, SectionMemory>();
   #result: LoadResult | undefined;
   #port: Port | undefined;
@@ -169,16 +184,24 @@ export class LiveSkeleton<Shape extends SkeletonShape, Options> {
     const program = (name: string) => (): Loaded => this.#loaded((result) => result.programs.get(name), `program '${name}'`);
     this.#links = [...blueprint.programs, ...blueprint.structOps ?? []].map(({ name, attach }) => new LinkHandle(name, attach, program(name)));
     // The generated module knows the names and types; here they are data.
-    this.maps = record(blueprint.maps.map((map) => [map.name, this.#mapHandle(map)]));
-    this.progs = record(blueprint.programs.map(({ name }) => [name, new ProgramHandle(name, program(name))]));
+    this.#maps = blueprint.maps.map((map) => this.#mapHandle(map));
+    this.#programs = blueprint.programs.map(({ name }) => new ProgramHandle(name, program(name), this.#beforeLoad));
+    this.maps = record(this.#maps.map((map) => [map.name, map]));
+    this.progs = record(this.#programs.map((handle) => [handle.name, handle]));
     this.links = record(this.#links.map((link) => [link.name, link]));
     this.sections = record(blueprint.maps.flatMap(({ name, section }) => (section === undefined ? [] : [[section.name, this.#openSection(name, section)] as const])));
   }
 
-  #mapHandle({ name, key, value }: MapBlueprint): MapHandle {
+  #mapHandle({ name, key, value, section }: MapBlueprint): MapHandle {
+    if (section !== undefined) return new MapHandle(name, () => this.#loaded((result) => result.maps.get(name), `map '${name}'`), refuseSection);
     const descriptor = (): Loaded => this.#loaded((result) => result.maps.get(name), `map '${name}'`);
-    return key === undefined || value === undefined ? new MapHandle(name, descriptor) : new TypedMap(name, descriptor, key, value);
+    return key === undefined || value === undefined ? new MapHandle(name, descriptor, this.#beforeLoad) : new TypedMap(name, descriptor, this.#beforeLoad, key, value);
   }
+
+  readonly #beforeLoad = (what: string): void => {
+    if (this.#isDestroyed) throw new SkeletonError(`${what}: the skeleton was destroyed`, 0);
+    if (this.#result !== undefined) throw new SkeletonError(`${what}: the skeleton is loaded already`, 0);
+  };
 
   #openSection(map: string, { name, initial, layout }: SectionBlueprint): object {
     const memory = new SectionMemory(name, initial);
@@ -215,7 +238,9 @@ export class LiveSkeleton<Shape extends SkeletonShape, Options> {
     for (const { name, section } of this.#blueprint.maps) {
       if (section !== undefined) data.set(name, this.#memories.get(name)?.read(0, section.initial.length) ?? section.initial);
     }
-    this.#result = this.#loading(port, data, options);
+    const maps = new Map(this.#maps.map(({ name, settings }) => [name, settings]));
+    const autoload = new Map(this.#programs.flatMap(({ name, autoload: isWanted }) => (isWanted === undefined ? [] : [[name, isWanted] as const])));
+    this.#result = this.#loading(port, { data, maps, autoload }, options);
     this.#port = port;
     for (const { name, section } of this.#blueprint.maps) {
       const address = this.#result.sections.get(name);

@@ -7,10 +7,10 @@ import { BTF } from '../../btf/btf.ts';
 import { skeletonMaps } from '../gen/skeleton-model.ts';
 import { mapMappingSize } from '../object/map-defs.ts';
 import { keepObject, type KeptObject } from '../object/load-object.ts';
-import type { BPFObject } from '../object/model.ts';
+import type { BPFObject, ObjectMap } from '../object/model.ts';
 import { openObject } from '../object/open.ts';
 import { MAP_SHARED, PROT_READ, PROT_WRITE, type Port } from '../port.ts';
-import { SkeletonError } from './handles.ts';
+import { SkeletonError, type MapSettings } from './handles.ts';
 import { LiveSkeleton, type Blueprint, type Loading, type LoadResult, type SkeletonShape } from './skeleton.ts';
 
 /** What an object can be told when it is loaded; the data sections' values are its properties. */
@@ -47,20 +47,24 @@ const NO_LOG = { level: 0, size: 0 };
 
 function objectLoading(blueprint: ObjectBlueprint): Loading<ObjectLoadOptions | undefined> {
   const { name, object: bytes } = blueprint;
-  return (port, data, { kernelBTF, symbol = () => undefined, configuration, log = NO_LOG } = {}): LoadResult => {
+  return (port, settings, { kernelBTF, symbol = () => undefined, configuration, log = NO_LOG } = {}): LoadResult => {
     const object = openObject(bytes, name, name);
     const named = namedMaps(object);
-    for (const { ident, map } of named) {
-      const own = data.get(ident);
-      // The configuration decides about its variables, nobody else.
-      if (own !== undefined && map.kind !== 'kconfig') map.data = own;
-    }
+    for (const { ident, map } of named) applySettings(map, settings.data.get(ident), settings.maps.get(ident));
+    for (const program of object.programs) if (!program.isSubprogram) program.autoload = settings.autoload.get(program.name) ?? program.autoload;
     const kept = keepObject(port, object, bytes, {
       kernel: { btf: kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF), symbol }, log, ...(configuration === undefined ? {} : { configuration }),
     });
     if (!('close' in kept)) throw new SkeletonError(`skeleton '${name}': program '${kept.name}'${kept.reason === undefined ? '' : `: ${kept.reason}`}`, kept.errno, kept.log);
     return new KeptResult(port, named, kept, blueprint).result();
   };
+}
+
+function applySettings(map: ObjectMap, data: Uint8Array | undefined, settings: MapSettings | undefined): void {
+  // The configuration decides about its variables, nobody else.
+  if (data !== undefined && map.kind !== 'kconfig') map.data = data;
+  map.definition.maxEntries = settings?.maxEntries ?? map.definition.maxEntries;
+  map.definition.valueSize = settings?.valueSize ?? map.definition.valueSize;
 }
 
 interface NamedMap {

@@ -218,6 +218,22 @@ describe('maps', () => {
     skeleton.destroy();
   });
 
+  it('are created as large as the caller wants, which is said before the load', () => {
+    const kernel = newKernel();
+    const skeleton = RunnableSkeleton.open();
+    skeleton.maps.steps.configure({ maxEntries: 3 });
+    expect(() => skeleton.maps.steps.configure({ maxEntries: -1 })).toThrow("map 'steps': maxEntries of -1");
+    skeleton.load(kernel);
+    expect([...skeleton.maps.steps.keys()]).toEqual([0, 1, 2]);
+    expect(() => skeleton.maps.steps.configure({ maxEntries: 4 })).toThrow("map 'steps': the skeleton is loaded already");
+    skeleton.destroy();
+    expect(() => RunnableSkeleton.open().maps.steps.configure({ valueSize: 64 })).toThrow("map 'steps': its values have a type of 4 bytes");
+    expect(() => LightTracing.open().maps.bss.configure({ maxEntries: 2 })).toThrow("map 'bss': a data section has the size of its variables");
+    const signed = SignedRunnable.open();
+    signed.maps.steps.configure({ valueSize: 4 });
+    expect(() => signed.load(kernel)).toThrow("map 'steps': a loader program creates values of the size it was generated for");
+  });
+
   it('of programs are filled in by the caller', () => {
     const skeleton = TailcallsSkeleton.open().load(newKernel(), { kernelBTF });
     expect(skeleton.progs.entry.testRun({ data: packet(14) }).retval).toBe(0xffffffff);
@@ -255,6 +271,23 @@ describe('attaching', () => {
       skeleton.destroy();
       expect(isEmpty(kernel)).toBe(true);
     });
+
+  it('leaves out programs that the caller does not want', () => {
+    const kernel = newKernel();
+    const skeleton = TracingSkeleton.open();
+    skeleton.progs.maps.autoload = false;
+    skeleton.load(kernel, { kernelBTF });
+    expect(skeleton.attach()).toEqual({ attached: ['before', 'after', 'switched'], skipped: ['maps'] });
+    expect(() => skeleton.progs.maps.fd).toThrow("program 'maps': was not loaded");
+    expect(() => {
+      skeleton.progs.maps.autoload = true;
+    }).toThrow("program 'maps': the skeleton is loaded already");
+    skeleton.destroy();
+    expect(isEmpty(kernel)).toBe(true);
+    const light = LightTracing.open();
+    light.progs.maps.autoload = false;
+    expect(() => light.load(kernel)).toThrow("program 'maps': a loader program loads what it was generated for");
+  });
 
   it('reports what was attached and what nothing attaches by itself', () => {
     const kernel = newKernel();
