@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { littleEndianBTF } from '../../../btf/byte-order.ts';
 import { InputError } from '../../../isa/errors.ts';
@@ -24,6 +26,16 @@ function definitions(builder: BTFBuilder, roots?: readonly number[]): string {
   const text = dump(builder.build(), { format: 'c', unsorted: true, ...(roots === undefined ? {} : { roots }) });
   const start = text.indexOf('#endif\n#endif\n\n') + '#endif\n#endif\n\n'.length;
   return text.slice(start, text.indexOf(roots === undefined ? '\n/* BPF kfuncs */' : '#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute pop'));
+}
+
+/** Little-endian BTF without layout, as a big-endian machine has it. */
+function swapped(bytes: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const end = 24 + view.getUint32(12, true);
+  copy.subarray(0, 2).reverse();
+  for (let at = 4; at < end; at += 4) copy.subarray(at, at + 4).reverse();
+  return copy;
 }
 
 function failure(bytes: Uint8Array, options: DumpBTFOptions = { format: 'c' }): string {
@@ -175,6 +187,45 @@ describe('the other byte order', () => {
     expect([big[0], big[1]]).toEqual([0xeb, 0x9f]);
     expect(littleEndianBTF(little)).toBe(little);
     expect(dump(big, { format: 'raw' })).toBe(dump(little, { format: 'raw' }));
+  });
+});
+
+describe('ELF files of 32 bits', () => {
+  /** A header, `.BTF`, the sections' names, three section headers. */
+  function elf32(btf: Uint8Array, little: boolean): Uint8Array {
+    const names = '\0.BTF\0.shstrtab\0';
+    const table = Math.ceil((52 + btf.length + names.length) / 4) * 4;
+    const bytes = new Uint8Array(table + 3 * 40);
+    const view = new DataView(bytes.buffer);
+    bytes.set([0x7f, 0x45, 0x4c, 0x46, 1, little ? 1 : 2, 1]);
+    const half = (at: number, value: number): void => view.setUint16(at, value, little);
+    const words = (at: number, ...values: number[]): void => values.forEach((value, i) => view.setUint32(at + 4 * i, value, little));
+    half(16, 1);
+    half(18, 40);
+    words(20, 1);
+    words(32, table);
+    [[40, 52], [46, 40], [48, 3], [50, 2]].forEach(([at = 0, value = 0]) => half(at, value));
+    bytes.set(btf, 52);
+    bytes.set(new TextEncoder().encode(names), 52 + btf.length);
+    words(table + 40, 1, 1, 0, 0, 52, btf.length, 0, 0, 1, 0);
+    words(table + 80, 6, 3, 0, 0, 52 + btf.length, names.length, 0, 0, 1, 0);
+    return bytes;
+  }
+
+  it.each([true, false])('have pointers of four bytes (little-endian: %s)', (little) => {
+    const builder = new BTFBuilder();
+    const pointer = builder.pointer(0);
+    builder.struct('s', 12, [['p', pointer, 0], ['q', pointer, 64]]);
+    const folder = mkdtempSync(join(tmpdir(), 'bpftwin-test-'));
+    try {
+      const file = join(folder, 'a.o');
+      writeFileSync(file, elf32(little ? builder.build() : swapped(builder.build()), little));
+      const input = readBTFFile(file);
+      expect(input.pointerSize).toBe(4);
+      expect([...dumpBTF({ ...input, file }, { format: 'c', unsorted: true })].join('')).toContain('struct s {\n\tvoid *p;\n\tlong: 32;\n\tvoid *q;\n};\n\n');
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 
