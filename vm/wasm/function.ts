@@ -11,7 +11,7 @@
  * budget block by block and hands over to the interpreter at a loop header from which it might not suffice.
  */
 import { KERNEL_HI } from '../address-space.ts';
-import { STRIDE } from '../program.ts';
+import { MAX_STACK, STRIDE } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import { CallEmitter } from './calls.ts';
 import { eachSuccessor } from './cfg.ts';
@@ -51,6 +51,10 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     for (const { type, count } of groups) {
       head.u32(count);
       head.byte(type);
+    }
+    if (this.lowest >= 0) {
+      head.byte(W.local_get); head.u32(PARAM_SP); head.byte(W.i32_const); head.s32(MAX_STACK); head.byte(W.i32_sub);
+      head.byte(W.local_set); head.u32(this.lowest);
     }
     if (this.usesWideFrame) {
       // r10 as an address, computed once.

@@ -4,7 +4,7 @@
  * bounds of the live region that the same base register last met, kept in locals and handed on with copies of the pointer.
  */
 import { KERNEL_HI } from '../address-space.ts';
-import { STRIDE, type Atomic } from '../program.ts';
+import { MAX_STACK, STRIDE, type Atomic } from '../program.ts';
 import { BINARY } from './arithmetic-table.ts';
 import { TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { ExitEmitter } from './exits.ts';
@@ -66,6 +66,10 @@ export class MemoryEmitter extends ExitEmitter {
       this.get(this.address);
       out.byte(W.i32_wrap_i64);
       return 0;
+    }
+    if (base === FP && this.fixedFrame && off < 0 && off >= -MAX_STACK) {
+      this.get(this.stackStart());
+      return off + MAX_STACK;
     }
     this.pushNarrow(base);
     if (off >= 0) return off;

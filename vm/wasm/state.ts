@@ -72,6 +72,8 @@ export class FunctionState {
   /** True where the function never writes r10: it is then `sp` itself. */
   protected readonly fixedFrame: boolean;
   protected usesWideFrame: boolean = false;
+  /** Local with the lowest byte of the frame's stack, -1 where no access goes there: instructions have no negative offsets. */
+  protected lowest: number = -1;
   protected usesMayGoto: boolean = false;
   protected left: number = -1;
   protected goes: number = -1;
@@ -156,6 +158,11 @@ export class FunctionState {
   protected local(type: number): number {
     this.locals.push(type);
     return PARAMS + this.locals.length - 1;
+  }
+
+  protected stackStart(): number {
+    if (this.lowest < 0) this.lowest = this.local(TYPE_I32);
+    return this.lowest;
   }
 
   newLocal(): number {

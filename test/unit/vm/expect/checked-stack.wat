@@ -1,5 +1,9 @@
 (func $f0
   local.get $sp
+  i32.const 512
+  i32.sub
+  local.set $n10
+  local.get $sp
   i64.extend_i32_u
   i64.const -131391639519232
   i64.or
@@ -15,16 +19,12 @@
   local.set $w8
   i64.const 505
   local.set $w9
-  local.get $sp
-  i32.const -8
-  i32.add
+  local.get $n10
   i64.const 5
-  i64.store offset=0
-  local.get $sp
-  i32.const -8
-  i32.add
-  i64.load offset=0
-  local.set $w10
-  local.get $w10
+  i64.store offset=504
+  local.get $n10
+  i64.load offset=504
+  local.set $w11
+  local.get $w11
   return
   unreachable)
