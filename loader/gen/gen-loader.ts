@@ -80,6 +80,8 @@ const WRITER: ReferenceWriter = {
     writeImmediate(instructions, slot, 0);
     writeImmediate(instructions, slot + 1, 0);
   },
+  // libbpf would put the table into a map of the machine that it generates on.
+  jumpTable: undefined,
   kernelCall(instructions, slot) {
     writeImmediate(instructions, slot, 0);
     instructions.fill(0, 8 * slot + INSN_OFF, 8 * slot + INSN_OFF + 2);

@@ -13,7 +13,7 @@ import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import type { BPFObject, Extern, ObjectProgram } from './model.ts';
 import { writeImmediate, writeSource } from './open.ts';
-import type { ReferenceWriter } from './relocate.ts';
+import type { JumpTable, ReferenceWriter } from './relocate.ts';
 import { attachTargetLookup } from './section-defs.ts';
 
 /** Types nested in one another that libbpf compares. */
@@ -106,10 +106,20 @@ export class KernelReferenceWriter implements ReferenceWriter {
   readonly #kernel: KernelNames;
   readonly #mapFDs: readonly number[];
 
-  constructor(object: BPFObject, kernel: KernelNames, mapFDs: readonly number[]) {
+  readonly jumpTable: (instructions: Uint8Array, slot: number, table: JumpTable) => void;
+
+  /** @param createJumpTable makes the map of a table; its descriptor */
+  constructor(object: BPFObject, kernel: KernelNames, mapFDs: readonly number[], createJumpTable: (targets: readonly number[]) => number) {
     this.#object = object;
     this.#kernel = kernel;
     this.#mapFDs = mapFDs;
+    const tables = new Map<number, number>();
+    this.jumpTable = (instructions, slot, { offset, targets }) => {
+      const fd = tables.get(offset) ?? createJumpTable(targets);
+      tables.set(offset, fd);
+      writeSource(instructions, slot, U.BPF_PSEUDO_MAP_VALUE);
+      writeImmediate(instructions, slot, fd);
+    };
   }
 
   map(instructions: Uint8Array, slot: number, mapIndex: number): void {

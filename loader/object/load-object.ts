@@ -19,6 +19,8 @@ import { resolveStructOps, type KernelStructOps } from './struct-ops-kernel.ts';
 import { SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from './section-defs.ts';
 
 const BPF_F_SLEEPABLE = 1 << 4;
+/** `struct bpf_insn_array_value` */
+const INSN_ARRAY_VALUE_SIZE = 16;
 const BPF_F_XDP_HAS_FRAGS = 1 << 5;
 const BPF_F_ALL_CPUS = 16n;
 /** 7.3.4, for program types that still ask. */
@@ -288,6 +290,30 @@ class ObjectLoader {
     return fd;
   }
 
+  /** The map of a jump table, which serves one program; it lives as long as the other maps. */
+  #createJumpTable(scratch: Scratch, targets: readonly number[]): number {
+    const attr = attrBytes(MAP_CREATE_ATTR.map_extra);
+    writeInt(attr, 0, MAP_CREATE_ATTR.map_type, U.BPF_MAP_TYPE_INSN_ARRAY);
+    writeInt(attr, 0, MAP_CREATE_ATTR.key_size, 4);
+    writeInt(attr, 0, MAP_CREATE_ATTR.value_size, INSN_ARRAY_VALUE_SIZE);
+    writeInt(attr, 0, MAP_CREATE_ATTR.max_entries, targets.length);
+    writeName(attr, 0, MAP_CREATE_ATTR.map_name, '.jumptables');
+    const place = 'section .jumptables';
+    const fd = this.#call(scratch, U.BPF_MAP_CREATE, attr);
+    if (fd < 0) this.#fail(place, `map '.jumptables': failed to create: ${errnoName(fd)}`);
+    this.#fds.push(fd);
+    for (const [i, target] of targets.entries()) {
+      const value = new DataView(new ArrayBuffer(INSN_ARRAY_VALUE_SIZE));
+      value.setUint32(0, target, true);
+      this.#update(scratch, fd, i, new Uint8Array(value.buffer), 0n, `map '.jumptables': failed to set entry ${i}`, place);
+    }
+    const freeze = attrBytes(MAP_ELEM_ATTR.map_fd);
+    writeInt(freeze, 0, MAP_ELEM_ATTR.map_fd, fd);
+    const result = this.#call(scratch, U.BPF_MAP_FREEZE, freeze);
+    if (result < 0) this.#fail(place, `map '.jumptables': failed to freeze as read-only: ${errnoName(result)}`);
+    return fd;
+  }
+
   /** A map's structure in the kernel, with the callbacks that are to be installed. */
   #structOps(map: ObjectMap, isSet: (programIndex: number) => boolean): KernelStructOps {
     return resolveStructOps(this.#object, map, this.#options.kernel.btf, isSet);
@@ -342,7 +368,7 @@ class ObjectLoader {
     try {
       const object = this.#only(openObject(bytes, this.#object.file, name), programName);
       new CoreRelocator(object, this.#options.kernel, () => {}).relocate();
-      relocateObject(withoutCore(object), new KernelReferenceWriter(object, this.#options.kernel, this.#mapFDs));
+      relocateObject(withoutCore(object), new KernelReferenceWriter(object, this.#options.kernel, this.#mapFDs, (targets) => this.#createJumpTable(scratch, targets)));
       const program = object.programs.find((candidate) => !candidate.isSubprogram && candidate.name === programName);
       if (program === undefined) return { ...common, errno: 2, reason: 'no such program' };
       return { ...common, ...this.#load(scratch, program), ...shapeOf(program) };

@@ -60,8 +60,11 @@ export interface ProgramRelocation {
   instruction: number;
   /** Index of the map or extern. */
   readonly target: number;
-  /** Value of the symbol. */
+  /** Value of the symbol, and for a jump table its bytes. */
   readonly symbolOffset: number;
+  readonly symbolSize?: number;
+  /** Of a subprogram that was appended: how far it moved from its section's begin to the program's, in instructions. */
+  readonly moved?: number;
   /** CO-RE: type id, access string, kind. */
   readonly core: { readonly typeID: number; readonly access: number; readonly kind: number } | undefined;
 }

@@ -396,7 +396,7 @@ class ObjectOpener {
       if (arenaIndex < 0) fail(`bad arena data relocation at insn ${instruction}, no arena maps defined`);
       return made('data', arenaIndex, symbol.value);
     }
-    if (symbol.section === this.#jumpTables) return made('jump-table', -1, symbol.value);
+    if (symbol.section === this.#jumpTables) return { ...made('jump-table', -1, symbol.value), symbolSize: symbol.size };
     const isData = this.#dataSections.some(({ section }) => section.index === symbol.section);
     if (!isData) {
       if (symbol.section !== this.#mapsIndex) fail(`bad map relo against '${symbolName}' in section '${sectionName}'`);

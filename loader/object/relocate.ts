@@ -16,9 +16,19 @@ import { readImmediate, writeImmediate, writeSource } from './open.ts';
 const MAX_INSTRUCTIONS = 1_000_000;
 /** Subprograms calling one another in a chain; the kernel stops at 8 frames. */
 const MAX_CHAIN = 1000;
+/** Bytes of an entry of a jump table. */
+const JUMP_ENTRY = 8;
 const BTF_FUNC_STATIC = 0;
 const BTF_FUNC_GLOBAL = 1;
 const EXCEPTION_CALLBACK = 'exception_callback:';
+
+/** Where an indirect jump may go. */
+export interface JumpTable {
+  /** Place in `.jumptables`, which tells the tables of a program apart. */
+  readonly offset: number;
+  /** Slots of the program, subprograms included. */
+  readonly targets: readonly number[];
+}
 
 /** Fills references into instructions. */
 export interface ReferenceWriter {
@@ -28,6 +38,8 @@ export interface ReferenceWriter {
   mapValue(instructions: Uint8Array, slot: number, mapIndex: number): void;
   /** `ldimm64` of a kernel symbol. */
   symbol(instructions: Uint8Array, slot: number, extern: Extern): void;
+  /** `ldimm64` of a jump table; `undefined` where nothing can hold one. */
+  readonly jumpTable: ((instructions: Uint8Array, slot: number, table: JumpTable) => void) | undefined;
   /** Call of a kernel function. */
   kernelCall(instructions: Uint8Array, slot: number, extern: Extern): void;
 }
@@ -142,7 +154,9 @@ class ProgramLinker {
     joined.set(main.instructions);
     joined.set(part.instructions.subarray(0, 8 * part.ownLength), main.instructions.length);
     main.instructions = joined;
-    main.relocations = [...main.relocations, ...part.relocations.map((relocation) => ({ ...relocation, instruction: relocation.instruction + part.subOffset }))];
+    main.relocations = [...main.relocations, ...part.relocations.map((relocation) => ({
+      ...relocation, instruction: relocation.instruction + part.subOffset, moved: part.subOffset - part.sectionOffset,
+    }))];
   }
 
   /** Function and line records of one part, with offsets in the whole program (`reloc_prog_func_and_line_info`). */
@@ -225,7 +239,8 @@ function isPseudo(instructions: Uint8Array, slot: number, code: number, source: 
 
 function relocateData(object: BPFObject, program: ObjectProgram, writer: ReferenceWriter): void {
   const { instructions } = program;
-  for (const { kind, instruction, target, symbolOffset } of program.relocations) {
+  for (const [index, relocation] of program.relocations.entries()) {
+    const { kind, instruction, target, symbolOffset } = relocation;
     const extern = object.externs[target];
     switch (kind) {
       case 'map': writer.map(instructions, instruction, target); break;
@@ -246,10 +261,32 @@ function relocateData(object: BPFObject, program: ObjectProgram, writer: Referen
         if (extern !== undefined) writer.kernelCall(instructions, instruction, extern);
         break;
       case 'jump-table':
-        throw new InputError(object.file, `section ${program.sectionName}`, `prog '${program.name}': jump tables are not supported yet`);
+        if (writer.jumpTable === undefined) {
+          throw new InputError(object.file, `section ${program.sectionName}`, `prog '${program.name}': relo #${index}: can't create jump table: sym_off ${symbolOffset}`);
+        }
+        writer.jumpTable(instructions, instruction, readJumpTable(object, program, relocation));
+        break;
       default:
     }
   }
+}
+
+/** A table of byte offsets in a section becomes one of instructions of a program (`create_jt_map`). */
+function readJumpTable(object: BPFObject, program: ObjectProgram, { symbolOffset, symbolSize = 0, moved = -program.sectionOffset }: ProgramRelocation): JumpTable {
+  const fail = (reason: string): never => {
+    throw new InputError(object.file, 'section .jumptables', `map '.jumptables': ${reason}`);
+  };
+  if (symbolOffset % JUMP_ENTRY !== 0) fail(`jumptable start ${symbolOffset} should be multiple of ${JUMP_ENTRY}`);
+  if (symbolSize % JUMP_ENTRY !== 0) fail(`jumptable size ${symbolSize} should be multiple of ${JUMP_ENTRY}`);
+  const data = object.elf.sections[object.jumpTableSection]?.data ?? fail('ELF file is missing jump table data');
+  if (symbolOffset + symbolSize > data.length) fail(`jumptables_data size is ${data.length}, trying to access ${symbolOffset + symbolSize}`);
+  const view = new DataView(data.buffer, data.byteOffset + symbolOffset, symbolSize);
+  const targets = Array.from({ length: symbolSize / JUMP_ENTRY }, (_, i) => {
+    const value = view.getBigUint64(JUMP_ENTRY * i, object.littleEndian);
+    const target = Number(value / 8n) + moved;
+    return target >= 0 && target <= 0xffffffff ? target : fail(`invalid jump table value 0x${value.toString(16)} at offset ${symbolOffset + JUMP_ENTRY * i}`);
+  });
+  return { offset: symbolOffset, targets };
 }
 
 /** Globals of an arena lie at its end. */

@@ -30,7 +30,7 @@ describe('whole headers are written byte for byte as bpftool does', () => {
 });
 
 describe('awkward declarations and the other byte order', () => {
-  it.each(['declarations', 'declarations-be', 'globals-be', 'kfuncs-be', 'mapinmap-be'])('%s', (name) => {
+  it.each(['declarations', 'declarations-be', 'globals-be', 'kfuncs-be', 'mapinmap-be', 'arena'])('%s', (name) => {
     const file = fileURLToPath(new URL(`data/${name}.bpf.o`, import.meta.url));
     const want = readFileSync(new URL(`data/${name}.lskel.h`, import.meta.url), 'utf8');
     const got = generateLightSkeleton(readFileSync(file), file, { name: name.replace('-', '_') });
