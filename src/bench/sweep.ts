@@ -173,7 +173,7 @@ export class Bench {
     const { instruments, effort } = this.#lab, long = { seconds: effort.seconds * 4, least: effort.least, warm: effort.warm * 6 };
     const marked = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', this.#clock), plain = this.#skeleton(PAYLOAD_PROGRAMS, '7.3', undefined);
     const measurement = measure(instruments, `light skeleton with ${PAYLOAD_PROGRAMS} programs`, PAYLOAD_PROGRAMS, marked, this.#clock, long);
-    const marks = comparePairs(instruments, { phases: undefined, perform: () => plain.perform() }, { phases: this.#clock, perform: () => marked.perform() }, long);
+    const marks = comparePairs(instruments, { phases: undefined, perform: () => plain.perform() }, { phases: this.#clock, perform: () => marked.perform() }, { ...long, least: 4 * effort.least });
     return { ...measurement, marks, coverage: marks.calm };
   }
 

@@ -8,8 +8,9 @@ import { availableParallelism, cpus } from 'node:os';
 import { GCProfiler, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import Benchmark from 'benchmark';
-import { setProvider } from '../../crypto/provider.ts';
+import { setProvider, type CryptoProvider } from '../../crypto/provider.ts';
 import { InternalError } from '../../isa/errors.ts';
+import type { Phases } from '../../isa/phases.ts';
 import type { Conditions } from '../bench/conditions.ts';
 import { countingProvider } from '../bench/counters.ts';
 import type { Effort, Instruments, MemoryUse } from '../bench/measure.ts';
@@ -47,6 +48,8 @@ function memoryInUse(): number {
  * or at the end.
  */
 function memory(work: () => void): MemoryUse {
+  // What the first collection finalises, the second frees.
+  collectGarbage();
   collectGarbage();
   const buffersBefore = process.memoryUsage().arrayBuffers, before = memoryInUse(), profiler = new GCProfiler();
   profiler.start();
@@ -90,15 +93,21 @@ function finestClock(): () => number {
 
 /** The instruments of this process. Primitives are native from here on. */
 export function createInstruments(): Instruments {
-  const plain = createNodeProvider();
+  const plain = createNodeProvider(), marking = new WeakMap<Phases, CryptoProvider>();
   setProvider(plain);
+  /** One for each listener: a provider keeps the keys that it has read. */
+  const providerFor = (phases: Phases): CryptoProvider => {
+    const provider = marking.get(phases) ?? createNodeProvider(phases);
+    marking.set(phases, provider);
+    return provider;
+  };
   return {
     now: wall,
     used: finestClock(),
     sample,
     memory,
     usePrimitives: ({ phases, onHash }) => {
-      const provider = phases === undefined ? plain : createNodeProvider(phases);
+      const provider = phases === undefined ? plain : providerFor(phases);
       setProvider(onHash === undefined ? provider : countingProvider(provider, onHash));
     },
   };
