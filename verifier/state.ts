@@ -253,6 +253,12 @@ export class StatePool {
     this.#pageUsed = this.#pages.length === 0 ? this.#pageWords : 0;
     this.#freeBlocks.length = 0;
     this.#freeStates.length = Math.min(this.#freeStates.length, kept);
+    for (const idle of this.#freeStates) {
+      // pages that are given back must not live on in states that wait for use
+      idle.w = NO_WORDS;
+      idle.b = NO_BYTES;
+      idle.hist = NO_WORDS;
+    }
     this.liveWords = 0;
   }
 
