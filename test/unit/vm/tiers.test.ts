@@ -76,6 +76,7 @@ describe('the policy', () => {
     const first = { ...machine.run(program, at, KERNEL_HI, { tier: 'interpreter' }) };
     expect(machine.run(program, at, KERNEL_HI, { tier: 'baseline' })).toEqual(first);
     expect(machine.stats).toMatchObject({ refusals: 1, compiledModules: 0, lastRefusal: 'functions that share too much code' });
+    expect(machine.stats.fallbacks).toEqual([{ program: 'sharing', tier: 'interpreter', reason: 'functions that share too much code' }]);
   });
 
   test('what the platform refuses is interpreted', () => {
@@ -83,6 +84,24 @@ describe('the policy', () => {
     const program = machine.load({ name: 'refused', instructions: assemble([mov64('r0', 5), exit()]) });
     expect(machine.run(program, at, KERNEL_HI, { tier: 'optimised' }).r0Lo).toBe(5);
     expect(machine.stats).toMatchObject({ refusals: 1, lastRefusal: 'no' });
+  });
+
+  test('runs are counted by tier, and what is not on the tier asked for has a reason', () => {
+    let now = 0;
+    const instructions = assemble([mov64('r0', 5), exit()]);
+    const { machine, at } = world({ clock: () => now++, compileOptimised: (wasm) => new WebAssembly.Module(wasm) });
+    const one = machine.load({ name: 'one', instructions, verified: true });
+    const tiers = ['interpreter', 'baseline', 'baseline', 'baseline', 'optimised', 'optimised'] as const;
+    for (const tier of tiers) expect(machine.run(one, at, KERNEL_HI, { tier }).r0Lo).toBe(5);
+    expect(machine.stats).toMatchObject({ interpretedRuns: 1, baselineRuns: 3, optimisedRuns: 2, compiledRuns: 5, compiledModules: 2, fallbacks: [] });
+    expect(machine.stats.emitMilliseconds).toBe(2);
+    expect(machine.stats.compileMilliseconds).toBe(2);
+    const plain = world();
+    plain.machine.run(plain.machine.load({ name: 'two', instructions }), plain.at, KERNEL_HI, { tier: 'optimised' });
+    expect(plain.machine.stats.fallbacks).toEqual([{ program: 'two', tier: 'baseline', reason: 'the platform cannot be asked for optimised code' }]);
+    const large = machine.load({ name: 'large', instructions: assemble([...Array.from({ length: 10_000 }, () => mov64('r0', 1)), exit()]) });
+    machine.run(large, at, KERNEL_HI, { tier: 'optimised' });
+    expect(machine.stats.fallbacks).toEqual([{ program: 'large', tier: 'baseline', reason: 'more than 10000 instructions' }]);
   });
 });
 
