@@ -189,16 +189,26 @@ function print(kernel: KernelState, call: HelperCall, format: string | undefined
 
 // ---------------------------------------------------------------- reads
 
+/** The page that the vsyscall of old maps; counts as the user's. */
+const VSYSCALL_PAGE = 0xff600000 | 0;
+
+/** `copy_from_kernel_nofault_allowed` of x86-64: no user address, nothing that is no address, not the vsyscall page. */
+function isKernelAddress(lo: number, hi: number): boolean {
+  return hi >>> 24 === 0xff && !(hi === -1 && (lo & ~0xfff) === VSYSCALL_PAGE);
+}
+
 function memoryReads(kernel: KernelState): HelperEntry[] {
   const { memory } = kernel;
-  /** Copies into argument 1, or zero-fills it and gives `-EFAULT`. */
+  /** Why argument 3 could not be read: for the kernel's reads, an address that is none of the kernel's is refused before it is tried. */
+  const unreadable = (call: HelperCall, isKernel: boolean): number => (isKernel && !isKernelAddress(call.u32(3) | 0, high(call, 3)) ? -ERANGE : -EFAULT);
+  /** Copies into argument 1, or zero-fills it and gives an error. */
   const read = (isKernel: boolean) => (call: HelperCall): void => {
     const at = pointer(call, 1);
     const size = call.u32(2);
     const source = anyPointer(call, 3, isKernel);
     if (memory.copyInto(at, source, size)) return call.setResult(0);
     memory.u8.fill(0, at, at + size);
-    call.setResult(-EFAULT);
+    call.setResult(unreadable(call, isKernel));
   };
   /** As `read` for strings: length with the NUL. */
   const readString = (isKernel: boolean) => (call: HelperCall): void => {
@@ -208,7 +218,7 @@ function memoryReads(kernel: KernelState): HelperEntry[] {
     const text = memory.readString(anyPointer(call, 3, isKernel), size - 1);
     if (text === undefined) {
       memory.u8.fill(0, at, at + size);
-      return call.setResult(-EFAULT);
+      return call.setResult(unreadable(call, isKernel));
     }
     memory.u8.set(text, at);
     memory.u8[at + text.length] = 0;

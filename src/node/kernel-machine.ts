@@ -123,7 +123,7 @@ export class KernelMachine {
     const args = [
       '-nodefaults', '-no-reboot', '-m', String(MEMORY_MB), '-smp', '2', ...accelerator, '-kernel', this.#image, '-initrd', join(folder, 'initrd'),
       '-display', 'none', '-serial', `file:${join(folder, 'console')}`, '-serial', `file:${join(folder, 'answers')}`,
-      '-append', 'console=ttyS0 panic=-1 quiet oops=panic mitigations=auto rdinit=/init',
+      '-append', 'console=ttyS0 panic=-1 quiet oops=panic mitigations=auto nowatchdog rcupdate.rcu_cpu_stall_suppress=1 rdinit=/init',
     ];
     await new Promise<void>((resolve, reject) => {
       const child = spawn(QEMU, args, { stdio: 'ignore' });
