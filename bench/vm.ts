@@ -5,7 +5,7 @@
  *
  * ns is the least CPU time per executed instruction over the rounds, which are interleaved: every engine and every peer runs every
  * program once per round. The engine `outside` is `compiled` with the helper of the program `helper` in JavaScript instead of inside the
- * module. Peers speak the protocol of `peers/README.md`; those named `ubpf`, `rbpf` and `ubpf-interpreter` stand in for the recorded figures.
+ * module. Peers speak the protocol of `peers/README.md`; bars are also held against those named `ubpf`, `rbpf`, `ubpf-interpreter`.
  * `--calls` times single calls, batches, helpers and what compiling costs, instead.
  */
 import { execFileSync } from 'node:child_process';
