@@ -24,7 +24,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { SLOTS = 4096, BUFFERS = 600, TAKES = 512, SLACK = 64, ATTR = 256, SESSION = -3, CLEAR = 7, JOIN = 1 };
+enum { SLOTS = 4096, BUFFERS = 600, TAKES = 512, SLACK = 64, ATTR = 256, SESSION = -3, CLEAR = 7, JOIN = 1, ENABLE_STATS = 32 };
 struct buffer { int off, at, out; unsigned char *bytes; size_t size; };
 static int slots[SLOTS], kept[SLOTS], keeping;
 static void *mapping;
@@ -119,7 +119,7 @@ static void do_bpf(char *args, FILE *out)
 	long ret = syscall(SYS_bpf, cmd, attr, size);
 	int error = ret < 0 ? errno : 0;
 
-	if (slot >= 0 && ret >= 0) keep(slot, ret);
+	if (slot >= 0 && ret >= 0 && (gives_fd(cmd) || cmd == ENABLE_STATS)) keep(slot, ret);
 	for (int k = 0; k < taking; k++)
 		for (int i = 0; i < count; i++) {
 			int *fd = (int *)(buffers[i].bytes + takes[k].at);

@@ -39,9 +39,10 @@ const UNSTABLE: ReadonlySet<number> = new Set([
 
 const MOST_MAP_BYTES = 16 << 20;
 
-/** Every address that a call passes is that of a buffer: others could hit memory of this process. */
+/** Every address that a call passes is, whole, that of a buffer: others could hit memory of this process. */
 function hasStrayPointer(call: BPFCall): boolean {
   const owned = new Set([...call.inputs, ...call.outputs].map(({ offset }) => offset));
+  if ([...owned].some((offset) => offset < call.attr.length && offset + 8 > call.attr.length)) return true;
   return (COMMANDS[call.cmd]?.fields ?? []).some(({ kind, offset, size }) =>
     kind === 'ptr' && !owned.has(offset) && call.attr.subarray(offset, offset + size).some((byte) => byte !== 0));
 }
@@ -72,6 +73,8 @@ export function comparableOperations(transcript: string): readonly Operation[] |
 /** What our kernel answers. */
 export function performHere(operations: readonly Operation[]): readonly Got[] {
   const target = new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS });
+  // The agent begins with a session keyring of its own.
+  target.kernel.keyrings.joinSession(undefined);
   const performer = new Performer(target);
   try {
     return operations.map((operation) => performer.perform(operation));

@@ -140,7 +140,8 @@ export class Performer {
 
     const ret = this.#target.bpf(call.cmd, attrAddress, call.attr.length);
 
-    if (call.save !== undefined && ret >= 0) this.#keep(call.save, ret);
+    // What is no descriptor (a plain 0) must not be closed as one later.
+    if (call.save !== undefined && ret >= 0 && (FD_COMMANDS.has(call.cmd) || call.cmd === U.BPF_ENABLE_STATS)) this.#keep(call.save, ret);
     const answer = this.#answer(call, ret, attrAddress, buffers);
     this.#clear(buffers);
     if (call.save === undefined && ret >= 0 && FD_COMMANDS.has(call.cmd)) this.#target.close(ret);

@@ -155,6 +155,8 @@ describe('comparing with a real kernel', () => {
     expect(comparableOperations(transcriptOf(SEQUENCE))).toHaveLength(SEQUENCE.length);
     expect(comparableOperations(transcriptOf([makeCall('MAP_GET_NEXT_ID', {})]))).toBeUndefined();
     expect(comparableOperations(transcriptOf([makeCall('MAP_LOOKUP_ELEM', { key: 4096 })]))).toBeUndefined();
+    const cut = makeCall('MAP_LOOKUP_ELEM', { key: new Uint8Array(4) }, { outs: { value: 8 } });
+    expect(comparableOperations(transcriptOf([{ ...cut, attr: cut.attr.slice(0, 20) }]))).toBeUndefined();
     expect(comparableOperations(transcriptOf([makeCall('MAP_CREATE', { map_type: 2, key_size: 4, value_size: 1 << 30, max_entries: 1 })]))).toBeUndefined();
   });
 });

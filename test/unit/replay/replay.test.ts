@@ -172,6 +172,11 @@ describe('performing', () => {
     expect(targets[0]?.closed).toEqual([5, 105]);
   });
 
+  it('keeps nothing of a call that gives no fd', () => {
+    const { targets } = replay([CASE, { op: 'bpf', cmd: 'MAP_FREEZE', attr: '00'.repeat(4), save: 0, want: { ret: 0, errno: 0 } }], () => 0);
+    expect(targets[0]?.closed).toEqual([]);
+  });
+
   it('closes an fd that nothing keeps, and gives every call zeroed memory', () => {
     const dirty: number[] = [];
     const load = { op: 'bpf', cmd: 'PROG_LOAD', attr: '00'.repeat(64), in: { 8: 'ffffffffffffffff' }, out: { 32: 200_000 }, want: { ret: 'fd', errno: 0, log: 'x\n' } };
