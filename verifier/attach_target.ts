@@ -297,8 +297,6 @@ export function checkAttachTarget(env: VerifierEnv): number {
   env.attachFuncName = target.name;
   const program = load.attachProgram;
   if (program !== undefined) {
-    env.savedDstProgType = program.type;
-    env.savedDstAttachType = program.expectedAttachType;
     if (load.type === U.BPF_PROG_TYPE_EXT) {
       env.opsType = program.type;
       env.expectedAttachType = program.expectedAttachType;

@@ -384,7 +384,8 @@ export class VerifierEnv {
     this.cur = this.pool.current;
     this.w = this.pool.w;
     this.b = this.pool.b;
-    if (load.type === BPF_PROG_TYPE_EXT && load.attachProgram !== undefined) this.savedDstProgType = 0;
+    this.savedDstProgType = load.attachProgram?.type ?? 0;
+    this.savedDstAttachType = load.attachProgram?.expectedAttachType ?? 0;
   }
 
   /** Index of a map in {@link mapTable}, added if new. */

@@ -88,10 +88,8 @@ export function checkKfuncCall(env: VerifierEnv): number {
       'Use a kfunc allowed for this program type and attach point, or change the program context.');
     return -EACCES;
   }
-  const known = findKfuncDesc(env, imm[insn]!, off[insn]!);
-  if (known === undefined) return refuse(env, `verifier bug: kfunc descriptor not found for func_id ${imm[insn]!}`, EFAULT);
-  // arguments were classified before an extension's target was known, flags are the target's
-  const desc = known.meta === kfunc ? known : { ...known, meta: kfunc };
+  const desc = findKfuncDesc(env, imm[insn]!, off[insn]!);
+  if (desc === undefined) return refuse(env, `verifier bug: kfunc descriptor not found for func_id ${imm[insn]!}`, EFAULT);
   const meta = new CallMeta(kfunc.funcID, kfunc.name);
   meta.flags = kfunc.flags;
   if ((kfunc.flags & KF_RELEASE) !== 0) meta.releaseRegno = 1;

@@ -312,8 +312,7 @@ function fdArrayBTF(env: VerifierEnv, index: number): BTFDescriptor | number {
 
 /** A kernel function by id and `off`, whether or not the program may call it (`fetch_kfunc_meta`); `-errno` with a message. */
 export function findKfunc(env: VerifierEnv, funcID: number, offset: number): KfuncMeta | number {
-  // an extension has its target's functions from where the target is known
-  const key = `${offset}:${funcID}:${env.resolvedProgType}`;
+  const key = `${offset}:${funcID}`;
   const known = stateOf(env).metas.get(key);
   if (known !== undefined) return known;
   if (funcID <= 0) {

@@ -19,6 +19,7 @@ const FILES: Readonly<Record<string, number>> = {
   'flips-fixtures.jsonl.gz': 8,
   'loaders.jsonl.gz': 45,
   'helper-args.jsonl.gz': 69,
+  'attach-programs.jsonl.gz': 24,
   'graph.jsonl.gz': 9,
 };
 

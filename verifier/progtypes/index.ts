@@ -27,6 +27,8 @@ export { attachReturnType, funcRetvalRange, programReturnRange, structOpsReturnT
  * helper. `isForbidden` is set where the prototype has a rule of its own that excludes the program.
  */
 export function getHelperProto(env: VerifierEnv, id: number): HelperProto | undefined {
+  // an extension has its target's operations from where the target was checked, none before
+  if (env.opsType === U.BPF_PROG_TYPE_EXT) return undefined;
   const facts = factsOf(env);
   const proto = findProto(id, facts);
   return proto !== undefined && isForbidden(proto, facts) ? { ...proto, isForbidden: true } : proto;

@@ -110,7 +110,10 @@ t.case('struct_ops members', 'attach-programs');
 for (const struct of ['tcp_congestion_ops', 'Qdisc_ops', 'smc_hs_ctrl', 'bpf_dummy_ops', 'io_uring_bpf_ops', 'sched_ext_ops', 'task_struct', 'hid_bpf_ops']) {
   const id = kernelTypeID(struct, 4); if (id === 0) continue;
   for (let member = 0; member < 24; member++) for (const flags of [0, F.SLEEPABLE]) for (const code of [[I.mov(0, 0), I.exit()], [I.ldx('dw', 2, 1, 0), I.ldx('dw', 3, 2, 0), I.mov(0, 0), I.exit()]]) t.load({ type: PROG.STRUCT_OPS, insns: prog(code), flags, log: 1, set: [[68, member], [108, id]] });
-  for (const off of [0, 8, 16, 24, 32, 40, 64, 512, 1024]) for (const size of ['b', 'w', 'dw']) for (const member of struct === 'Qdisc_ops' ? [5, 6, 8] : struct === 'bpf_dummy_ops' ? [0] : struct === 'tcp_congestion_ops' ? [0, 16] : [0]) t.load({ type: PROG.STRUCT_OPS, insns: prog(I.ldx('dw', 2, 1, 0), I.stx(size, 2, 10, off), I.st(size, 2, off, 1), I.mov(0, 0), I.exit()).subarray(0), log: 1, set: [[68, member], [108, id]] }), t.load({ type: PROG.STRUCT_OPS, insns: prog(I.ldx('dw', 2, 1, struct === 'io_uring_bpf_ops' ? 8 : 0), I.st(size, 2, off, 1), I.mov(0, 0), I.exit()), log: 1, set: [[68, member], [108, id]] });
+  for (const off of [0, 8, 16, 24, 32, 40, 64, 512, 1024]) for (const size of ['b', 'w', 'dw']) for (const member of struct === 'Qdisc_ops' ? [5, 6, 8] : struct === 'bpf_dummy_ops' ? [0] : struct === 'tcp_congestion_ops' ? [0, 16] : [0]) {
+    t.load({ type: PROG.STRUCT_OPS, insns: prog(I.ldx('dw', 2, 1, 0), I.stx(size, 2, 10, off), I.st(size, 2, off, 1), I.mov(0, 0), I.exit()), log: 1, set: [[68, member], [108, id]] });
+    t.load({ type: PROG.STRUCT_OPS, insns: prog(I.ldx('dw', 2, 1, struct === 'io_uring_bpf_ops' ? 8 : 0), I.st(size, 2, off, 1), I.mov(0, 0), I.exit()), log: 1, set: [[68, member], [108, id]] });
+  }
 }
 for (const license of ['GPL', 'MIT']) t.load({ type: PROG.STRUCT_OPS, insns: prog(I.mov(0, 0), I.exit()), license, log: 1, set: [[108, kernelTypeID('tcp_congestion_ops', 4)]] });
 t.load({ type: PROG.STRUCT_OPS, insns: prog(I.mov(0, 0), I.exit()), log: 1 });
