@@ -20,6 +20,7 @@ const FILES: Readonly<Record<string, number>> = {
   'loaders.jsonl.gz': 45,
   'helper-args.jsonl.gz': 69,
   'attach-programs.jsonl.gz': 24,
+  'fields.jsonl.gz': 302,
   'graph.jsonl.gz': 9,
 };
 
