@@ -231,6 +231,8 @@ class ELFReader {
     if (this.#u32(at + 4) === SHT_NOBITS) return new Uint8Array(0);
     const offset = this.#u64(at + 24);
     const size = this.#u64(at + 32);
+    // Nothing may lie anywhere.
+    if (size === 0) return new Uint8Array(0);
     if (offset + size > this.#bytes.length) {
       this.#fail(`section ${name}`, `elf: failed to get section(${index}) ${name} data from ${this.#file}: its ${size} bytes at ${offset} do not fit into the file's ${this.#bytes.length}`);
     }
