@@ -2,6 +2,8 @@
  * @module verifier/progtypes/prologue
  * Instructions that some program types get beyond their own: a prologue that makes a packet writable, and the call that a classic
  * packet load becomes. Behaviour of `bpf_unclone_prologue()` and `bpf_gen_ld_abs()` of `net/core/filter.c`, Linux 7.3.
+ * Not here: the calls that Linux puts in front of `init` and behind `reset` and `destroy` of a `Qdisc_ops` (net/sched/bpf_qdisc.c); the
+ * rewritten programs lack them.
  */
 import type { Instruction } from '../../isa/decode.ts';
 import { alu32, alu64, callHelper, encode, exit, jump, ldx, mov64, raw, type Item, type Register } from '../../isa/encode.ts';
