@@ -363,9 +363,12 @@ export class Grammar {
     if (!this.#hasValue && random.oneIn(2)) this.#value();
     const number = this.#number();
     if (number === VALUE && this.#hasValue) return;
-    this.#narrow(number);
-    for (let n = random.below(3); n > 0; n--) this.#aluConstant(random.pick(CLASSES), number);
-    if (random.oneIn(2)) this.#narrow(number);
+    if (random.oneIn(3)) this.#diverge(number);
+    else {
+      this.#narrow(number);
+      for (let n = random.below(3); n > 0; n--) this.#aluConstant(random.pick(CLASSES), number);
+      if (random.oneIn(2)) this.#narrow(number);
+    }
     const size = random.pick(SIZES);
     const pointer = this.#pointer(number);
     const off = random.oneIn(2) ? 0 : random.below(9) - (this.#hasValue ? 0 : 4);
@@ -377,6 +380,28 @@ export class Grammar {
         this.#emit(U.BPF_LDX | U.BPF_MEM | size, to, pointer, off, 0);
         this.#numbers |= 1 << to;
       }
+    }
+  }
+
+  /**
+   * One of two constants, by a branch that nobody can foresee; often by way of the stack, also through an atomic fetch. A verifier that forgets
+   * what the first path depended on takes the second for the same.
+   */
+  #diverge(number: number): void {
+    const random = this.#random;
+    const constants = [0, 1, 8, 16, 40, 56, random.oneIn(3) ? 1000 : 24] as const;
+    this.#emit(U.BPF_ALU64 | U.BPF_MOV, number, 0, 0, random.pick(constants));
+    this.#numbers |= 1 << number;
+    const at = this.#compare(this.#number());
+    this.#emit(U.BPF_ALU64 | U.BPF_MOV, number, 0, 0, random.pick(constants));
+    this.#view.setInt16(at * 8 + 2, this.#count - at - 1, true);
+    if (random.oneIn(2)) return;
+    const slot = this.#slot();
+    this.#emit(U.BPF_STX | U.BPF_MEM | U.BPF_DW, FP, number, -8 * (slot + 1), 0);
+    if (random.oneIn(2)) this.#emit(U.BPF_LDX | U.BPF_MEM | U.BPF_DW, number, FP, -8 * (slot + 1), 0);
+    else {
+      this.#emit(U.BPF_ALU64 | U.BPF_MOV, number, 0, 0, 0);
+      this.#emit(U.BPF_STX | U.BPF_ATOMIC | U.BPF_DW, FP, number, -8 * (slot + 1), (random.oneIn(2) ? U.BPF_ADD : U.BPF_OR) | U.BPF_FETCH);
     }
   }
 

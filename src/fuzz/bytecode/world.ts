@@ -56,6 +56,8 @@ export interface Outcome {
   readonly fault: Fault | undefined;
   /** Values of the maps that programs may write. */
   readonly memory: Uint8Array;
+  /** Where the first map was: results may hold addresses, which are comparable only between runs with maps in the same place. */
+  readonly place: number;
 }
 
 /** A program that was accepted, with what runs need. */
@@ -255,7 +257,7 @@ export class World {
     const context: RunContext = { kernel: state, program: loaded.program, notes: [] };
     const result = state.runner!.machine.run(loaded.prepared, this.#context, KERNEL_HI, { mode: 'checked', budget: RUN_BUDGET, ...options, context });
     if (changesThings(loaded.prepared.image.instructions)) this.#isDirty = true;
-    return { lo: result.r0Lo, hi: result.r0Hi, instructions: result.instructions, fault: result.fault, memory: this.#capture() };
+    return { lo: result.r0Lo, hi: result.r0Hi, instructions: result.instructions, fault: result.fault, memory: this.#capture(), place: this.#values[0]!.at };
   }
 
   #capture(): Uint8Array {

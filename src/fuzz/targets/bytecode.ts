@@ -495,7 +495,7 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 /** What differs between two runs, "" for nothing. */
 function differenceOf(a: Outcome, b: Outcome): string {
   if (a.fault?.kind !== b.fault?.kind) return `fault ${a.fault?.kind ?? 'none'} and ${b.fault?.kind ?? 'none'}`;
-  if (a.fault !== undefined) return '';
+  if (a.fault !== undefined || a.place !== b.place) return '';
   if (a.lo !== b.lo || a.hi !== b.hi) return `result ${a.hi}:${a.lo} and ${b.hi}:${b.lo}`;
   if (a.instructions >= 0 && b.instructions >= 0 && a.instructions !== b.instructions) return `${a.instructions} instructions and ${b.instructions}`;
   return sameBytes(a.memory, b.memory) ? '' : 'memory';

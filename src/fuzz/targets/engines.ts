@@ -39,14 +39,15 @@ class EnginesTarget implements Target<EngineInput> {
   readonly #engines: readonly RunOptions[];
   #arena: Arena = new Arena();
   #left: number = RUNS_PER_ARENA;
+  /** Code of the instruction executed last in this run. */
+  #previous = 0;
 
   constructor({ coverage }: TargetEnvironment) {
     this.#coverage = coverage;
-    let previous = 0;
     const trace = (program: Program, pc: number): void => {
       const code = program.image.instructions[pc * 8]!;
-      coverage.hit(combine(previous, code));
-      previous = code;
+      coverage.hit(combine(this.#previous, code));
+      this.#previous = code;
     };
     this.#engines = [{ tier: 'interpreter', mode: 'checked', trace }, { tier: 'interpreter', mode: 'checked' }, { tier: 'baseline', mode: 'checked' }];
   }
@@ -70,6 +71,7 @@ class EnginesTarget implements Target<EngineInput> {
       this.#arena = new Arena();
       this.#left = RUNS_PER_ARENA;
     }
+    this.#previous = 0;
     const before = this.#arena.refusals;
     const [observed, interpreted, compiled] = this.#arena.run(imageOf(input.instructions, input.seed), budgetOf(input.seed), this.#engines);
     const { fault, used } = JSON.parse(interpreted!) as Ending;
