@@ -8,7 +8,7 @@ import type { BTF } from '../btf/btf.ts';
 import { BPF_PROG_TYPE_EXT } from '../isa/uapi.ts';
 import type { Diagnostics } from './diagnostics_port.ts';
 import { ExploredStates } from './explored.ts';
-import type { LiveStack } from './live_stack.ts';
+import type { LiveStack } from './live_stack_marks.ts';
 import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
 import type { StatePool, VState } from './state.ts';

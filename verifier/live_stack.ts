@@ -8,7 +8,7 @@
  */
 import { E2BIG, EINVAL } from '../isa/errno.ts';
 import {
-  BPF_ADD, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DW, BPF_FETCH, BPF_FUNC_find_vma, BPF_FUNC_for_each_map_elem, BPF_FUNC_loop,
+  BPF_ADD, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_FETCH, BPF_FUNC_find_vma, BPF_FUNC_for_each_map_elem, BPF_FUNC_loop,
   BPF_FUNC_user_ringbuf_drain, BPF_IMM, BPF_JMP, BPF_LD, BPF_LDX, BPF_LOAD_ACQ, BPF_MEM, BPF_MOV, BPF_ST, BPF_STORE_REL, BPF_STX, BPF_SUB, BPF_X,
 } from '../isa/uapi.ts';
 import { ArgTracks, NONE, UNVISITED, addOffsets } from './arg_track.ts';
@@ -17,83 +17,17 @@ import { insnSuccessors } from './cfg.ts';
 import { AUX_CALLS_CALLBACK, findSubprog, type VerifierEnv } from './env.ts';
 import { isStackArgLoad, isStackArgStore } from './insns.ts';
 import { BPF_LOG_LEVEL2 } from './log_levels.ts';
-import { alignment, verboseInsn } from './print.ts';
+import { logJoin, logTransfer, printInstance, printTracks } from './live_stack_log.ts';
+import { FRAME_POINTER, HALF_BYTES, Instance, LiveStack, MARK_WORDS, READ, LIVE, SLOTS, TRACKED, TRACKED_REGS, WRITE } from './live_stack_marks.ts';
 import { MAX_BPF_REG, MAX_CALL_FRAMES, MAX_STACK_ARG_SLOTS } from './regtypes.ts';
 import { F_CALLSITE, F_SUBPROG, type VState } from './state.ts';
 import { isGlobalSubprog, isHelperCall, isPseudoCall, isPseudoKfuncCall } from './subprogs.ts';
 import type { Slab } from './workspace.ts';
 
-const HALVES = 128, HALF_BYTES = 4;
-/** Words of what is known of one instruction and frame: may read, must write, live before; four each. */
-const READ = 0, WRITE = 4, LIVE = 8, MARK_WORDS = 12;
-/** Registers and outgoing stack arguments that are tracked, then stack slots. */
-const TRACKED_REGS: number = MAX_BPF_REG + MAX_STACK_ARG_SLOTS;
-const SLOTS = 64;
 /** Slots that a row begins with, and grows by. */
 const FIRST_SLOTS = 8;
-const TRACKED: number = TRACKED_REGS + SLOTS;
-const FRAME_POINTER = 10;
 const MAX_ANALYSES = 10000;
 const CALL: number = BPF_JMP | BPF_CALL;
-const LD_IMM64: number = BPF_LD | BPF_IMM | BPF_DW;
-
-/** A function as called from one place at one depth. */
-class Instance {
-  readonly callsite: number;
-  readonly depth: number;
-  readonly subprog: number;
-  readonly start: number;
-  readonly count: number;
-  /** Marks by frame, then instruction. */
-  readonly frames: (Int32Array | undefined)[] = [];
-  analysed = false;
-
-  constructor(callsite: number, depth: number, subprog: number, start: number, count: number) {
-    this.callsite = callsite;
-    this.depth = depth;
-    this.subprog = subprog;
-    this.start = start;
-    this.count = count;
-  }
-
-  /** Marks of `frame`, made on first use. */
-  marks(frame: number): Int32Array {
-    return (this.frames[frame] ??= new Int32Array(this.count * MARK_WORDS));
-  }
-
-  /** Adds halves `low` to `high` to a mark. */
-  add(frame: number, insn: number, mark: number, low: number, high: number): void {
-    const m = this.marks(frame), at = (insn - this.start) * MARK_WORDS + mark;
-    for (let h = Math.max(low, 0); h <= high && h < HALVES; h++) m[at + (h >> 5)]! |= 1 << (h & 31);
-  }
-
-  addAll(frame: number, insn: number): void {
-    this.marks(frame).fill(-1, (insn - this.start) * MARK_WORDS + READ, (insn - this.start) * MARK_WORDS + READ + 4);
-  }
-
-  /** Adds to `live` the halves of a frame that are live before an instruction. */
-  addLive(insn: number, frame: number, live: Int32Array): void {
-    const m = this.frames[frame];
-    if (m === undefined) return;
-    const at = (insn - this.start) * MARK_WORDS + LIVE;
-    for (let i = 0; i < 4; i++) live[i]! |= m[at + i]!;
-  }
-}
-
-/** The result, and the question being asked of it. */
-export class LiveStack {
-  readonly instances: Map<number, Instance> = new Map();
-  analyses = 0;
-  // The query: instances and call sites by frame.
-  readonly byFrame: (Instance | undefined)[] = Array.from({ length: MAX_CALL_FRAMES }, () => undefined);
-  readonly callsites: Int32Array = new Int32Array(MAX_CALL_FRAMES);
-  curframe = 0;
-  insn = 0;
-
-  find(callsite: number, depth: number): Instance | undefined {
-    return this.instances.get(callsite * MAX_CALL_FRAMES + depth);
-  }
-}
 
 /** What the forward pass holds while it runs. */
 interface Analysis {
@@ -382,7 +316,7 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
       before.read(row, out);
       transfer(a, insn, out, incoming, depth);
       if (isStore(env.insns.code[insn]!)) before.widen(out);
-      if (talk) logTransfer(a, insn, before.rows, row * before.stride, out);
+      if (talk) logTransfer(a.env, a.tracks, insn, before.rows, row * before.stride, out);
       const successors = insnSuccessors(env, insn);
       for (let s = 0; s < successors; s++) {
         const target = env.succ[s]!;
@@ -399,7 +333,7 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
     if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) a.slotsAt.set(insn, before.slots(insn - start));
   }
   a.before[subprog] = before;
-  if (talk) printTracks(a, subprog, before.rows);
+  if (talk) printTracks(a.env, a.tracks, subprog, before.rows);
 }
 
 const isStore = (code: number): boolean => (code & 7) === BPF_STX || (code & 7) === BPF_ST;
@@ -415,7 +349,7 @@ function joinRow(a: Analysis, before: TrackRows, row: number, out: Int32Array, i
     if (joined === old) continue;
     rows[at + i] = joined;
     changed = true;
-    if (talks(a.env) && old !== UNVISITED) logJoin(a, insn, target, i, old, next, joined);
+    if (talks(a.env) && old !== UNVISITED) logJoin(a.env, a.tracks, insn, target, i, old, next, joined);
   }
   return changed;
 }
@@ -663,108 +597,5 @@ export function stackHalvesAlive(env: VerifierEnv, frameno: number, live: Int32A
     }
     const callsite = q.callsites[i]!;
     outer.addLive((env.aux.flags[callsite]! & AUX_CALLS_CALLBACK) !== 0 ? callsite : callsite + 1, frame, live);
-  }
-}
-
-// The log at level 2.
-
-const signed = (v: number): string => (v < 0 ? String(v) : `+${v}`);
-
-function logJoin(a: Analysis, insn: number, target: number, i: number, old: number, next: number, joined: number): void {
-  const { env, tracks } = a;
-  env.log.write(`arg JOIN insn ${insn} -> ${target} ${trackName(i)}: `);
-  env.log.write(`${tracks.text(old)} + ${tracks.text(next)} => ${tracks.text(joined)}\n`);
-}
-
-const trackName = (i: number): string => {
-  if (i >= TRACKED_REGS) return `fp${signed((TRACKED_REGS - 1 - i) * 8)}`;
-  return i >= MAX_BPF_REG ? `sa${i - MAX_BPF_REG}` : `r${i}`;
-};
-
-function logTransfer(a: Analysis, insn: number, before: Int32Array, at: number, out: Int32Array): void {
-  const { env, tracks } = a;
-  let printed = false;
-  for (let i = 0; i < TRACKED; i++) {
-    if (out[i] === before[at + i]) continue;
-    if (!printed) {
-      env.log.write(`${String(insn).padStart(3)}: `);
-      verboseInsn(env, insn);
-      printed = true;
-    }
-    env.log.write(`\t${trackName(i)}: ${tracks.text(before[at + i]!)} -> ${tracks.text(out[i]!)}`);
-  }
-  if (printed) env.log.write('\n');
-}
-
-const subprogText = (env: VerifierEnv, subprog: number): string => {
-  const { name } = env.subprogs[subprog]!;
-  return `subprog#${subprog}${name === undefined ? '' : ` ${name}`}`;
-};
-
-function printTracks(a: Analysis, subprog: number, before: Int32Array): void {
-  const { env, tracks } = a;
-  const { code } = env.insns;
-  const start = env.subprogs[subprog]!.start, end = env.subprogs[subprog + 1]!.start;
-  env.log.write(`${subprogText(env, subprog)}:\n`);
-  for (let insn = start; insn < end; insn++) {
-    env.log.write(`${String(insn).padStart(3)}: `);
-    verboseInsn(env, insn);
-    const cls = code[insn]! & 7, at = (insn - start) * TRACKED;
-    if (cls === BPF_LDX || cls === BPF_STX || code[insn] === CALL) {
-      // One message a pointer, as in the kernel: a message is cut at 1023 bytes.
-      let isFirst = true;
-      const isVisited = before[at] !== UNVISITED;
-      for (let i = 0; i < TRACKED; i++) {
-        if (i === FRAME_POINTER || (i < TRACKED_REGS && !isVisited) || !tracks.isPointer(before[at + i]!)) continue;
-        env.log.write(`${isFirst ? ' //' : ''} ${trackName(i)}=${tracks.text(before[at + i]!)}`);
-        isFirst = false;
-      }
-    }
-    env.log.write('\n');
-    if (code[insn] === LD_IMM64) insn++;
-  }
-}
-
-/** The halves of a mask as text: whole slots as `fp0-8`, runs of three and more as `fp0-8..-24`, single halves with an `h`. */
-function maskText(m: Int32Array, at: number, frame: number, isFirst: boolean): string {
-  const has = (half: number): boolean => half < HALVES && (m[at + (half >> 5)]! & (1 << (half & 31))) !== 0;
-  const isWhole = (spi: number): boolean => has(spi * 2) && has(spi * 2 + 1);
-  let text = '';
-  for (let spi = 0; spi < HALVES / 2; spi++) {
-    const low = has(spi * 2), high = has(spi * 2 + 1);
-    if (!low && !high) continue;
-    const space = isFirst && text === '' ? '' : ' ';
-    const offset = -(spi + 1) * 8;
-    if (!low || !high) text += `${space}fp${frame}${offset + (low ? HALF_BYTES : 0)}h`;
-    else if (isWhole(spi + 1) && isWhole(spi + 2)) {
-      while (isWhole(spi + 1)) spi++;
-      text += `${space}fp${frame}${offset}..${-(spi + 1) * 8}`;
-    } else text += `${space}fp${frame}${offset}`;
-  }
-  return text;
-}
-
-function accessText(instance: Instance, insn: number, mark: number): string {
-  let text = '';
-  for (let f = instance.depth; f >= 0; f--) {
-    const m = instance.frames[f];
-    if (m !== undefined) text += maskText(m, (insn - instance.start) * MARK_WORDS + mark, f, text === '');
-  }
-  return text;
-}
-
-function printInstance(env: VerifierEnv, instance: Instance): void {
-  const { log } = env;
-  log.write(`stack use/def ${subprogText(env, instance.subprog)} (d${instance.depth},cs${instance.callsite}):\n`);
-  for (let insn = instance.start; insn < instance.start + instance.count; insn++) {
-    const from = log.endPos;
-    log.write(`${String(insn).padStart(3)}: `);
-    verboseInsn(env, insn);
-    const use = accessText(instance, insn, READ), def = accessText(instance, insn, WRITE);
-    if (use !== '' || def !== '') log.write(`${' '.repeat(alignment(log.endPos - from))};`);
-    if (use !== '') log.write(` use: ${use}`);
-    if (def !== '') log.write(` def: ${def}`);
-    log.write('\n');
-    if (env.insns.code[insn] === LD_IMM64) insn++;
   }
 }
