@@ -61,12 +61,17 @@ export class AdmissionWitness {
     });
   }
 
-  /** Exclusive maps are used by no program but their own; asked when loads are over, objects alive. */
+  /**
+   * Exclusive maps are used by no program but their own; asked when loads are over, objects alive. A map that BPF_PROG_BIND_MAP binds is
+   * held, not used: Linux does not compare there.
+   */
   checkExclusive(): Finding | undefined {
     for (const program of this.#kernel.state.programs.values()) {
-      for (const map of program.usedMaps) {
+      for (const map of program.verified?.usedMaps ?? []) {
         const { exclusiveDigest } = map;
         if (exclusiveDigest === undefined || equalBytes(exclusiveDigest, digestOf(program.instructions))) continue;
+        // Linux computes an unsigned program's digest after it has bound fd_array: until then the digest is zero, and a map may be exclusive to that.
+        if (program.admission.verdict !== VERIFIED && exclusiveDigest.every((byte) => byte === 0)) continue;
         return tampered('exclusive map', `program ${program.name} uses map ${map.name}, which is exclusive to ${toHex(exclusiveDigest)}`);
       }
     }
