@@ -47,7 +47,7 @@ interface Task {
   readonly portable: boolean;
 }
 
-const { values } = parseArgs({ options: { json: { type: 'boolean' }, seconds: { type: 'string', default: '0.6' }, only: { type: 'string', default: '' } } });
+const { values } = parseArgs({ options: { json: { type: 'boolean' }, seconds: { type: 'string', default: '2' }, only: { type: 'string', default: '' } } });
 const MIB = 1 << 20, PROGRAM = straightProgram(3), seconds = Number(values.seconds) || 0.6;
 const effort: Effort = { seconds, least: 15, warm: seconds };
 const instruments = createInstruments(), clock = new PhaseClock(() => instruments.now(), () => instruments.used());

@@ -8,7 +8,7 @@ import {
   type VerifyKeyObjectInput,
 } from 'node:crypto';
 import { concatBytes } from '../../crypto/bytes.ts';
-import { derBitString, derOID, derSequence } from '../../crypto/der.ts';
+import { derBitString, derInteger, derOID, derSequence } from '../../crypto/der.ts';
 import { OID } from '../../crypto/oid.ts';
 import { setProvider, type CryptoProvider, type CurveName, type HashName } from '../../crypto/provider.ts';
 import { within, type Phases } from '../../isa/phases.ts';
@@ -120,10 +120,8 @@ export function createNodeProvider(phases?: Phases): CryptoProvider {
       if (!available.has(HASH[hash])) return undefined;
       const key = keys.get(x, y, () => ecKeyObject(curve, x, y));
       if (key === undefined) return undefined;
-      const signature = new Uint8Array(r.length + s.length);
-      signature.set(r);
-      signature.set(s, r.length);
-      return verifyMessage(hash, message, { key, dsaEncoding: 'ieee-p1363' }, signature, phases);
+      // Not as two numbers of fixed length: Node 24 takes 40 us to convert that form.
+      return verifyMessage(hash, message, { key }, derSequence(derInteger(r), derInteger(s)), phases);
     },
     verifyRSA(exponent, modulus, hash, message, signature) {
       const key = available.has(HASH[hash]) ? rsaKey(exponent, modulus) : undefined;
