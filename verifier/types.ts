@@ -48,7 +48,7 @@ export interface MapDescriptor {
    * element, arenas, instruction arrays; others `-EINVAL`… as the kernel decides).
    */
   directValueAddress(offset: number): number;
-  /** The bytes a signature folds in: the whole value of a plain one-element array; `-errno` otherwise. */
+  /** The bytes a signature folds in: the whole value of a plain one-element array, to be read at once; `-errno` otherwise. */
   signedContents(): Uint8Array | number;
   /**
    * Reads `size` (1, 2, 4, 8) bytes of a frozen read-only value as lo/hi words, for constant propagation; undefined if not allowed.

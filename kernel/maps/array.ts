@@ -157,7 +157,7 @@ export class ArrayMap extends ArrayBase {
   }
 
   override hashedContents(): Uint8Array {
-    return this.host.memory.space.getBytes(this.values, this.elementSize * this.maxEntries);
+    return this.host.memory.u8.subarray(this.values, this.values + this.elementSize * this.maxEntries);
   }
 
   override get batchOperations(): BatchOperations {
@@ -177,7 +177,7 @@ export class ArrayMap extends ArrayBase {
 
   override signedContents(): Uint8Array | number {
     if (this.maxEntries !== 1) return -ENOTSUPP;
-    return this.host.memory.space.getBytes(this.values, this.valueSize);
+    return this.host.memory.u8.subarray(this.values, this.values + this.valueSize);
   }
 
   override readDirectValue(offset: number, size: number): readonly [lo: number, hi: number] | undefined {
