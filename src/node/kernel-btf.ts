@@ -38,10 +38,10 @@ export function loadKernelBTF(file?: string): Uint8Array {
   return bytes;
 }
 
-/** The asset lies beside the package's sources, one or two levels above this module (source tree or `dist`). */
+/** The asset lies beside the package's sources, a few levels above this module (source tree, `dist`, or a build inside `node_modules`). */
 function findAsset(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
-  for (let level = 0; level < 5; level++) {
+  for (let level = 0; level < 7; level++) {
     const path = join(folder, 'assets', ASSET);
     if (existsSync(path)) return path;
     folder = dirname(folder);
