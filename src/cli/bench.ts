@@ -4,8 +4,7 @@
  * them what each program costs. Owns options and output; measuring is `src/bench`.
  */
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { basename, join } from 'node:path';
 import { toHex } from '../../crypto/bytes.ts';
 import { sha256 } from '../../crypto/digest.ts';
 import type { Certificate } from '../../crypto/x509.ts';
@@ -20,6 +19,7 @@ import { readCertificates } from '../certificates.ts';
 import { readChartLibrary } from '../node/chart-library.ts';
 import { createInstruments, generateRSAKey, machineConditions } from '../node/instruments.ts';
 import { loadKernelBTF } from '../node/kernel-btf.ts';
+import { packageFile } from '../node/package-file.ts';
 import { renderHTML } from '../report/html.ts';
 import { parseCSV } from '../veristat/csv.ts';
 import { UsageError } from './failure.ts';
@@ -98,24 +98,13 @@ function plansOf({ only }: BenchCommandOptions): readonly SweepPlan[] {
   return PLANS.filter(({ name }) => wanted.includes(name));
 }
 
-/** A file that comes with the package; it lies some levels above this module, in the sources or in `dist`. */
-function readAsset(name: string): Uint8Array {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    try {
-      return readFileSync(join(folder, 'assets', name));
-    } catch {
-      if (folder === dirname(folder)) throw new InputError(name, '', 'this file of the package is missing');
-    }
-  }
-}
-
 function readRecordedWork(): RecordedWork {
-  return JSON.parse(new TextDecoder().decode(readAsset('payload-linux.json'))) as RecordedWork;
+  return JSON.parse(new TextDecoder().decode(readFileSync(packageFile('assets/payload-linux.json')))) as RecordedWork;
 }
 
 function createBench({ quick = false, seconds = DEFAULT_SECONDS }: BenchCommandOptions, instruments: Instruments): Bench {
   return new Bench({
-    instruments, kernelBTF: () => loadKernelBTF(), rsaKey: generateRSAKey, payload: readAsset('payload.bpf.o'), quick,
+    instruments, kernelBTF: () => loadKernelBTF(), rsaKey: generateRSAKey, payload: readFileSync(packageFile('assets/payload.bpf.o')), quick,
     effort: effortOf(seconds),
   });
 }

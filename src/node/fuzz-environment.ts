@@ -2,32 +2,18 @@
  * @module src/node/fuzz-environment
  * What fuzzing targets get from Node: files of the package, the kernel's types; and running one input of a finding again.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { InputError } from '../../isa/errors.ts';
+import { readFileSync } from 'node:fs';
 import { Coverage } from '../fuzz/coverage.ts';
 import { Shard } from '../fuzz/shard.ts';
 import { loadTarget } from '../fuzz/targets/index.ts';
 import type { Finding, TargetEnvironment } from '../fuzz/types.ts';
 import { loadKernelBTF } from './kernel-btf.ts';
 import { installNodeCrypto } from './native-crypto.ts';
-
-/** A file of the package (or repository), which lies one to three folders above this module. */
-function readPackageFile(name: string): Uint8Array {
-  if (normalize(name).startsWith('..')) throw new InputError(name, '', 'outside the package');
-  let folder = dirname(fileURLToPath(import.meta.url));
-  for (let level = 0; level < 4; level++) {
-    const path = join(folder, name);
-    if (existsSync(path)) return new Uint8Array(readFileSync(path));
-    folder = dirname(folder);
-  }
-  throw new InputError(name, '', 'no such file in the package');
-}
+import { packageFile } from './package-file.ts';
 
 /** What targets are made with here. */
 export function createTargetEnvironment(coverage: Coverage): TargetEnvironment {
-  return { coverage, file: readPackageFile, kernelBTF: () => loadKernelBTF() };
+  return { coverage, file: (name) => new Uint8Array(readFileSync(packageFile(name))), kernelBTF: () => loadKernelBTF() };
 }
 
 /**

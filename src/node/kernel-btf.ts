@@ -3,16 +3,15 @@
  * Where BTF comes from: the asset of the package (Linux 7.3.4, compressed), or a file of the user's: raw BTF, raw BTF compressed with
  * gzip, or an ELF file of either class and byte order with a `.BTF` section. Gives bytes; parsing them is btf/'s.
  */
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { InputError } from '../../isa/errors.ts';
 import { BTF_MAGIC } from '../../isa/uapi.ts';
+import { packageFile } from './package-file.ts';
 
 /** `BTF_MAGIC` of a machine of the other byte order. */
 const SWAPPED_BTF_MAGIC = 0x9feb;
-const ASSET = 'vmlinux-7.3.4.btf.gz';
+const ASSET = 'assets/vmlinux-7.3.4.btf.gz';
 /** The largest BTF that is accepted, bytes: four times the kernel's own limit for one BTF. */
 const MAX_BTF_SIZE = 64 * 1024 * 1024;
 /** The largest file that is read whole, bytes: a kernel image with debug information has no place here but its BTF does. */
@@ -29,24 +28,13 @@ const cache = new Map<string, Uint8Array>();
  * const kernel = new Kernel({ kernelBTF: () => loadKernelBTF() });
  */
 export function loadKernelBTF(file?: string): Uint8Array {
-  const path = file ?? findAsset();
+  const path = file ?? packageFile(ASSET);
   let bytes = cache.get(path);
   if (bytes === undefined) {
     ({ bytes } = readBTFFile(path));
     cache.set(path, bytes);
   }
   return bytes;
-}
-
-/** The asset lies beside the package's sources, a few levels above this module (source tree, `dist`, or a build inside `node_modules`). */
-function findAsset(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  for (let level = 0; level < 7; level++) {
-    const path = join(folder, 'assets', ASSET);
-    if (existsSync(path)) return path;
-    folder = dirname(folder);
-  }
-  throw new InputError(ASSET, '', 'the kernel BTF that comes with the package is missing');
 }
 
 /** Raw BTF and, from ELF, the size of pointers on its machine. */

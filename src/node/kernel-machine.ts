@@ -9,11 +9,11 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { InputError } from '../../isa/errors.ts';
 import { agentLine, readAgentAnswer } from '../replay/agent-lines.ts';
 import type { Got } from '../replay/perform.ts';
 import type { Operation } from '../replay/transcript.ts';
+import { packageFile } from './package-file.ts';
 
 const QEMU = 'qemu-system-x86_64';
 const AGENT_SOURCE = 'assets/kernel-agent.c';
@@ -44,19 +44,9 @@ export function cpioArchive(entries: readonly Entry[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts));
 }
 
-function findSource(): string {
-  let folder = new URL('.', import.meta.url);
-  for (let level = 0; level < 5; level++) {
-    const path = fileURLToPath(new URL(AGENT_SOURCE, folder));
-    if (existsSync(path)) return path;
-    folder = new URL('..', folder);
-  }
-  throw new InputError(AGENT_SOURCE, '', 'missing from the package');
-}
-
 /** The agent's program, compiled once per version of its source. */
 function buildAgent(): Uint8Array {
-  const source = findSource();
+  const source = packageFile(AGENT_SOURCE);
   const version = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
   const folder = join(tmpdir(), `bpftwin-agent-${process.getuid?.() ?? 0}`), program = join(folder, version);
   if (!existsSync(program)) {
