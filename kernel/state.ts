@@ -3,7 +3,8 @@
  * Everything that one kernel instance holds: memory, process, descriptors, ids, credentials, hooks, clock. The commands of
  * `kernel/syscall` and the helpers work on it. Owns object lifetimes (publish, reference, free), not the commands' rules.
  */
-import { BTF } from '../btf/btf.ts';
+import type { BTF } from '../btf/btf.ts';
+import { parseKernelBTF } from '../btf/kernel.ts';
 import { EBADF, EINVAL, ENOMEM } from '../isa/errno.ts';
 import { within, type Phases } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
@@ -36,9 +37,6 @@ const DEFAULT_REAL_TIME = 1_767_225_600;
 
 /** `struct bpf_token` of calls without one: null. */
 const NO_TOKEN: HookArgument = { at: 0 };
-
-/** Parsed BTF by the bytes it came from, so that many instances over the same bytes parse once. */
-const PARSED: WeakMap<Uint8Array, BTF> = new WeakMap();
 
 export class KernelState implements MapHost {
   readonly profile: string;
@@ -203,12 +201,7 @@ export class KernelState implements MapHost {
     const given = this.options.kernelBTF?.();
     if (given === undefined) return undefined;
     const bytes = this.profile === '6.18' ? typesOf618(given) : given;
-    let btf = PARSED.get(bytes);
-    if (btf === undefined) {
-      btf = BTF.parse(bytes, { name: 'vmlinux', isKernel: true });
-      PARSED.set(bytes, btf);
-    }
-    const object = new BTFObject(btf, true, () => undefined);
+    const object = new BTFObject(parseKernelBTF(bytes), true, () => undefined);
     const id = this.btfs.allocate(object);
     object.id = Math.max(id, 0);
     this.kernelBTFObject = object;

@@ -3,7 +3,7 @@
  * `bpftwin verify` without the command line: every program of an object through libbpf's steps and the verifier, with the figures that
  * veristat shows. The load is `loader/object/load-object.ts`, the verdict the kernel's.
  */
-import { BTF } from '../btf/btf.ts';
+import { parseKernelBTF } from '../btf/kernel.ts';
 import { OBJ_INFO_ATTR, writeInt, writeLong } from '../isa/attr.ts';
 import { formatXlated } from '../isa/disasm.ts';
 import { errnoName } from '../isa/errno.ts';
@@ -76,18 +76,6 @@ const IS_STATISTIC = /^(processed |verification time|stack depth|max_states|mark
 const STATS_LEVEL = 4;
 const SHORT_LOG = 1 << 20;
 const LONG_LOG = 1 << 24;
-
-/** The kernel's types, parsed once for all objects. */
-const PARSED: WeakMap<Uint8Array, BTF> = new WeakMap();
-
-function parseKernelBTF(bytes: Uint8Array): BTF {
-  let btf = PARSED.get(bytes);
-  if (btf === undefined) {
-    btf = BTF.parse(bytes, { name: 'vmlinux', isKernel: true });
-    PARSED.set(bytes, btf);
-  }
-  return btf;
-}
 
 /**
  * Loads every program of an object in a kernel of its own.

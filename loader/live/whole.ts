@@ -3,7 +3,7 @@
  * Generated TypeScript skeletons with the whole object inside (`gen skeleton --lang ts`): what libbpf does in user space is done here, so
  * the load must be told the kernel's types. Owns the way from the generated data to `load-object.ts`.
  */
-import { BTF } from '../../btf/btf.ts';
+import { parseKernelBTF } from '../../btf/kernel.ts';
 import { skeletonMaps } from '../gen/skeleton-model.ts';
 import { mapMappingSize } from '../object/map-defs.ts';
 import { keepObject, type KeptObject } from '../object/load-object.ts';
@@ -29,18 +29,6 @@ export interface ObjectLoadOptions {
 export interface ObjectBlueprint extends Blueprint {
   /** The object file. */
   readonly object: Uint8Array;
-}
-
-/** The kernel's types, parsed once. */
-const PARSED: WeakMap<Uint8Array, BTF> = new WeakMap();
-
-function parseKernelBTF(bytes: Uint8Array): BTF {
-  let btf = PARSED.get(bytes);
-  if (btf === undefined) {
-    btf = BTF.parse(bytes, { name: 'vmlinux', isKernel: true });
-    PARSED.set(bytes, btf);
-  }
-  return btf;
 }
 
 const NO_LOG = { level: 0, size: 0 };
