@@ -7,7 +7,7 @@ import { caseNames, replayed } from './replayed.ts';
 
 const names = caseNames('acceptance.jsonl');
 const differences = replayed('acceptance.jsonl');
-const ROWS = 29;
+const ROWS = 30;
 
 /** Cases that differ, and why. `it.fails`: a case fails here on the day on which it agrees, and then leaves the list. */
 const DIVERGENCES: Readonly<Record<string, string>> = {};

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // The signing contract, row by row, as a transcript without answers: acceptance.mjs > IN.jsonl; then ../record.mjs IN.jsonl ../data/acceptance.jsonl
+import { createHash } from 'node:crypto';
 import { F, I, MAP, PROG, SESSION, Transcript, certificate, context, prog, sign, skeleton, taken, u32 } from './build.mjs';
 
 const t = new Transcript();
@@ -122,5 +123,12 @@ row(29, 'sparse_fd_array', 'signed program that refers to a map by index, fd_arr
   t.key(); t.mapCreate({ type: MAP.ARRAY, value: 4, max: 1, name: 'sparse', save: 0 });
   t.progLoad({ insns: byIndex, signature: sign(byIndex), keyring: SESSION, fdArray: [0] }); t.progLoad({ insns: byIndex, signature: sign(byIndex), keyring: SESSION, fdArray: [0], ...LOG });
 }
-void PROG; void certificate;
+row(30, 'zero_digest', 'maps bound by an unsigned program: exclusive to a digest of zeros, of ones, to the program itself');
+{
+  const plain = prog(I.mov(0, 0), I.exit());
+  const digest = createHash('sha256').update(plain).digest();
+  [Buffer.alloc(32), Buffer.alloc(32, 1), digest].forEach((exclusive, slot) => t.mapCreate({ type: MAP.ARRAY, value: 64, name: 'md', exclusive, save: slot }));
+  for (const type of [PROG.SOCKET_FILTER, PROG.SYSCALL]) for (const slot of [0, 1, 2]) t.progLoad({ insns: plain, type, log: 1, fdArray: [slot], bound: 1 });
+}
+void certificate;
 process.stdout.write(t.text());
