@@ -7,17 +7,20 @@ import type { EngineOptions } from '../../kernel/api.ts';
 import type { Tier } from '../../vm/types.ts';
 
 /**
- * Compiles a module with V8's optimising compiler, without the baseline code that V8 begins with otherwise. The flag is the process's:
- * it is set for the time of this call, which is synchronous.
+ * Compiles a module with V8's optimising compiler, without the baseline code that V8 begins with otherwise. The flags are the process's:
+ * they are set for the time of this call, which is synchronous.
  *
  * @example const kernel = new Kernel({ engine: { compileOptimised } });
  */
 export function compileOptimised(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   setFlagsFromString('--no-liftoff');
+  // Otherwise V8 compiles a function when it is called first, which is when baseline code is allowed again.
+  setFlagsFromString('--no-wasm-lazy-compilation');
   try {
     return new WebAssembly.Module(bytes);
   } finally {
     setFlagsFromString('--liftoff');
+    setFlagsFromString('--wasm-lazy-compilation');
   }
 }
 
