@@ -3,17 +3,13 @@
  * A string section under construction: NUL-terminated strings, each different one once, in the order in which they came. Reproduces
  * `tools/lib/bpf/strset.c`. Strings are byte strings, one character a byte (latin-1), so that names of any bytes survive unchanged.
  */
-
-/** Bytes of one chunk that is turned into a string at a time. */
-const CHUNK = 4096;
+import { latin1 } from '../isa/latin1.ts';
 
 /** One character a byte, up to the NUL at or after `offset`; `undefined` where there is none. */
 export function byteStringAt(bytes: Uint8Array, offset: number): string | undefined {
   const end = offset < bytes.length ? bytes.indexOf(0, offset) : -1;
   if (end < 0) return undefined;
-  let text = '';
-  for (let at = offset; at < end; at += CHUNK) text += String.fromCharCode(...bytes.subarray(at, Math.min(end, at + CHUNK)));
-  return text;
+  return latin1(bytes.subarray(offset, end));
 }
 
 /** Text as a byte string: one character for each byte of its UTF-8. */

@@ -3,6 +3,7 @@
  * What an auditor sees of a CMS signature: who is named as the signer and how, by which algorithms, with which attributes, which
  * certificates come along. Plain data; judging is `crypto/verify.ts`.
  */
+import { latin1 } from '../isa/latin1.ts';
 import { any, content, leaf, readBER, repeated, sequence, TAG, type Pattern } from './ber.ts';
 import { toHex } from './bytes.ts';
 import { readECPublicKey } from './ecdsa.ts';
@@ -83,7 +84,7 @@ function text(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    return new TextDecoder('latin1').decode(bytes);
+    return latin1(bytes);
   }
 }
 

@@ -7,6 +7,7 @@
  * but not judged here, as in the kernel.
  */
 import { EBADMSG, EINVAL, EKEYREJECTED, ENOPKG } from '../isa/errno.ts';
+import { latin1 } from '../isa/latin1.ts';
 import type { KernelAlgorithms, KeyAlgorithm, SignatureAlgorithm } from './algorithms.ts';
 import {
   acted, any, choice, content, context as contextTag, contextConstructed, encoding, explicit, leaf, optional, readBER, repeated, sequence, TAG,
@@ -137,7 +138,7 @@ function text(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(used);
   } catch {
-    return new TextDecoder('latin1').decode(used);
+    return latin1(used);
   }
 }
 

@@ -12,6 +12,7 @@ import { sha256 } from '../crypto/digest.ts';
 import { decodeInstruction, type Instruction } from '../isa/decode.ts';
 import * as U from '../isa/uapi.ts';
 import { LD_IMM64 } from '../isa/instructions.ts';
+import { latin1UpToNUL } from '../isa/latin1.ts';
 import { mapDescOffset, type LightSkeleton } from './skeleton.ts';
 
 /** Addresses of the three regions; far apart, so that arithmetic on one never reaches another. */
@@ -378,9 +379,7 @@ class DryMachine implements DryMemory {
   #text(address: bigint, size: number): string {
     if (size < 0 || size > 4096) throw new Stop(`a string of ${size} bytes`);
     const { region: from, offset } = this.#find(address, size, false);
-    const bytes = from.bytes.subarray(offset, offset + size);
-    const end = bytes.indexOf(0);
-    return new TextDecoder('latin1').decode(end < 0 ? bytes : bytes.subarray(0, end));
+    return latin1UpToNUL(from.bytes.subarray(offset, offset + size));
   }
 
   #findByNameKind(): bigint {

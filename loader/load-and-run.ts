@@ -12,6 +12,7 @@ import {
   readInt, writeInt, writeLong, writeName, type Field,
 } from '../isa/attr.ts';
 import { MAP_INFO, MAP_INFO_SIZE } from '../isa/info.ts';
+import { latin1UpToNUL } from '../isa/latin1.ts';
 import * as U from '../isa/uapi.ts';
 import { MAP_FIXED, MAP_SHARED, MAP_ANONYMOUS, PROT_READ, PROT_WRITE, Scratch, type Port } from './port.ts';
 import { LOADER_CTX_SIZE, MAP_DESC_SIZE, PROG_DESC_SIZE, mapDescOffset, type LightSkeleton } from './skeleton.ts';
@@ -383,9 +384,7 @@ class Load {
   #log(): string {
     const size = this.#options.log?.size ?? 0;
     if (this.#logBuffer <= 0 || size === 0) return '';
-    const bytes = this.#port.readUser(this.#logBuffer, size);
-    const end = bytes.indexOf(0);
-    return new TextDecoder('latin1').decode(end < 0 ? bytes : bytes.subarray(0, end));
+    return latin1UpToNUL(this.#port.readUser(this.#logBuffer, size));
   }
 }
 

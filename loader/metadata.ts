@@ -10,6 +10,7 @@ import {
 } from '../isa/attr.ts';
 import { CORE_RELO } from '../isa/info.ts';
 import { LD_IMM64 } from '../isa/instructions.ts';
+import { latin1 } from '../isa/latin1.ts';
 import * as U from '../isa/uapi.ts';
 import { dryRun, type BlobWrite, type DryMemory, type DryRun, type LoaderRequest } from './dry-run.ts';
 import { mapDescOffset, progDescOffset, type LightSkeleton } from './skeleton.ts';
@@ -505,7 +506,7 @@ function btfString(btf: Uint8Array | undefined, offset: number): string {
   const view = viewOf(btf);
   const start = view.getUint32(4, true) + view.getUint32(16, true) + offset;
   const end = btf.indexOf(0, start);
-  return end < 0 || start > btf.length ? '' : new TextDecoder('latin1').decode(btf.subarray(start, Math.min(end, start + 1024)));
+  return end < 0 || start > btf.length ? '' : latin1(btf.subarray(start, Math.min(end, start + 1024)));
 }
 
 function viewOf(bytes: Uint8Array): DataView {

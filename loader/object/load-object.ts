@@ -7,6 +7,7 @@
 import { BTF_LOAD_ATTR, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, writeInt, writeLong, writeName, type Field } from '../../isa/attr.ts';
 import { errnoName } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
+import { latin1UpToNUL } from '../../isa/latin1.ts';
 import * as U from '../../isa/uapi.ts';
 import { MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE, Scratch, type Port } from '../port.ts';
 import { resolveConfiguration } from './kconfig.ts';
@@ -416,9 +417,7 @@ class ObjectLoader {
   }
 
   #readLog(buffer: number, size: number): string {
-    const bytes = this.#port.readUser(buffer, size);
-    const end = bytes.indexOf(0);
-    return new TextDecoder('latin1').decode(end < 0 ? bytes : bytes.subarray(0, end));
+    return latin1UpToNUL(this.#port.readUser(buffer, size));
   }
 
   /** The arguments of the load, or libbpf's reason for not trying. */

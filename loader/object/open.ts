@@ -4,6 +4,7 @@
  * plain data (`model.ts`). Reproduces `bpf_object_open` of `tools/lib/bpf/libbpf.c`.
  */
 import { InputError } from '../../isa/errors.ts';
+import { latin1UpToNUL } from '../../isa/latin1.ts';
 import { LD_IMM64 } from '../../isa/opcodes.ts';
 import * as U from '../../isa/uapi.ts';
 import { ObjectBTF } from './btf-object.ts';
@@ -425,8 +426,7 @@ function isIgnored(section: Section): boolean {
 
 /** Text up to its NUL, at most `limit` bytes. */
 function cString(data: Uint8Array, limit: number): string {
-  const end = data.indexOf(0);
-  return new TextDecoder('latin1').decode(data.subarray(0, Math.min(end < 0 ? data.length : end, limit)));
+  return latin1UpToNUL(data.subarray(0, limit));
 }
 
 /** Slots are ordered by offset; equal offsets keep their order, as glibc's merge sort does. */

@@ -4,6 +4,7 @@
  */
 import { toHex } from '../../crypto/bytes.ts';
 import { InputError } from '../../isa/errors.ts';
+import { latin1UpToNUL } from '../../isa/latin1.ts';
 import * as U from '../../isa/uapi.ts';
 import { maskLog } from './compare.ts';
 import { FD_COMMANDS, LOG_OFFSET, type Got } from './perform.ts';
@@ -71,7 +72,7 @@ export function readAgentAnswer(operation: Operation, line: string): Got {
       continue;
     }
     const key = field.slice(0, equals), value = field.slice(equals + 1) === '-' ? '' : field.slice(equals + 1);
-    if (logs.has(key)) log = maskLog(new TextDecoder('latin1').decode(hexToBytes(value) ?? new Uint8Array(0)).split('\0')[0] ?? '');
+    if (logs.has(key)) log = maskLog(latin1UpToNUL(hexToBytes(value) ?? new Uint8Array(0)));
     else out[key] = trimmed(value);
   }
   const isRun = operation.cmd === U.BPF_PROG_TEST_RUN && attr !== undefined;

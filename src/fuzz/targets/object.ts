@@ -9,6 +9,7 @@ import { checkBTF } from '../../../btf/check.ts';
 import { parseBTFExt } from '../../../btf/ext.ts';
 import { fromHex, toHex } from '../../../crypto/bytes.ts';
 import { InputError } from '../../../isa/errors.ts';
+import { latin1 } from '../../../isa/latin1.ts';
 import { detectContract } from '../../../loader/contract.ts';
 import { generateLoader } from '../../../loader/gen/gen-loader.ts';
 import { GeneratorError } from '../../../loader/gen/loader-code.ts';
@@ -116,7 +117,7 @@ function mutateText(bytes: Uint8Array, random: Random): Uint8Array {
     case 1: return spliceBytes(bytes, at, Math.min(bytes.length, at + random.below(40)), new Uint8Array(0));
     case 2: return spliceBytes(bytes, at, at, bytes.slice(at, at + random.below(80)));
     case 3: {
-      const lines = new TextDecoder('latin1').decode(bytes).split('\n');
+      const lines = latin1(bytes).split('\n');
       const line = random.below(lines.length), second = random.below(lines.length);
       const changed = random.oneIn(2) ? lines.toSpliced(line, 1) : lines.with(line, lines[second] ?? '');
       return Uint8Array.from(changed.join('\n'), (char) => char.charCodeAt(0) & 0xff);
@@ -251,7 +252,7 @@ class ObjectTarget implements Target<ObjectInput> {
   }
 
   toAssembly({ kind, bytes }: ObjectInput): string {
-    return kind === 'skeleton' ? new TextDecoder('latin1').decode(bytes) : `${kind} ${toHex(bytes)}\n`;
+    return kind === 'skeleton' ? latin1(bytes) : `${kind} ${toHex(bytes)}\n`;
   }
 }
 
