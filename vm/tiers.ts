@@ -130,7 +130,7 @@ export class Tiers {
     this.#options.phases?.enter('compile');
     try {
       const started = this.#now();
-      const compiled = compileModule(program, variant, this.#inline, continuation);
+      const compiled = compileModule(program, variant, this.#inline, continuation, this.#options.partInstructions);
       const emitted = this.#now();
       this.#emitTime += emitted - started;
       const bytes = compiled.bytes as Uint8Array<ArrayBuffer>;

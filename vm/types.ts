@@ -220,6 +220,8 @@ export interface MachineOptions {
    * `v8.setFlagsFromString('--no-liftoff')` around `new WebAssembly.Module`). Without it V8 decides by itself, between calls.
    */
   readonly compileOptimised?: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module;
+  /** Functions of more instructions are compiled in parts of about as many; default 40,000. Results do not depend on it. */
+  readonly partInstructions?: number;
   /** Milliseconds, for the times in the statistics. Nothing else depends on it. */
   readonly clock?: () => number;
   /** Hears when a program is compiled. */

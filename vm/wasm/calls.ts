@@ -193,7 +193,8 @@ export class CallEmitter extends ArithmeticEmitter {
   }
 
   emitBadJump(block: number): void {
-    this.fault((this.graph.end[block]! - 1) * STRIDE, 'bad-target', 0);
+    if (this.graph.start[block] === this.graph.end[block]) this.out.byte(W.unreachable);
+    else this.fault((this.graph.end[block]! - 1) * STRIDE, 'bad-target', 0);
   }
 
   /** Indirect jumps whose targets nobody has declared go on in the interpreter; what is no instruction faults. */

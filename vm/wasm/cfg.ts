@@ -42,6 +42,16 @@ export interface Switch {
   readonly blocks: Int32Array;
 }
 
+/** A range of a function that is compiled by itself: `parts.ts`. */
+export interface PartView {
+  /** Dense instructions at which control comes from outside, ascending. */
+  readonly entries: Int32Array;
+  /** True where the part contains a dense instruction. Those behind the program's end, which fault, are in every part. */
+  has(dense: number): boolean;
+  /** Word that leads the dispatcher to an entry of another part. */
+  wayTo(dense: number): number;
+}
+
 export function isCondition(operation: number): boolean {
   return operation >= FIRST_CONDITION && operation <= LAST_CONDITION;
 }
@@ -76,7 +86,8 @@ export function findLeaders(code: Int32Array, indirect?: Int32Array): Uint8Array
 
 /**
  * Blocks are numbered in reverse postorder, the entry is 0. Successors of block `b` are `taken[b]` and `next[b]`, -1 where there
- * is none; a block with one successor has it in `next`.
+ * is none; a block with one successor has it in `next`. In parts of functions there are blocks without instructions: the entry, which
+ * leads to those of the part, and one for each place outside that the part leaves to.
  */
 export interface FlowGraph {
   readonly count: number;
@@ -87,6 +98,8 @@ export interface FlowGraph {
   readonly next: Int32Array;
   /** Blocks that end in an indirect jump whose targets are known; they have no other successors. */
   readonly switches: ReadonlyMap<number, Switch>;
+  /** Blocks that leave the part, with the word for the dispatcher. */
+  readonly exits: ReadonlyMap<number, number>;
   /**
    * Dense start of the short block that is executed under the condition of this block's last instruction, -1 for none, its end, and
    * whether it is executed where the condition holds (else where it does not).
@@ -108,11 +121,13 @@ export interface FlowGraph {
   readonly instructions: number;
 }
 
-/** Builds the graph of the function that begins at dense instruction `root`. `select` allows conditional moves. */
+/**
+ * Builds the graph of the function that begins at dense instruction `root`, or of a part of it. `select` allows conditional moves.
+ */
 export function buildFlowGraph(
-  code: Int32Array, leaders: Uint8Array, root: number, select: boolean, targetsOf: TargetsOf,
+  code: Int32Array, leaders: Uint8Array, root: number, select: boolean, targetsOf: TargetsOf, part?: PartView,
 ): FlowGraph {
-  const raw = collectBlocks(code, leaders, root, targetsOf);
+  const raw = collectBlocks(code, leaders, root, targetsOf, part);
   if (select) convertShortBlocks(code, raw);
   return orderBlocks(raw);
 }
@@ -133,16 +148,16 @@ interface RawBlocks {
   readonly selectEnd: number[];
   readonly selectIfTaken: number[];
   readonly switches: Map<number, Switch>;
+  readonly exits: Map<number, number>;
 }
 
-function collectBlocks(code: Int32Array, leaders: Uint8Array, root: number, targetsOf: TargetsOf): RawBlocks {
-  const raw: RawBlocks = { start: [], end: [], taken: [], next: [], selectStart: [], selectEnd: [], selectIfTaken: [], switches: new Map() };
+function collectBlocks(code: Int32Array, leaders: Uint8Array, root: number, targetsOf: TargetsOf, part: PartView | undefined): RawBlocks {
+  const raw: RawBlocks = {
+    start: [], end: [], taken: [], next: [], selectStart: [], selectEnd: [], selectIfTaken: [], switches: new Map(), exits: new Map(),
+  };
   const blockOf = new Map<number, number>();
-  const enter = (dense: number): number => {
-    const known = blockOf.get(dense);
-    if (known !== undefined) return known;
+  const add = (dense: number): number => {
     const block = raw.start.length;
-    blockOf.set(dense, block);
     raw.start.push(dense);
     raw.end.push(dense);
     raw.taken.push(-1);
@@ -152,8 +167,19 @@ function collectBlocks(code: Int32Array, leaders: Uint8Array, root: number, targ
     raw.selectIfTaken.push(0);
     return block;
   };
-  enter(root);
+  const enter = (dense: number): number => {
+    const known = blockOf.get(dense);
+    if (known !== undefined) return known;
+    const block = add(dense);
+    blockOf.set(dense, block);
+    if (part !== undefined && !part.has(dense)) raw.exits.set(block, part.wayTo(dense));
+    return block;
+  };
+  const entry = part === undefined ? -1 : add(root);
+  if (part === undefined) enter(root);
+  else raw.switches.set(entry, { pc: part.entries.map((_, index) => index), blocks: part.entries.map(enter) });
   for (let block = 0; block < raw.start.length; block++) {
+    if (block === entry || raw.exits.has(block)) continue;
     let dense = raw.start[block]!;
     while (!endsBlock(code, dense * STRIDE) && leaders[dense + 1] === 0) dense++;
     const at = dense * STRIDE;
@@ -169,6 +195,50 @@ function collectBlocks(code: Int32Array, leaders: Uint8Array, root: number, targ
     } else if (!endsBlock(code, at)) raw.next[block] = enter(dense + 1);
   }
   return raw;
+}
+
+/** Walks over functions, one after the other. */
+export class FunctionWalk {
+  readonly #code: Int32Array;
+  /** By dense instruction the number of the last walk that came there. */
+  readonly #seen: Int32Array;
+  #walk: number = 0;
+
+  constructor(code: Int32Array) {
+    this.#code = code;
+    this.#seen = new Int32Array(code.length / STRIDE);
+  }
+
+  /** Instructions of the function that begins at `root`. Calls `jump` for each jump, `fall` where control may go on to the next. */
+  size(root: number, targetsOf: TargetsOf, jump?: (from: number, to: number) => void, fall?: (from: number) => void): number {
+    const code = this.#code;
+    const seen = this.#seen;
+    const walk = ++this.#walk;
+    const pending: number[] = [root];
+    let size = 0;
+    const go = (from: number, to: number): void => {
+      jump?.(from, to);
+      if (seen[to] !== walk) pending.push(to);
+    };
+    while (pending.length > 0) {
+      for (let dense = pending.pop()!; seen[dense] !== walk; dense++) {
+        seen[dense] = walk;
+        size++;
+        const at = dense * STRIDE;
+        const operation = code[at]!;
+        if (operation === JA || operation === MAY_GOTO || isCondition(operation)) go(dense, jumpTarget(code, at));
+        else if (operation === GOTOX) for (const target of targetsOf(dense)?.dense ?? []) go(dense, target);
+        if (operation === JA || ENDS.has(operation) || callsNowhere(code, at)) break;
+        fall?.(dense);
+      }
+    }
+    return size;
+  }
+
+  /** True where the last walk came to an instruction. */
+  cameTo(dense: number): boolean {
+    return this.#seen[dense] === this.#walk;
+  }
 }
 
 function endsBlock(code: Int32Array, at: number): boolean {
@@ -269,6 +339,7 @@ function orderBlocks(raw: RawBlocks): FlowGraph {
     instructions += end[index]! - start[index]! + (selectStart[index]! < 0 ? 0 : selectEnd[index]! - selectStart[index]!);
   }
   const switches = new Map([...raw.switches].map(([block, { pc, blocks }]) => [number[block]!, { pc, blocks: blocks.map((to) => number[to]!) }]));
+  const exits = new Map([...raw.exits].flatMap(([block, way]) => (number[block]! < 0 ? [] : [[number[block]!, way] as const])));
   const edges = { taken, next, switches };
   const { firstPredecessor, predecessors } = findPredecessors(count, edges);
   const spanning = { vertex: Int32Array.from(vertex, (block) => number[block]!), parent: new Int32Array(count).fill(-1), preorder: new Int32Array(count) };
@@ -279,7 +350,7 @@ function orderBlocks(raw: RawBlocks): FlowGraph {
   const dominator = findDominators(count, spanning, firstPredecessor, predecessors);
   const loops = classifyEdges(count, edges, dominator);
   return {
-    count, start, end, taken, next, switches, selectStart, selectEnd, selectIfTaken, firstPredecessor, predecessors, dominator, instructions, ...loops,
+    count, start, end, taken, next, switches, exits, selectStart, selectEnd, selectIfTaken, firstPredecessor, predecessors, dominator, instructions, ...loops,
   };
 }
 

@@ -6,7 +6,7 @@
 import { STRIDE } from '../program.ts';
 import type { FaultKind } from '../types.ts';
 import { TYPE_VOID, W } from './bytes.ts';
-import { FAULT_KINDS, IMPORT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
+import { FAULT_KINDS, IMPORT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_PART, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
 import { FP, FunctionState, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
 
 export class ExitEmitter extends FunctionState {
@@ -70,6 +70,27 @@ export class ExitEmitter extends FunctionState {
     this.call(IMPORT.resume);
     this.get(PARAM_BASE);
     this.memory(W.i64_load, SCRATCH_RESULT);
+    this.out.byte(W.return);
+  }
+
+  /** Leaves a part for another one: all registers are in their i64 form. */
+  protected leavePart(way: number): void {
+    this.storeLeft(0);
+    for (let register = 0; register < 13; register++) {
+      if (register === FP && this.fixedFrame) continue;
+      this.get(PARAM_BASE);
+      this.pushWide(register);
+      this.memory(W.i64_store, SCRATCH_REGISTERS + 8 * register);
+    }
+    if (this.goes >= 0) {
+      this.get(PARAM_BASE);
+      this.get(this.goes);
+      this.memory(W.i32_store, SCRATCH_GOES);
+    }
+    this.get(PARAM_BASE);
+    this.i32(way);
+    this.memory(W.i32_store, SCRATCH_PART);
+    this.i64(0);
     this.out.byte(W.return);
   }
 

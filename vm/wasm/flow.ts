@@ -284,6 +284,11 @@ export function analyse(code: Int32Array, graph: FlowGraph, atomics: readonly At
 function demandOfBlock(
   code: Int32Array, graph: FlowGraph, atomics: readonly Atomic[], checked: boolean, block: number, state: Demand,
 ): void {
+  if (graph.exits.has(block)) {
+    state.live = ALL_REGISTERS;
+    state.wide = ALL_REGISTERS;
+    return;
+  }
   if (graph.selectStart[block]! >= 0) {
     const { live, wide } = state;
     for (let dense = graph.selectEnd[block]! - 1; dense >= graph.selectStart[block]!; dense--) {
@@ -293,7 +298,7 @@ function demandOfBlock(
     state.wide |= wide;
   }
   let last = graph.end[block]! - 1;
-  if (graph.switches.has(block)) demandOfSwitch(code, last-- * STRIDE, state);
+  if (last >= graph.start[block]! && graph.switches.has(block)) demandOfSwitch(code, last-- * STRIDE, state);
   for (let dense = last; dense >= graph.start[block]!; dense--) {
     demandBefore(code, dense * STRIDE, atomics, checked, state);
   }

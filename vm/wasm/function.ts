@@ -16,7 +16,7 @@ import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import { CallEmitter } from './calls.ts';
 import { eachSuccessor } from './cfg.ts';
 import { definedRegister, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
-import { FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_REGISTERS } from './layout.ts';
+import { ENTRY_BITS, FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_REGISTERS } from './layout.ts';
 import { FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
 
@@ -29,6 +29,9 @@ export interface CompiledFunction {
 }
 
 export class FunctionCompiler extends CallEmitter implements BlockEmitter {
+  /** In a part: the local with the number of the entry. */
+  protected way: number = -1;
+
   compile(): CompiledFunction {
     if (this.variant.counted) this.left = this.local(TYPE_I64);
     if (this.usesMayGoto) this.goes = this.local(TYPE_I32);
@@ -76,6 +79,14 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
   }
 
   protected enterFunction(): void {
+    if (this.isEntry.length > 0) {
+      this.way = this.local(TYPE_I32);
+      this.get(0);
+      this.out.byte(W.i32_wrap_i64);
+      this.i32((1 << ENTRY_BITS) - 1);
+      this.out.byte(W.i32_and);
+      this.set(this.way);
+    }
     this.validWide = 0x3e;
     this.validNarrow = 0;
     this.zero = 0;
@@ -110,7 +121,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     }
     if (this.left >= 0) {
       this.loadLeft(0);
-      if (this.graph.isHeader[0] === 0) this.checkBudget(this.graph.start[0]!, this.facts.live[0]!);
+      if (this.graph.isHeader[0] === 0 && this.way < 0) this.checkBudget(this.graph.start[0]!, this.facts.live[0]!);
     }
   }
 
@@ -194,6 +205,14 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     const { graph, code } = this;
     const start = graph.start[block]!;
     const end = graph.end[block]!;
+    if (start === end) {
+      this.emitBorder(block);
+      return;
+    }
+    if (this.isEntry[block] === 1 && graph.isHeader[block] === 0 && this.left >= 0) {
+      this.ahead = 0;
+      this.checkBudget(start, this.facts.live[block]!);
+    }
     this.computeDemand(block);
     this.loop = this.variant.checked ? this.loops.quietLoop[block]! : -1;
     this.knownTo.fill(0);
@@ -215,6 +234,13 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
       this.zero = zeroAfter(code, dense * STRIDE, this.atomics, this.zero);
       this.forgetKnown(dense, facts);
     }
+  }
+
+  /** A block without instructions: where a part is entered or left. */
+  protected emitBorder(block: number): void {
+    const way = this.graph.exits.get(block);
+    if (way === undefined) this.get(this.way);
+    else this.leavePart(way);
   }
 
   protected computeDemand(block: number): void {

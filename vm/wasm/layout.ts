@@ -29,6 +29,10 @@ export const SCRATCH_DEEPEST = 216;
 /** Word index of the instruction that calls a helper inside the module, i32: where the helper calls out from. */
 export const SCRATCH_AT = 220;
 
+/** Where a function that is compiled in parts goes on, i32: part << {@link ENTRY_BITS} | entry; -1 where it is done. */
+export const SCRATCH_PART = 224;
+export const ENTRY_BITS = 16;
+
 /** Function indices of the imports. */
 export const IMPORT = { helper: 0, kfunc: 1, tail: 2, packet: 3, slow: 4, fault: 5, resume: 6, arena: 7, perCPU: 8, region: 9 } as const;
 export const IMPORT_COUNT = 10;

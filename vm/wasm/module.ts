@@ -8,10 +8,11 @@ import { indexOf, STRIDE, type PreparedProgram } from '../program.ts';
 import { op, OPS } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
-import { BAD_TARGET_OP, findLeaders, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
+import { BAD_TARGET_OP, findLeaders, FunctionWalk, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
 import { FunctionCompiler, type CompiledFunction } from './function.ts';
 import { FRAME_STRIDE, FRAME_TOP, IMPORT_COUNT, SCRATCH_RESULT } from './layout.ts';
-import type { ModuleContext, Variant } from './state.ts';
+import { PART_INSTRUCTIONS, PartList } from './parts.ts';
+import { habitsOf, type Habits, type ModuleContext, type Variant } from './state.ts';
 import { MAX_BODY, Refusal } from './structure.ts';
 
 /** A module's bytes, and what is needed to run it and to explain its traps. */
@@ -66,10 +67,11 @@ const IMPORTS: readonly (readonly [name: string, type: number])[] = [
  * Compiles a program.
  *
  * @param inlineHelpers helpers given as eBPF functions, compiled into the module where the program calls them
+ * @param partInstructions functions of more instructions are compiled in parts of about as many
  * @throws Refusal where the program does not fit into what WebAssembly engines accept
  */
 export function compileModule(
-  program: PreparedProgram, variant: Variant, inlineHelpers: InlinePrograms, continuation?: Continuation,
+  program: PreparedProgram, variant: Variant, inlineHelpers: InlinePrograms, continuation?: Continuation, partInstructions: number = PART_INSTRUCTIONS,
 ): CompiledModule {
   const roots = findRoots(program);
   const used = usedHelpers(program, inlineHelpers, variant);
@@ -84,28 +86,56 @@ export function compileModule(
     },
     isInvolved: (id) => inlineHelpers(id)?.isInvolved === true,
     isHelper: false,
+    habits: () => (habits ??= habitsOf(program.fast, program.atomics)),
   };
+  let habits: Habits | undefined;
   const leaders = findLeaders(program.fast, program.jumps?.dense);
   const targets = targetsOf(program);
   const functions: CompiledFunction[] = [];
+  const parts = new PartList(IMPORT_COUNT + roots.length + used.length + (continuation === undefined ? 0 : 1));
   let budget = program.denseCount * MAX_EXPANSION + 1000;
-  for (const root of roots) {
-    const compiler = new FunctionCompiler(program, leaders, root, variant, context, targets);
-    budget -= compiler.instructions;
-    if (budget < 0) throw new Refusal('functions that share too much code');
-    functions.push(compiler.compile());
-  }
+  const isLarge = program.denseCount > partInstructions ? largeFunctions(program, roots, targets, partInstructions, budget) : undefined;
+  /** A function, in one piece or in parts; with `going` the rest of a frame. */
+  const compile = (root: number, going?: Continuation): CompiledFunction => {
+    const frameBytes = going === undefined ? -1 : going.frameBytes;
+    if (isLarge?.has(root) !== true) {
+      const compiler = new FunctionCompiler(program, leaders, root, variant, context, targets, frameBytes);
+      if (going === undefined) budget -= compiler.instructions;
+      if (budget < 0) throw new Refusal('functions that share too much code');
+      try {
+        return compiler.compile();
+      } catch (error) {
+        if (!(error instanceof Refusal) || compiler.instructions < 2) throw error;
+      }
+    }
+    return parts.divide(program, leaders, root, variant, context, targets, partInstructions, frameBytes, continuation?.dense ?? -1);
+  };
+  for (const root of roots) functions.push(compile(root));
   for (const id of used) {
     const { program: helper } = inlineHelpers(id)!;
     const inside: ModuleContext = { ...context, code: helper.fast, inlineHelper: () => -1, isHelper: true };
     const compiled = new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
     functions.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
   }
-  if (continuation !== undefined) {
-    const { dense, frameBytes } = continuation;
-    functions.push(new FunctionCompiler(program, leaders, dense, variant, context, targets, frameBytes).compile());
+  if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));
+  return assemble(roots, functions, parts.functions, continuation !== undefined);
+}
+
+/**
+ * Those functions that have more than `limit` instructions. All of them together must not have more than `budget`, which is no more than a
+ * few times the program.
+ */
+function largeFunctions(program: PreparedProgram, roots: Int32Array, targets: TargetsOf, limit: number, budget: number): ReadonlySet<number> {
+  const walk = new FunctionWalk(program.fast);
+  const large = new Set<number>();
+  let rest = budget;
+  for (const root of roots) {
+    const size = walk.size(root, targets);
+    rest -= size;
+    if (rest < 0) throw new Refusal('functions that share too much code');
+    if (size > limit) large.add(root);
   }
-  return assemble(roots, functions, continuation !== undefined);
+  return large;
 }
 
 /** Declared targets of the indirect jump at a dense instruction; `undefined` also where a table of them would be too long. */
@@ -163,7 +193,10 @@ function usedHelpers(program: PreparedProgram, inlineHelpers: InlinePrograms, va
   return [...used];
 }
 
-function assemble(roots: Int32Array, functions: readonly CompiledFunction[], goesOn: boolean): CompiledModule {
+function assemble(
+  roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], goesOn: boolean,
+): CompiledModule {
+  const functions = [...own, ...parts];
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   module.section(1, typeSection());
@@ -171,7 +204,7 @@ function assemble(roots: Int32Array, functions: readonly CompiledFunction[], goe
   const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(), batchWrapper()];
   const types = [...functions.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_BATCH];
   if (goesOn) {
-    wrappers.push(continuationWrapper(functions.length - 1));
+    wrappers.push(continuationWrapper(own.length - 1));
     types.push(TYPE_GO);
   }
   const functionSection = new ByteWriter();

@@ -27,6 +27,7 @@ const NARROW: Int16Array = Int16Array.from(OPS, (name) => {
 export function narrowComparisons(code: Int32Array, original: Int32Array, graph: FlowGraph, atomics: readonly Atomic[]): void {
   let found = false;
   for (let block = 0; block < graph.count; block++) {
+    if (graph.start[block] === graph.end[block]) continue;
     const at = (graph.end[block]! - 1) * STRIDE;
     code[at] = original[at]!;
     if (NARROW[original[at]!]! >= 0) found = true;
@@ -36,6 +37,7 @@ export function narrowComparisons(code: Int32Array, original: Int32Array, graph:
   const state = new Int32Array(REGISTERS);
   for (let block = 0; block < graph.count; block++) {
     const last = graph.end[block]! - 1;
+    if (last < graph.start[block]!) continue;
     const at = last * STRIDE;
     const narrow = NARROW[original[at]!]!;
     if (narrow < 0) continue;

@@ -6,7 +6,7 @@
  */
 import { STRIDE, type Atomic, type PreparedProgram } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
-import { buildFlowGraph, type FlowGraph, type TargetsOf } from './cfg.ts';
+import { buildFlowGraph, eachSuccessor, type FlowGraph, type PartView, type TargetsOf } from './cfg.ts';
 import { analyse, definedRegister, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
 import { narrowComparisons } from './pointers.ts';
 import { findLoops, type LoopFacts } from './loops.ts';
@@ -29,6 +29,24 @@ export interface ModuleContext {
   isInvolved(id: number): boolean;
   /** True while such a helper is compiled: it calls out on behalf of its caller. */
   readonly isHelper: boolean;
+  /** What any function of the program does: code that begins inside a frame does not see what was done before. */
+  habits(): Habits;
+}
+
+export interface Habits {
+  readonly writesFramePointer: boolean;
+  readonly usesMayGoto: boolean;
+}
+
+export function habitsOf(code: Int32Array, atomics: readonly Atomic[]): Habits {
+  let writesFramePointer = false;
+  let usesMayGoto = false;
+  for (let at = 0; at < code.length; at += STRIDE) {
+    const facts = FACTS[code[at]!]!;
+    if (definedRegister(facts, code, at, atomics) === FP) writesFramePointer = true;
+    if (facts.kind === KIND.maygoto) usesMayGoto = true;
+  }
+  return { writesFramePointer, usesMayGoto };
 }
 
 const NO_LOOPS: LoopFacts = { quietLoop: new Int32Array(0), steady: new Uint16Array(0), entering: new Uint16Array(0) };
@@ -50,6 +68,8 @@ export class FunctionState {
   protected readonly module: ModuleContext;
   protected readonly root: number;
   protected readonly continuation: number;
+  /** In a part: blocks that other parts lead to. */
+  protected readonly isEntry: Uint8Array;
   protected readonly facts: BlockFacts;
   protected readonly loops: LoopFacts;
   /** The quiet loop around the block at hand, -1 for none. */
@@ -89,10 +109,13 @@ export class FunctionState {
   protected readonly knownFrom: Int32Array = new Int32Array(13);
   protected readonly knownTo: Int32Array = new Int32Array(13);
 
-  /** `continuation`: the function begins inside a frame, with its registers in the scratch area; stack bytes of that frame. */
+  /**
+   * `continuation`: the function begins inside a frame, with its registers in the scratch area; stack bytes of that frame. `part`: and it
+   * is left for other parts in the same way.
+   */
   constructor(
     program: PreparedProgram, leaders: Uint8Array, root: number, variant: Variant, module: ModuleContext, targetsOf: TargetsOf,
-    continuation: number = -1,
+    continuation: number = -1, part?: PartView,
   ) {
     this.continuation = continuation;
     this.program = program;
@@ -101,10 +124,18 @@ export class FunctionState {
     this.root = root;
     this.code = module.code;
     this.atomics = program.atomics;
-    this.graph = buildFlowGraph(this.code, leaders, root, true, targetsOf);
+    this.graph = buildFlowGraph(this.code, leaders, root, true, targetsOf, part);
     if (module.code !== program.fast && !variant.checked) narrowComparisons(module.code, program.fast, this.graph, this.atomics);
     this.facts = analyse(this.code, this.graph, this.atomics, variant.checked, continuation < 0);
-    this.fixedFrame = !this.scan();
+    let writesFramePointer = this.scan();
+    if (continuation >= 0) {
+      const habits = module.habits();
+      writesFramePointer ||= habits.writesFramePointer;
+      this.usesMayGoto ||= habits.usesMayGoto;
+    }
+    this.fixedFrame = !writesFramePointer;
+    this.isEntry = new Uint8Array(part === undefined ? 0 : this.graph.count);
+    if (part !== undefined) eachSuccessor(this.graph, 0, (to) => { this.isEntry[to] = 1; });
     this.loops = variant.checked ? findLoops(this.code, this.graph) : NO_LOOPS;
   }
 

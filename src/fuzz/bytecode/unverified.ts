@@ -9,7 +9,7 @@ import { ldImm64, raw, toBytes } from '../../../isa/encode.ts';
 import type { Instruction } from '../../../isa/decode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
 import { Machine } from '../../../vm/machine.ts';
-import { CODE_HI, codeAddress, type Program, type ProgramImage, type RunOptions } from '../../../vm/types.ts';
+import { CODE_HI, codeAddress, type MachineOptions, type Program, type ProgramImage, type RunOptions } from '../../../vm/types.ts';
 import { Random } from '../random.ts';
 
 const SIMPLE = INSTRUCTIONS.filter((spec) => ['alu', 'mov', 'neg', 'end', 'swap', 'cast'].includes(spec.kind));
@@ -85,9 +85,10 @@ export class Arena {
   readonly #stack: number;
   #current: Program | undefined = undefined;
 
-  constructor() {
+  /** @param options what the machine has beside its helpers */
+  constructor(options: Partial<MachineOptions> = {}) {
     this.#machine = new Machine({
-      space: this.#space,
+      ...options, space: this.#space,
       helpers: [
         undefined,
         (call): void => {

@@ -15,3 +15,14 @@ test('interpreter and compiled code agree on generated programs: result, memory,
   }
   expect(arena.refusals).toBe(0);
 });
+
+test('so does code that is compiled in parts of a few instructions', () => {
+  for (const partInstructions of [1, 2, 5, 9]) {
+    const arena = new Arena({ partInstructions });
+    for (let seed = 1000 * partInstructions; seed < 1000 * partInstructions + 80; seed++) {
+      const [interpreted, compiled] = arena.run(generateImage(seed), seed % 3 === 0 ? 1 + (seed % 97) : 3000, ENGINES);
+      expect(compiled, `seed ${seed}, parts of ${partInstructions}`).toBe(interpreted);
+    }
+    expect(arena.refusals).toBe(0);
+  }
+});

@@ -11,6 +11,8 @@ import type { Fault, MachineOptions, Program, ProgramImage, RunOptions } from '.
 export interface Engine {
   readonly name: string;
   readonly options: RunOptions;
+  /** See `MachineOptions`. */
+  readonly partInstructions?: number;
 }
 
 export const ENGINES: readonly Engine[] = [
@@ -20,6 +22,8 @@ export const ENGINES: readonly Engine[] = [
   { name: 'compiled, checked', options: { tier: 'baseline', mode: 'checked', budget: Infinity } },
   { name: 'compiled, counted', options: { tier: 'baseline', mode: 'fast', budget: 2 ** 32 } },
   { name: 'compiled', options: { tier: 'baseline', mode: 'fast', budget: Infinity } },
+  { name: 'compiled in parts, checked, counted', options: { tier: 'baseline', mode: 'checked', budget: 2 ** 32 }, partInstructions: 3 },
+  { name: 'compiled in parts', options: { tier: 'baseline', mode: 'fast', budget: Infinity }, partInstructions: 2 },
 ];
 
 export interface Scenario {
@@ -63,7 +67,7 @@ export function runBatchOn(engine: Engine, scenario: Scenario, memories: readonl
   const at = space.alloc(length, 'memory of the test', 16);
   const delegate: { current: Partial<Omit<MachineOptions, 'space'>> } = { current: {} };
   const machine = new Machine({
-    space,
+    space, ...(engine.partInstructions === undefined ? {} : { partInstructions: engine.partInstructions }),
     helpers: new Proxy([], { get: (_, id) => delegate.current.helpers?.[Number(id)] }),
     kfunc: (call, id, offset) => delegate.current.kfunc?.(call, id, offset),
     tailCall: (call, map, index) => delegate.current.tailCall?.(call, map, index),
@@ -92,7 +96,7 @@ export function runBatchOn(engine: Engine, scenario: Scenario, memories: readonl
 }
 
 /** One engine of each kind: what a single instruction computes does not depend on the variant. */
-const ESSENTIAL: readonly Engine[] = ENGINES.filter((engine) => /^interpreter|counted$|^compiled$/.test(engine.name) && engine.name !== 'compiled, counted');
+const ESSENTIAL: readonly Engine[] = ENGINES.filter((engine) => /^interpreter|counted$|^compiled$/.test(engine.name) && !/^compiled(, counted| in parts.*)$/.test(engine.name));
 
 /** As {@link runEverywhere}, for several contents of the memory. */
 export function runBatchEverywhere(scenario: Scenario, memories: readonly Uint8Array[]): readonly Outcome[] {
