@@ -17,6 +17,23 @@ export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 
 /**
+ * What attaching to probes and tracepoints needs of a machine besides `bpf(2)`: performance events, and the files in which the kernel says
+ * what there is. Results are as those of a {@link Port}.
+ */
+export interface Machine {
+  /** `process.arch`: `x64`, `arm64`. */
+  readonly architecture: string;
+  /** `perf_event_open(2)` with `struct perf_event_attr` at `attrAddress`: a descriptor or `-errno`. */
+  perfEventOpen(attrAddress: number, pid: number, cpu: number, groupFD: number, flags: number): number;
+  /** `ioctl(2)`: `>= 0` or `-errno`. */
+  ioctl(fd: number, request: number, argument: number): number;
+  /** A whole file, or `-errno`. */
+  readFile(path: string): Uint8Array | number;
+  /** Where a program or a library without a path lies, as a shell would find it; `-ENOENT`. */
+  findBinary(name: string): string | number;
+}
+
+/**
  * A process in front of a kernel. User addresses are below 2^47, so a `number` holds them exactly and a negative number is
  * always `-errno`.
  */
@@ -37,6 +54,8 @@ export interface Port {
   mmap(address: number, length: number, prot: number, flags: number, fd: number, offset: number): number;
   /** `munmap(2)`: 0 or `-errno`. */
   munmap(address: number, length: number): number;
+  /** The machine around the kernel; a kernel without one has no performance events. */
+  readonly machine?: Machine;
 }
 
 /**
@@ -68,10 +87,10 @@ export class Scratch {
     return address;
   }
 
-  /** Memory that holds `text` in ASCII with a final NUL; the address, or `-ENOMEM`. */
+  /** Memory that holds `text`, a byte a character, with a final NUL; the address, or `-ENOMEM`. */
   cString(text: string): number {
     const bytes = new Uint8Array(text.length + 1);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i) & 0x7f;
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     return this.bytes(bytes);
   }
 

@@ -23,13 +23,15 @@ export {
   type LoadFailure, type LoadOptions,
 } from '../loader/load-and-run.ts';
 export {
-  LinkHandle, MapHandle, ProgramHandle, SkeletonError, TypedMap, type AttachKind, type MapSettings, type TestRunInput, type TestRunResult, type UpdateFlags,
+  MapHandle, ProgramHandle, SkeletonError, TypedMap, type MapSettings, type TestRunInput, type TestRunResult, type UpdateFlags,
 } from '../loader/live/handles.ts';
 export { layouts, LocalMemory, type ArrayView, type Layout, type Layouts, type MemberLayout, type Memory, type TextView } from '../loader/live/layout.ts';
+export { LinkHandle, type AttachContext, type StructOpsValue } from '../loader/live/links.ts';
+export type { AttachKind } from '../loader/object/attach-spec.ts';
 export { LiveLightSkeleton, type LightBlueprint, type LightLoadOptions } from '../loader/live/light.ts';
 export { decodeBytes, LiveSkeleton, type AttachReport, type Blueprint, type SkeletonShape } from '../loader/live/skeleton.ts';
 export { LiveObjectSkeleton, type ObjectBlueprint, type ObjectLoadOptions } from '../loader/live/whole.ts';
-export type { Port } from '../loader/port.ts';
+export type { Machine, Port } from '../loader/port.ts';
 export type { LightSkeleton, SkeletonAttach, SkeletonData, SkeletonMap, SkeletonProgram, SkeletonSignature } from '../loader/skeleton.ts';
 export { dumpBTF, type BTFInput, type DumpBTFOptions } from './btf.ts';
 export { readCertificates } from './certificates.ts';

@@ -5,9 +5,9 @@
  * What the module calls is `loader/live/`; types are `ts-types.ts`.
  */
 import * as U from '../../isa/uapi.ts';
+import { attachSpec, type AttachKind } from '../object/attach-spec.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from '../object/model.ts';
 import { mapMappingSize } from '../object/map-defs.ts';
-import type { AttachKind } from '../live/handles.ts';
 import type { GeneratedLoader } from './gen-loader.ts';
 import { dataSections, sectionAccess, skeletonAttach, skeletonMaps, skeletonPrograms, type DataSection, type SkeletonMapMember } from './skeleton-model.ts';
 import type { LoaderSignature } from './skeleton-text.ts';
@@ -154,7 +154,7 @@ class ModuleWriter {
   }
 
   #attachOf(program: ObjectProgram): AttachKind {
-    return this.#attach === 'light' ? skeletonAttach(this.#object, program) : wholeAttach(program);
+    return this.#attach === 'light' ? skeletonAttach(this.#object, program) : attachSpec(program);
   }
 }
 
@@ -165,32 +165,12 @@ interface SectionText {
   readonly blueprint: string;
 }
 
-/** libbpf would register it; the structure's callbacks would have to be written into the map first. */
-const STRUCT_OPS: AttachKind = { kind: 'unsupported', reason: 'struct_ops maps are not registered yet' };
-
-/** What libbpf attaches by itself, as far as `bpf(2)` is enough for it. */
-function wholeAttach({ type, expectedAttachType, sectionName, definition }: ObjectProgram): AttachKind {
-  const slash = sectionName.indexOf('/');
-  switch (type) {
-    case U.BPF_PROG_TYPE_RAW_TRACEPOINT: case U.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE:
-      return slash < 0 ? { kind: 'none' } : { kind: 'raw_tracepoint', name: sectionName.slice(slash + 1) };
-    case U.BPF_PROG_TYPE_TRACING:
-      if (expectedAttachType === U.BPF_TRACE_ITER) return { kind: 'iter' };
-      return slash < 0 ? { kind: 'none' } : { kind: 'raw_tracepoint', name: undefined };
-    case U.BPF_PROG_TYPE_LSM: return expectedAttachType === U.BPF_LSM_MAC && slash >= 0 ? { kind: 'raw_tracepoint', name: undefined } : { kind: 'none' };
-    case U.BPF_PROG_TYPE_KPROBE: case U.BPF_PROG_TYPE_TRACEPOINT:
-      if (slash < 0) return { kind: 'none' };
-      return { kind: 'unsupported', reason: `attaching to ${definition?.pattern.replace(/\+$/, '') ?? sectionName} needs perf_event_open(2) or the addresses of functions, which the port does not offer` };
-    default: return { kind: 'none' };
-  }
-}
+/** Only with the object inside is it known what the callbacks are. */
+const STRUCT_OPS: AttachKind = { kind: 'struct_ops' };
 
 function attachText(attach: AttachKind): string {
-  switch (attach.kind) {
-    case 'raw_tracepoint': return `{ kind: 'raw_tracepoint', name: ${attach.name === undefined ? 'undefined' : quote(attach.name)} }`;
-    case 'unsupported': return `{ kind: 'unsupported', reason: ${quote(attach.reason)} }`;
-    default: return `{ kind: ${quote(attach.kind)} }`;
-  }
+  const fields = Object.entries(attach).map(([name, value]) => `${name}: ${typeof value === 'string' ? quote(value) : String(value)}`);
+  return `{ ${fields.join(', ')} }`;
 }
 
 function group(name: string, members: readonly string[]): string {

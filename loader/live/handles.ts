@@ -1,15 +1,12 @@
 /**
  * @module loader/live/handles
- * What a loaded skeleton hands out: maps with typed keys and values, programs that can be run, links. Everything goes through the
- * {@link Port}. Owns the calls; what kinds of maps and programs there are is the kernel's.
+ * What a loaded skeleton hands out: maps with typed keys and values, programs that can be run; links are `links.ts`. Everything goes
+ * through the {@link Port}. Owns the calls; what kinds of maps and programs there are is the kernel's.
  */
-import {
-  MAP_ELEM_ATTR, RAW_TRACEPOINT_ATTR, LINK_CREATE_ATTR, TEST_RUN_ATTR, readInt, writeInt, writeLong, type Field,
-} from '../../isa/attr.ts';
+import { MAP_ELEM_ATTR, TEST_RUN_ATTR, readInt, writeInt, writeLong, type Field } from '../../isa/attr.ts';
 import { ENOENT, errnoName } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import { Scratch, type Port } from '../port.ts';
-import type { SkeletonAttach } from '../skeleton.ts';
 import { LocalMemory, type Layout } from './layout.ts';
 
 /** The kernel, or the skeleton before it was asked, said no. */
@@ -46,18 +43,20 @@ export interface MapSettings {
   readonly valueSize?: number;
 }
 
-function attrBytes(last: Field): DataView {
+/** A zeroed `union bpf_attr` that ends after `last`. */
+export function attrBytes(last: Field): DataView {
   return new DataView(new ArrayBuffer(last.offset + last.size));
 }
 
 /** Address of a copy of the bytes. */
-function placed(scratch: Scratch, bytes: Uint8Array): bigint {
+export function placed(scratch: Scratch, bytes: Uint8Array): bigint {
   const address = scratch.bytes(bytes);
   if (address < 0) throw new SkeletonError('no memory for an argument', -address);
   return BigInt(address);
 }
 
-function perform(port: Port, scratch: Scratch, command: number, attr: DataView): number {
+/** Makes a call; `>= 0` or `-errno`. */
+export function perform(port: Port, scratch: Scratch, command: number, attr: DataView): number {
   return port.bpf(command, Number(placed(scratch, new Uint8Array(attr.buffer))), attr.byteLength);
 }
 
@@ -326,73 +325,4 @@ export class ProgramHandle {
       scratch.release();
     }
   }
-}
-
-/** How a program is attached: as the C skeletons do, or why not at all. */
-export type AttachKind = SkeletonAttach | { readonly kind: 'unsupported'; readonly reason: string };
-
-/** A link of the skeleton: one for every program. */
-export class LinkHandle {
-  readonly name: string;
-  readonly #attach: AttachKind;
-  readonly #program: Descriptor;
-  #open: Loaded | undefined;
-
-  constructor(name: string, attach: AttachKind, program: Descriptor) {
-    this.name = name;
-    this.#attach = attach;
-    this.#program = program;
-  }
-
-  /** False for programs that nothing attaches by itself: somebody must say what to. */
-  get isAutomatic(): boolean {
-    return this.#attach.kind !== 'none';
-  }
-
-  /** The link's descriptor, `undefined` where the program is not attached. */
-  get fd(): number | undefined {
-    return this.#open?.fd;
-  }
-
-  /**
-   * Attaches the program; no second time where it is attached already.
-   * @throws SkeletonError where the kernel refuses, or where the program cannot be attached this way
-   */
-  attach(): void {
-    if (this.#open !== undefined) return;
-    const attach = this.#attach;
-    if (attach.kind === 'none') throw new SkeletonError(`'${this.name}': auto-attach not supported`, 0);
-    if (attach.kind === 'unsupported') throw new SkeletonError(`'${this.name}': ${attach.reason}`, 0);
-    const { port, fd: program } = this.#program();
-    const scratch = new Scratch(port);
-    try {
-      const fd = attach.kind === 'iter' ? openIterator(port, scratch, program) : openRawTracepoint(port, scratch, program, attach.name);
-      if (fd < 0) throw new SkeletonError(`'${this.name}': attach`, -fd);
-      this.#open = { port, fd };
-    } finally {
-      scratch.release();
-    }
-  }
-
-  /** Closes the link; nothing where there is none. */
-  detach(): void {
-    if (this.#open !== undefined) this.#open.port.close(this.#open.fd);
-    this.#open = undefined;
-  }
-}
-
-function openIterator(port: Port, scratch: Scratch, program: number): number {
-  const attr = attrBytes(LINK_CREATE_ATTR.iter_info_len);
-  writeInt(attr, 0, LINK_CREATE_ATTR.prog_fd, program);
-  writeInt(attr, 0, LINK_CREATE_ATTR.attach_type, U.BPF_TRACE_ITER);
-  return perform(port, scratch, U.BPF_LINK_CREATE, attr);
-}
-
-function openRawTracepoint(port: Port, scratch: Scratch, program: number, name: string | undefined): number {
-  const attr = attrBytes(RAW_TRACEPOINT_ATTR.prog_fd);
-  const address = name === undefined ? 0 : scratch.cString(name);
-  if (address < 0) return address;
-  writeLong(attr, 0, RAW_TRACEPOINT_ATTR.name, BigInt(address));
-  writeInt(attr, 0, RAW_TRACEPOINT_ATTR.prog_fd, program);
-  return perform(port, scratch, U.BPF_RAW_TRACEPOINT_OPEN, attr);
 }

@@ -32,7 +32,8 @@ function lightSkeleton({ name, maps, programs, metadata, instructions, signature
       name: map, line: 0,
       data: section === undefined ? undefined : { initialValue: section.initial, mmapSize: section.mmapSize, access: section.access, variables: [] },
     })),
-    programs: programs.map(({ name: program, attach }) => ({ name: program, line: 0, attach: attach.kind === 'unsupported' ? { kind: 'none' } : attach })),
+    // Links are the live skeleton's.
+    programs: programs.map(({ name: program }) => ({ name: program, line: 0, attach: { kind: 'none' } })),
   };
 }
 

@@ -2,12 +2,14 @@
  * @module loader/live/skeleton
  * The base of generated TypeScript skeletons: open, load, attach, detach, destroy over a {@link Port}, with maps, programs, links and the
  * data sections as objects. Owns the life cycle and the memory behind the sections; how an object gets into a kernel is the
- * {@link Loading}'s business (`light.ts`, `whole.ts`), values are `layout.ts`, calls `handles.ts`.
+ * {@link Loading}'s business (`light.ts`, `whole.ts`), values are `layout.ts`, calls `handles.ts` and `links.ts`.
  */
 import { InputError } from '../../isa/errors.ts';
+import type { AttachKind } from '../object/attach-spec.ts';
 import type { Port } from '../port.ts';
-import { LinkHandle, MapHandle, ProgramHandle, SkeletonError, TypedMap, type AttachKind, type Loaded, type MapSettings } from './handles.ts';
+import { MapHandle, ProgramHandle, SkeletonError, TypedMap, type Loaded, type MapSettings } from './handles.ts';
 import { LocalMemory, type Layout, type Memory } from './layout.ts';
+import { LinkHandle, type AttachContext } from './links.ts';
 
 /** Names and types of what a skeleton has; generated modules write it out. */
 export interface SkeletonShape {
@@ -53,7 +55,7 @@ export interface Blueprint {
 }
 
 /** What a load made. */
-export interface LoadResult {
+export interface LoadResult extends AttachContext {
   /** Descriptors by name. */
   readonly maps: ReadonlyMap<string, number>;
   readonly programs: ReadonlyMap<string, number>;
@@ -182,7 +184,12 @@ export class LiveSkeleton<Shape extends SkeletonShape, Options> {
     this.#blueprint = blueprint;
     this.#loading = loading;
     const program = (name: string) => (): Loaded => this.#loaded((result) => result.programs.get(name), `program '${name}'`);
-    this.#links = [...blueprint.programs, ...blueprint.structOps ?? []].map(({ name, attach }) => new LinkHandle(name, attach, program(name)));
+    const map = (name: string) => (): Loaded => this.#loaded((result) => result.maps.get(name), `map '${name}'`);
+    const context = (): AttachContext => this.#result ?? {};
+    this.#links = [
+      ...blueprint.programs.map(({ name, attach }) => new LinkHandle(name, attach, program(name), context)),
+      ...(blueprint.structOps ?? []).map(({ name, attach }) => new LinkHandle(name, attach, map(name), context)),
+    ];
     // The generated module knows the names and types; here they are data.
     this.#maps = blueprint.maps.map((map) => this.#mapHandle(map));
     this.#programs = blueprint.programs.map(({ name }) => new ProgramHandle(name, program(name), this.#beforeLoad));
@@ -250,13 +257,17 @@ export class LiveSkeleton<Shape extends SkeletonShape, Options> {
   }
 
   /**
-   * Attaches every program whose section says what to attach to, in order, as `NAME__attach()` does; on a failure it detaches all again.
-   * @throws SkeletonError where a program is refused, or where attaching needs more than `bpf(2)`
+   * Attaches every program whose section says what to attach to and every map of callbacks, in order, as `NAME__attach()` does; on a
+   * failure it detaches all again.
+   * @throws SkeletonError where the kernel refuses, or where attaching needs more than the port offers
    */
   attach(): AttachReport {
     if (this.#result === undefined) throw new SkeletonError('the skeleton is not loaded', 0);
-    const { programs } = this.#result;
-    const isOptional = new Set(this.#blueprint.programs.filter(({ name }) => (programs.get(name) ?? 0) <= 0).map(({ name }) => name));
+    const { programs, maps } = this.#result;
+    const { structOps = [] } = this.#blueprint;
+    const isOptional = new Set([
+      ...this.#blueprint.programs.filter(({ name }) => (programs.get(name) ?? 0) <= 0), ...structOps.filter(({ name }) => (maps.get(name) ?? 0) <= 0),
+    ].map(({ name }) => name));
     const automatic = this.#links.filter((link) => link.isAutomatic && !isOptional.has(link.name));
     try {
       for (const link of automatic) link.attach();

@@ -4,6 +4,7 @@
  * the load must be told the kernel's types. Owns the way from the generated data to `load-object.ts`.
  */
 import { parseKernelBTF } from '../../btf/kernel.ts';
+import * as U from '../../isa/uapi.ts';
 import { skeletonMaps } from '../gen/skeleton-model.ts';
 import { mapMappingSize } from '../object/map-defs.ts';
 import { keepObject, type KeptObject } from '../object/load-object.ts';
@@ -40,11 +41,12 @@ function objectLoading(blueprint: ObjectBlueprint): Loading<ObjectLoadOptions | 
     const named = namedMaps(object);
     for (const { ident, map } of named) applySettings(map, settings.data.get(ident), settings.maps.get(ident));
     for (const program of object.programs) if (!program.isSubprogram) program.autoload = settings.autoload.get(program.name) ?? program.autoload;
+    const types = kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF);
     const kept = keepObject(port, object, bytes, {
-      kernel: { btf: kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF), symbol }, log, ...(configuration === undefined ? {} : { configuration }),
+      kernel: { btf: types, symbol }, log, ...(configuration === undefined ? {} : { configuration }),
     });
     if (!('close' in kept)) throw new SkeletonError(`skeleton '${name}': program '${kept.name}'${kept.reason === undefined ? '' : `: ${kept.reason}`}`, kept.errno, kept.log);
-    return new KeptResult(port, named, kept, blueprint).result();
+    return { ...new KeptResult(port, named, kept, blueprint).result(), types };
   };
 }
 
@@ -82,9 +84,13 @@ class KeptResult {
   }
 
   result(): LoadResult {
-    const { mapFDs, programFDs, log } = this.#kept;
+    const { mapFDs, programFDs, structOps, log } = this.#kept;
     const maps = new Map(this.#maps.map(({ ident, index }) => [ident, mapFDs[index] ?? -1]));
-    return { maps, programs: programFDs, sections: this.#sections(maps), log, destroy: () => this.#destroy() };
+    const callbacks = this.#maps.flatMap(({ ident, index, map }) => {
+      const value = structOps.get(index);
+      return value === undefined ? [] : [[ident, { value, hasLink: (map.definition.flags & U.BPF_F_LINK) !== 0 }] as const];
+    });
+    return { maps, programs: programFDs, structOps: new Map(callbacks), sections: this.#sections(maps), log, destroy: () => this.#destroy() };
   }
 
   #sections(fds: ReadonlyMap<string, number>): Map<string, number> {

@@ -16,6 +16,7 @@ import { isMapInMap, PAGE_SIZE } from './map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
 import { openObject } from './open.ts';
 import { markStaticFunctions, relocateObject } from './relocate.ts';
+import { adjustAutoload } from './struct-ops.ts';
 import { resolveStructOps, type KernelStructOps } from './struct-ops-kernel.ts';
 import { SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from './section-defs.ts';
 
@@ -24,6 +25,8 @@ const BPF_F_SLEEPABLE = 1 << 4;
 const INSN_ARRAY_VALUE_SIZE = 16;
 const BPF_F_XDP_HAS_FRAGS = 1 << 5;
 const BPF_F_ALL_CPUS = 16n;
+/** In the place of a descriptor of a map that waits to be asked for. */
+const NOT_CREATED = -1;
 /** 7.3.4, for program types that still ask. */
 const KERNEL_VERSION = (7 << 16) | (3 << 8) | 4;
 
@@ -100,6 +103,8 @@ export interface KeptObject {
   readonly programFDs: ReadonlyMap<string, number>;
   /** User address of the arena's globals, where it has some. */
   readonly arenaData: number | undefined;
+  /** Values of maps of callbacks, by index of the map, with the descriptors of their programs. */
+  readonly structOps: ReadonlyMap<number, Uint8Array>;
   /** Logs of all programs. */
   readonly log: string;
   close(): void;
@@ -115,6 +120,7 @@ export interface KeptObject {
  */
 export function keepObject(port: Port, object: BPFObject, bytes: Uint8Array, options: LoadObjectOptions): KeptObject | LoadedObjectProgram {
   const kept = new Map<string, number>();
+  adjustAutoload(object);
   const loader = new ObjectLoader(port, object, options, kept);
   let isDone = false;
   try {
@@ -127,7 +133,7 @@ export function keepObject(port: Port, object: BPFObject, bytes: Uint8Array, opt
     }
     loader.fillProgramArrays();
     isDone = true;
-    return { mapFDs: loader.mapFDs, programFDs: kept, arenaData: loader.arenaData, log, close: () => loader.close() };
+    return { mapFDs: loader.mapFDs, programFDs: kept, arenaData: loader.arenaData, structOps: loader.structOpsValues(), log, close: () => loader.close() };
   } finally {
     if (!isDone) loader.close();
   }
@@ -183,6 +189,22 @@ class ObjectLoader {
     }
   }
 
+  /** What the maps of callbacks are to hold (`bpf_map_prepare_vdata`). */
+  structOpsValues(): Map<number, Uint8Array> {
+    const values = new Map<number, Uint8Array>();
+    for (const [index, map] of this.#object.maps.entries()) {
+      if (map.kind !== 'struct_ops' || !map.autocreate) continue;
+      const { value, callbackOffsets } = this.#structOps(map, () => true);
+      const view = new DataView(value.buffer);
+      for (const [member, offset] of callbackOffsets) {
+        const fd = this.#kept?.get(this.#object.programs[map.callbacks.get(member) ?? -1]?.name ?? '');
+        if (fd !== undefined) view.setBigUint64(offset, BigInt(fd), true);
+      }
+      values.set(index, value);
+    }
+    return values;
+  }
+
   close(): void {
     for (const { address, size } of this.#mappings.splice(0)) this.#port.munmap(address, size);
     for (const fd of this.#fds.splice(0).toReversed()) this.#port.close(fd);
@@ -199,7 +221,8 @@ class ObjectLoader {
     const scratch = new Scratch(this.#port);
     try {
       this.#loadBTF(scratch);
-      for (const map of this.#object.maps) this.#mapFDs.push(this.#createWithContents(scratch, map));
+      // Who verifies program by program wants the maps that wait to be asked for, too.
+      for (const map of this.#object.maps) this.#mapFDs.push(map.autocreate || this.#kept === undefined ? this.#createWithContents(scratch, map) : NOT_CREATED);
     } finally {
       scratch.release();
     }

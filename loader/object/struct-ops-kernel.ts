@@ -14,6 +14,8 @@ const VALUE_PREFIX = 'bpf_struct_ops_';
 const POINTER_SIZE = 8;
 /** Bytes of libbpf's buffer for a structure's name, without the NUL. */
 const MAX_TYPE_NAME = 191;
+/** Kernels have no structure of callbacks near this size. */
+const MAX_VALUE = 1 << 20;
 
 /** What a map is in a kernel. */
 export interface KernelStructOps {
@@ -24,6 +26,9 @@ export interface KernelStructOps {
   readonly typeID: number;
   /** Index of each callback's member in the kernel's structure. */
   readonly memberIndexes: ReadonlyMap<number, number>;
+  /** The map's value as the kernel lays it out, callbacks zero; and where in it the descriptor of each callback goes. */
+  readonly value: Uint8Array;
+  readonly callbackOffsets: ReadonlyMap<number, number>;
 }
 
 /**
@@ -44,7 +49,12 @@ export function resolveStructOps(object: BPFObject, map: ObjectMap, kernel: BTF 
   if (kernel === undefined || valueTypeID <= 0) return fail(`: struct ${VALUE_PREFIX}${name} is not found in kernel BTF`);
   const typeID = kernel.findByNameKind(name, U.BTF_KIND_STRUCT);
   if (typeID <= 0) fail(`: struct ${name} is not found in kernel BTF`);
-  if (!kernel.members(valueTypeID).some(({ type }) => type === typeID)) fail(`: struct ${name} data is not found in struct ${VALUE_PREFIX}${name}`);
+  const dataMember = kernel.members(valueTypeID).find(({ type }) => type === typeID);
+  if (dataMember === undefined) return fail(`: struct ${name} data is not found in struct ${VALUE_PREFIX}${name}`);
+  const dataOffset = dataMember.bitOffset / 8;
+  const valueSize = kernel.size(valueTypeID);
+  const value = new Uint8Array(Math.min(valueSize, MAX_VALUE));
+  const callbackOffsets = new Map<number, number>();
   const kernelTypes = typeSource(kernel, (place, reason) => fail(`: ${place}: ${reason}`), POINTER_SIZE);
   const kernelMembers = kernel.members(typeID);
   const memberIndexes = new Map<number, number>();
@@ -71,10 +81,13 @@ export function resolveStructOps(object: BPFObject, map: ObjectMap, kernel: BTF 
       if (!hasProgram) continue;
       if (kernel.kind(kernel.skipModifiers(kernel.type(kernelType))) !== U.BTF_KIND_FUNC_PROTO) fail(` ${map.name}: kernel member ${memberName} is not a func ptr`);
       memberIndexes.set(i, index);
+      callbackOffsets.set(i, dataOffset + kernelMember.bitOffset / 8);
       continue;
     }
     const kernelSize = resolveSize(kernelTypes, kernelType);
     if (size !== kernelSize) fail(` ${map.name}: Error in size of member ${memberName}: ${size} != ${kernelSize}(kernel)`);
+    const at = dataOffset + kernelMember.bitOffset / 8;
+    if (map.data !== undefined && at + size <= value.length) value.set(map.data.subarray(member.offset / 8, member.offset / 8 + size), at);
   }
-  return { valueTypeID, valueSize: kernel.size(valueTypeID), typeID, memberIndexes };
+  return { valueTypeID, valueSize, typeID, memberIndexes, value, callbackOffsets };
 }

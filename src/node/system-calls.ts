@@ -1,10 +1,13 @@
 /**
  * @module src/node/system-calls
- * `bpf(2)` of the kernel that this process runs on, as a transcript's target: through `koffi`, which the user installs beside this package.
- * Linux on x86-64 and arm64 only. Owns addresses and numbers of system calls; {@link NativeCalls} is all that it needs of the outside.
+ * `bpf(2)` of the kernel that this process runs on, as a transcript's target and as a skeleton's port: through `koffi`, which the user
+ * installs beside this package. Linux on x86-64 and arm64 only. Owns addresses and numbers of system calls; {@link NativeCalls} is all that it needs of the outside.
  */
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Machine } from '../../loader/port.ts';
 import { InputError } from '../../isa/errors.ts';
-import { EBADF } from '../../isa/errno.ts';
+import { EBADF, EIO, ENOENT } from '../../isa/errno.ts';
 import type { ReplayTarget } from '../replay/target.ts';
 import type { Admissions } from '../replay/transcript.ts';
 
@@ -26,18 +29,68 @@ interface Numbers {
   readonly munmap: number;
   readonly close: number;
   readonly dup: number;
+  readonly perfEventOpen: number;
+  readonly ioctl: number;
 }
 
 /** `asm/unistd_64.h`, `asm-generic/unistd.h`. */
 const NUMBERS: Readonly<Partial<Record<string, Numbers>>> = {
-  x64: { bpf: 321, addKey: 248, keyctl: 250, capget: 125, capset: 126, mmap: 9, munmap: 11, close: 3, dup: 32 },
-  arm64: { bpf: 280, addKey: 217, keyctl: 219, capget: 90, capset: 91, mmap: 222, munmap: 215, close: 57, dup: 23 },
+  x64: { bpf: 321, addKey: 248, keyctl: 250, capget: 125, capset: 126, mmap: 9, munmap: 11, close: 3, dup: 32, perfEventOpen: 298, ioctl: 16 },
+  arm64: { bpf: 280, addKey: 217, keyctl: 219, capget: 90, capset: 91, mmap: 222, munmap: 215, close: 57, dup: 23, perfEventOpen: 241, ioctl: 29 },
 };
+/** Where libbpf looks for a program or a library besides the user's own paths. */
+const PROGRAM_FOLDERS = ['/usr/bin', '/usr/sbin'] as const;
+const LIBRARY_FOLDERS = ['/usr/lib64', '/usr/lib'] as const;
 const PAGE = 4096;
 const PROT_READ_WRITE = 3, MAP_PRIVATE_ANONYMOUS = 0x22;
 const SESSION_KEYRING = -3;
 const KEYCTL_GET_KEYRING_ID = 0, KEYCTL_JOIN_SESSION = 1, KEYCTL_CLEAR = 7;
 const CAPABILITY_VERSION = 0x20080522;
+
+/** The machine that this process runs on. */
+class NativeMachine implements Machine {
+  readonly architecture: string;
+  readonly #native: NativeCalls;
+  readonly #numbers: Numbers;
+
+  constructor(native: NativeCalls, numbers: Numbers, architecture: string) {
+    this.architecture = architecture;
+    this.#native = native;
+    this.#numbers = numbers;
+  }
+
+  perfEventOpen(attrAddress: number, pid: number, cpu: number, groupFD: number, flags: number): number {
+    return this.#native.call(this.#numbers.perfEventOpen, attrAddress, pid, cpu, groupFD, flags);
+  }
+
+  ioctl(fd: number, request: number, argument: number): number {
+    return this.#native.call(this.#numbers.ioctl, fd, request, argument);
+  }
+
+  readFile(path: string): Uint8Array | number {
+    try {
+      return new Uint8Array(readFileSync(path));
+    } catch (error) {
+      return error instanceof Error && 'errno' in error && typeof error.errno === 'number' ? error.errno : -EIO;
+    }
+  }
+
+  findBinary(name: string): string | number {
+    const isLibrary = name.endsWith('.so') || name.includes('.so.');
+    const multiarch = this.architecture === 'x64' ? '/lib/x86_64-linux-gnu' : '/lib/aarch64-linux-gnu';
+    const own = (isLibrary ? process.env['LD_LIBRARY_PATH'] : process.env['PATH'])?.split(':').filter((folder) => folder !== '') ?? [];
+    const folders = isLibrary ? [...own, ...LIBRARY_FOLDERS, multiarch, '/lib64', '/lib'] : [...own, ...PROGRAM_FOLDERS];
+    for (const folder of folders) {
+      try {
+        accessSync(join(folder, name), isLibrary ? constants.R_OK : constants.R_OK | constants.X_OK);
+        return join(folder, name);
+      } catch {
+        // Then in the next one.
+      }
+    }
+    return -ENOENT;
+  }
+}
 
 /** The kernel under this process. */
 export class SystemCallTarget implements ReplayTarget {
@@ -45,6 +98,7 @@ export class SystemCallTarget implements ReplayTarget {
   readonly #numbers: Numbers;
   readonly #sizes: Map<number, number> = new Map();
   readonly #scratch: number;
+  readonly machine: Machine;
 
   /** @throws InputError on a machine whose numbers are not known, or where `bpf(2)` is not permitted */
   constructor(native: NativeCalls, architecture: string = process.arch) {
@@ -52,6 +106,7 @@ export class SystemCallTarget implements ReplayTarget {
     if (numbers === undefined) throw new InputError('bpf(2)', '', `unknown on ${architecture}: x64 and arm64 only`);
     this.#native = native;
     this.#numbers = numbers;
+    this.machine = new NativeMachine(native, numbers, architecture);
     this.#scratch = this.allocUser(PAGE);
     // A session of its own, so that the user's keys stay out of it.
     native.call(numbers.keyctl, KEYCTL_JOIN_SESSION, 0);

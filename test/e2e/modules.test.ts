@@ -304,10 +304,20 @@ describe('attaching', () => {
     expect(() => globals.attach()).toThrow('the skeleton is not loaded');
   });
 
-  it('says that it does not register structures of callbacks', () => {
+  it('has links for structures of callbacks, those that wait to be asked for left out', () => {
+    const kernel = newKernel();
     const skeleton = StructopsSkeleton.open();
-    expect(Object.keys(skeleton.links)).toEqual(expect.arrayContaining(['half', 'linked']));
-    expect(() => skeleton.links.linked.attach()).toThrow("'linked': struct_ops maps are not registered yet");
+    expect(() => skeleton.links.linked.attach()).toThrow("map 'linked': the skeleton is not loaded");
+    expect(() => skeleton.load(kernel, { kernelBTF })).toThrow("program 'unused_callback': SEC(\"struct_ops\") program isn't referenced anywhere, did you forget to use it?");
+    expect(isEmpty(kernel)).toBe(true);
+    skeleton.progs.unused_callback.autoload = false;
+    skeleton.load(kernel, { kernelBTF });
+    expect(() => skeleton.maps.optional.fd).toThrow("map 'optional': was not loaded");
+    expect(() => skeleton.progs.for_optional.fd).toThrow("program 'for_optional': was not loaded");
+    // The instance has no TCP whose congestion these could control.
+    expect(() => skeleton.attach()).toThrow("'linked': attach: EOPNOTSUPP");
+    skeleton.destroy();
+    expect(isEmpty(kernel)).toBe(true);
   });
 });
 
