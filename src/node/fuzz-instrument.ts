@@ -12,7 +12,9 @@ import { parse } from 'acorn';
 import MagicString from 'magic-string';
 
 /** Rooms whose modules get counters: those that read bytes from outside. The verifier and the machine have their own. */
-const ROOMS = /\/((?:btf|crypto|loader|kernel)\/[\w./-]+)\.js$/;
+const ROOMS = /^((?:btf|crypto|loader|kernel)\/[\w./-]+)\.js$/;
+/** Where the rooms lie: this build's folder, wherever that is (an installed package's is inside `node_modules`). */
+const ROOT = new URL('../../', import.meta.url).href;
 /** Where the counting function is found. */
 export const COUNTER_KEY = 'bpftwin.coverage';
 const COUNTER = '__bpftwin_branch';
@@ -28,9 +30,9 @@ function isNode(value: unknown): value is Node {
   return typeof value === 'object' && value !== null && typeof (value as { type?: unknown }).type === 'string';
 }
 
-/** Path of a module inside the package, where it is one of the rooms'. */
-export function roomPath(url: string): string | undefined {
-  return url.startsWith('file:') && !url.includes('/node_modules/') ? ROOMS.exec(new URL(url).pathname)?.[1] : undefined;
+/** Path of a module inside the package, whose build lies in `root`, where it is one of the rooms'. */
+export function roomPath(url: string, root: string = ROOT): string | undefined {
+  return url.startsWith(root) ? ROOMS.exec(url.slice(root.length))?.[1] : undefined;
 }
 
 function firstID(path: string): number {

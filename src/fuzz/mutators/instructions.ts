@@ -85,6 +85,12 @@ export function renameRegisters(bytes: Uint8Array, a: number, b: number): Uint8A
   }));
 }
 
+/** True where an instruction reads a register that it does not name: packet loads take the context from R6. */
+export function readsUnnamed(bytes: Uint8Array): boolean {
+  const { slots, isSecond } = slotted(bytes);
+  return slots.some(({ code }, i) => !isSecond[i] && (code & 7) === U.BPF_LD && ((code & 0xe0) === U.BPF_ABS || (code & 0xe0) === U.BPF_IND));
+}
+
 /** An instruction of the table with operands from `random`. */
 export function randomInstruction(random: Random): Instruction {
   const spec = random.pick(INSTRUCTIONS);

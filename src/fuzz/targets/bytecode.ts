@@ -20,7 +20,7 @@ import { Grammar, KIND_RAW_TRACEPOINT, KIND_SYSCALL, KIND_UNPRIVILEGED, MOST_SLO
 import { toTranscript } from '../bytecode/transcript.ts';
 import { type Loaded, MAPS, type Outcome, World } from '../bytecode/world.ts';
 import { combine, type Coverage } from '../coverage.ts';
-import { bytesOfSlots, mutateInstructions, randomInstruction, renameRegisters, replaceSlots, slotsOf } from '../mutators/instructions.ts';
+import { bytesOfSlots, mutateInstructions, randomInstruction, readsUnnamed, renameRegisters, replaceSlots, slotsOf } from '../mutators/instructions.ts';
 import { StateRecorder } from '../oracles/soundness.ts';
 import type { Random } from '../random.ts';
 import { smallerIntegers } from '../shrink.ts';
@@ -317,7 +317,7 @@ class BytecodeTarget implements Target<BytecodeInput> {
     const hash = hashOf(input);
     const at = hash % (input.instructions.length >> 3);
     const variants: [string, Uint8Array][] = [
-      ['renamed registers', renameRegisters(renameRegisters(input.instructions, 6, 8), 7, 9)],
+      ...(readsUnnamed(input.instructions) ? [] : [['renamed registers', renameRegisters(renameRegisters(input.instructions, 6, 8), 7, 9)] satisfies [string, Uint8Array]]),
       ['dead code', withDeadCode(input.instructions)],
       ['an empty jump', replaceSlots(input.instructions, at, at, [{ code: U.BPF_JMP | U.BPF_JA, dst: 0, src: 0, off: 0, imm: 0 }])],
     ];
@@ -346,6 +346,7 @@ class BytecodeTarget implements Target<BytecodeInput> {
 
   /** A refused program is refused for the same reason where registers that mean the same are exchanged. */
   #renamedVerdict(input: BytecodeInput, errno: number): Finding | undefined {
+    if (readsUnnamed(input.instructions)) return undefined;
     const renamed = renameRegisters(renameRegisters(input.instructions, 6, 8), 7, 9);
     const loaded = this.#world.load(renamed, input.kind, input.flags, undefined);
     if (typeof loaded !== 'number') this.#world.unload(loaded);

@@ -48,10 +48,10 @@ export function signerCertificate(signer: FuzzSigner): Certificate {
   return certificate;
 }
 
-/** FNV-1a of a text without its numbers. */
+/** FNV-1a of a text without its numbers, decimal and hexadecimal. */
 export function textID(text: string): number {
   let h = 0x811c9dc5;
-  for (const char of text.replace(/\d+/g, '0')) h = Math.imul(h ^ char.charCodeAt(0), 0x01000193);
+  for (const char of text.replace(/\b0x[0-9a-f]+|\d+/gi, '0')) h = Math.imul(h ^ char.charCodeAt(0), 0x01000193);
   return h >>> 0;
 }
 

@@ -33,9 +33,12 @@ test('an instrumented module does the same and counts its branches', () => {
 });
 
 test('only modules of the rooms that read hostile input are counted', () => {
-  expect(roomPath('file:///x/dist/btf/check.js')).toBe('btf/check');
-  expect(roomPath('file:///x/dist/kernel/syscall/dispatch.js')).toBe('kernel/syscall/dispatch');
-  expect(roomPath('file:///x/dist/verifier/verify.js')).toBeUndefined();
-  expect(roomPath('file:///x/node_modules/loader/a.js')).toBeUndefined();
-  expect(roomPath('node:fs')).toBeUndefined();
+  const installed = 'file:///x/node_modules/bpftwin/dist/';
+  expect(roomPath(`${installed}btf/check.js`, installed)).toBe('btf/check');
+  expect(roomPath(`${installed}kernel/syscall/dispatch.js`, installed)).toBe('kernel/syscall/dispatch');
+  expect(roomPath(`${installed}verifier/verify.js`, installed)).toBeUndefined();
+  expect(roomPath(`${installed}src/loader/a.js`, installed)).toBeUndefined();
+  expect(roomPath('file:///x/node_modules/other/loader/a.js', installed)).toBeUndefined();
+  expect(roomPath('node:fs', installed)).toBeUndefined();
+  expect(roomPath(new URL('../../../btf/check.js', import.meta.url).href)).toBe('btf/check');
 });
