@@ -3,6 +3,8 @@
  * One worker's part of a session: its target, what it knows of the corpus, and batches. A batch is a function of the session's seed, its own
  * number and the corpus of the last exchange, so it does not matter who runs it or when.
  */
+import type { Got } from '../replay/perform.ts';
+import { operationsOf, performOnTwin, withAnswers } from './answers.ts';
 import { pickEntry } from './corpus.ts';
 import { type Coverage, CoverageMap, type Feature } from './coverage.ts';
 import { executeGuarded } from './guard.ts';
@@ -31,6 +33,8 @@ export interface FoundInput extends Finding {
   readonly bytes: Uint8Array;
   /** Number of the run in the session. */
   readonly run: number;
+  /** What another kernel answered to the operations of the input's transcript. */
+  readonly answers?: readonly Got[];
 }
 
 export interface BatchResult {
@@ -60,10 +64,12 @@ export class Shard {
   readonly #known: CoverageMap = new CoverageMap();
   readonly #corpus: unknown[] = [];
   #isWarm = false;
+  readonly #kernelBTF: (() => Uint8Array) | undefined;
   readonly #announce: ((bytes: Uint8Array) => void) | undefined;
 
   constructor(factory: TargetFactory, environment: TargetEnvironment, announce?: (bytes: Uint8Array) => void) {
     this.#coverage = environment.coverage;
+    this.#kernelBTF = environment.kernelBTF;
     this.#announce = announce;
     this.target = factory(environment);
   }
@@ -138,11 +144,21 @@ export class Shard {
   describe(finding: FoundInput): DescribedFinding {
     const { target } = this;
     const start = target.deserialise(finding.bytes);
-    const small = minimise(target, start, finding);
+    const { answers, ...complaint } = finding;
+    // What another kernel answered, it answered to this input and to no smaller one.
+    const small = answers === undefined ? minimise(target, start, complaint) : { input: start, finding: complaint, tries: 0 };
+    const { oracle, trace, message } = small.finding;
     return {
-      ...small.finding, bytes: target.serialise(small.input), size: target.size(small.input), tries: small.tries,
-      assembly: target.toAssembly(small.input), transcript: target.toTranscript(small.input),
+      oracle, trace, message, bytes: target.serialise(small.input), size: target.size(small.input), tries: small.tries,
+      assembly: target.toAssembly(small.input), transcript: this.#transcript(small.input, answers),
     };
+  }
+
+  /** An input as a transcript that wants what another kernel answered, or what ours answers now. */
+  #transcript(input: unknown, answers: readonly Got[] | undefined): string | undefined {
+    const transcript = this.target.toTranscript(input);
+    if (transcript === undefined) return undefined;
+    return withAnswers(transcript, answers ?? performOnTwin(operationsOf(transcript), this.#kernelBTF));
   }
 
   /** Runs one input once. */

@@ -61,7 +61,7 @@ export interface Target<Input = unknown> {
   shrink(input: Input): Iterable<Input>;
   /** Measure that shrinking and corpus minimisation reduce: instructions, calls or bytes. */
   size(input: Input): number;
-  /** The input as a transcript (`bpftwin replay`), JSON lines without answers or with ours; `undefined` where it is no system call. */
+  /** The input as a transcript (`bpftwin replay`), JSON lines; whose answers play no part. `undefined` where it is no system call. */
   toTranscript(input: Input): string | undefined;
   /** The input for people: assembly, a list of calls, a dump. */
   toAssembly(input: Input): string;

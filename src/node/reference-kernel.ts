@@ -9,6 +9,7 @@ import { InputError } from '../../isa/errors.ts';
 import { EPERM, errnoName } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import { Coverage } from '../fuzz/coverage.ts';
+import { operationsOf } from '../fuzz/answers.ts';
 import type { FoundInput } from '../fuzz/shard.ts';
 import { loadTarget } from '../fuzz/targets/index.ts';
 import type { Target } from '../fuzz/types.ts';
@@ -16,7 +17,7 @@ import { canAgentPerform } from '../replay/agent-lines.ts';
 import { compareAnswers, type Difference, type Field } from '../replay/compare.ts';
 import { KernelTarget } from '../replay/kernel-target.ts';
 import { Performer, type Got } from '../replay/perform.ts';
-import { TranscriptReader, type BPFCall, type Operation } from '../replay/transcript.ts';
+import type { BPFCall, Operation } from '../replay/transcript.ts';
 import { createTargetEnvironment } from './fuzz-environment.ts';
 import { KernelMachine } from './kernel-machine.ts';
 import { loadKernelBTF } from './kernel-btf.ts';
@@ -61,12 +62,7 @@ function isComparable(operation: Operation): boolean {
 
 /** The operations of a transcript; `undefined` where two kernels could not be expected to agree. */
 export function comparableOperations(transcript: string): readonly Operation[] | undefined {
-  const reader = new TranscriptReader('input');
-  const operations: Operation[] = [];
-  for (const line of transcript.split('\n')) {
-    const read = reader.read(line);
-    if (read?.kind === 'operation') operations.push(read.value);
-  }
+  const operations = operationsOf(transcript);
   return operations.length > 0 && operations.every(isComparable) ? operations : undefined;
 }
 
@@ -124,7 +120,7 @@ export class ReferenceKernel {
     return cases.flatMap(({ bytes, operations }, i): FoundInput[] => {
       if (i === fatal) {
         const operation = operations[answers[i]?.length ?? 0], name = operation?.op === 'bpf' ? operation.name : operation?.op ?? '';
-        return [{ oracle: 'kernel', trace: `the real kernel died in ${name}`, bytes, run: -1, message: `the real kernel died in operation ${answers[i]?.length} (${name}): ${lastWords}` }];
+        return [{ oracle: 'kernel', trace: `the real kernel died in ${name}`, bytes, run: -1, answers: answers[i] ?? [], message: `the real kernel died in operation ${answers[i]?.length} (${name}): ${lastWords}` }];
       }
       const found = firstDifference(operations, performHere(operations), answers[i] ?? []);
       if (found === undefined) return [];
@@ -133,7 +129,7 @@ export class ReferenceKernel {
       const name = operation?.op === 'bpf' ? operation.name : operation?.op ?? '';
       const numbers = field === 'errno' || field === 'ret' ? `, ${inWords(field, got)} for ${inWords(field, want)}` : '';
       return [{
-        oracle: 'kernel', trace: `${name} ${field}${numbers}`, bytes, run: -1,
+        oracle: 'kernel', trace: `${name} ${field}${numbers}`, bytes, run: -1, answers: answers[i] ?? [],
         message: `operation ${index} (${name}): ${field} is ${inWords(field, got)} here and ${inWords(field, want)} there`,
       }];
     });

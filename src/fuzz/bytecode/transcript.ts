@@ -1,13 +1,14 @@
 /**
  * @module src/fuzz/bytecode/transcript
- * A program of the target `bytecode` as a transcript: maps made, program loaded, run. Answers are not filled in: `ret` says what our kernel gave.
+ * A program of the target `bytecode` as a transcript: maps made and filled, program loaded, run. Its answers play no part: who writes a finding
+ * fills them in.
  */
-import { ATTR_SIZE, MAP_CREATE_ATTR, PROG_LOAD_ATTR, TEST_RUN_ATTR, writeInt } from '../../../isa/attr.ts';
+import { ATTR_SIZE, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, TEST_RUN_ATTR, writeInt } from '../../../isa/attr.ts';
 import * as U from '../../../isa/uapi.ts';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { BytecodeInput } from './input.ts';
 import { CONTEXT_SIZE, KIND_RAW_TRACEPOINT, KIND_UNPRIVILEGED } from './grammar.ts';
-import { contextOf, MAPS, MAP_SHAPES } from './world.ts';
+import { CONSTANT, contextOf, fillValue, KEYS, MAPS, MAP_SHAPES } from './world.ts';
 
 const LOG_SIZE = 65536;
 const PROGRAM_SLOT = 20;
@@ -22,7 +23,7 @@ function attr(write: (view: DataView) => void): string {
 
 /** JSON lines that `bpftwin replay` performs. */
 export function toTranscript({ kind, flags, data, instructions }: BytecodeInput): string {
-  const any = { ret: 'fd', errno: 0 };
+  const any = { ret: 'fd', errno: 0 }, done = { ret: 0, errno: 0 };
   const lines: object[] = [{ case: 'fuzz', suite: 'fuzz-bytecode', mode: kind === KIND_UNPRIVILEGED ? 'unpriv' : 'priv' }];
   for (const [slot, [type, key, value, entries, mapFlags]] of MAP_SHAPES.entries()) {
     lines.push({
@@ -36,7 +37,11 @@ export function toTranscript({ kind, flags, data, instructions }: BytecodeInput)
       }),
     });
   }
-  if (kind === KIND_UNPRIVILEGED) lines.push({ op: 'caps', effective: '0', want: { ret: 0, errno: 0 } });
+  for (const { slot, key, value } of contents(data)) {
+    lines.push({ op: 'bpf', cmd: 'MAP_UPDATE_ELEM', in: { [MAP_ELEM_ATTR.key.offset]: bytesToHex(key), [MAP_ELEM_ATTR.value.offset]: bytesToHex(value) }, fd: { 0: slot }, want: done, attr: attr(() => undefined) });
+  }
+  lines.push({ op: 'bpf', cmd: 'MAP_FREEZE', fd: { 0: MAPS.constant - MAPS.value }, want: done, attr: attr(() => undefined) });
+  if (kind === KIND_UNPRIVILEGED) lines.push({ op: 'caps', effective: '0', want: done });
   lines.push({
     op: 'bpf', cmd: 'PROG_LOAD', save: PROGRAM_SLOT, in: { 8: bytesToHex(instructions), 16: '47504c00' }, out: { 32: LOG_SIZE }, infd: references(instructions), want: any,
     attr: attr((view) => {
@@ -50,11 +55,26 @@ export function toTranscript({ kind, flags, data, instructions }: BytecodeInput)
   });
   if (kind !== KIND_UNPRIVILEGED) {
     lines.push({
-      op: 'bpf', cmd: 'PROG_TEST_RUN', in: { 48: bytesToHex(contextOf(data)) }, fd: { 0: PROGRAM_SLOT }, want: { ret: 0, errno: 0 },
+      op: 'bpf', cmd: 'PROG_TEST_RUN', in: { 48: bytesToHex(contextOf(data)) }, fd: { 0: PROGRAM_SLOT }, want: done,
       attr: attr((view) => writeInt(view, 0, TEST_RUN_ATTR.ctx_size_in, CONTEXT_SIZE)),
     });
   }
   return `${lines.map((line) => JSON.stringify(line)).join('\n')}\n`;
+}
+
+/** What maps hold before a run from `seed`. */
+function contents(seed: number): readonly { readonly slot: number; readonly key: Uint8Array; readonly value: Uint8Array }[] {
+  const of = (fd: number, count: number): { slot: number; key: Uint8Array; value: Uint8Array }[] => {
+    const slot = fd - MAPS.value, [type = 0, keySize = 0, valueSize = 0] = MAP_SHAPES[slot] ?? [];
+    const all = new Uint8Array(valueSize * count);
+    // The values of an array lie one behind the other and are filled as one; those of a hash table each for itself.
+    fillValue(all, seed);
+    return Array.from({ length: count }, (_, index) => {
+      const key = new Uint8Array(keySize).fill(index, 0, 1), at = type === U.BPF_MAP_TYPE_HASH ? 0 : index * valueSize;
+      return { slot, key, value: fd === MAPS.constant ? CONSTANT : all.slice(at, at + valueSize) };
+    });
+  };
+  return [...of(MAPS.value, 1), ...of(MAPS.four, 4), ...of(MAPS.hash, KEYS), ...of(MAPS.constant, 1)];
 }
 
 /** Where instructions name maps by descriptor, and the slots that these are in. */

@@ -34,13 +34,13 @@ export const MAP_SHAPES: readonly (readonly [type: number, key: number, value: n
   [U.BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0],
 ];
 /** What the frozen array holds. */
-const CONSTANT = Uint8Array.from({ length: 16 }, (_, i) => (i * 37 + 5) & 0xff);
+export const CONSTANT: Uint8Array = Uint8Array.from({ length: 16 }, (_, i) => (i * 37 + 5) & 0xff);
 const BOOT_TIME = 1_000_000_000;
 const STACK_LABEL = 'program stack';
 const CONTEXT_BYTES = 512;
 const MOST_BYTES = 1 << 16;
 /** Keys of the hash table at the start: 0 and 1. */
-const KEYS = 2;
+export const KEYS = 2;
 
 /** Helpers after which maps, clock and random numbers are as before (values of maps are put back anyway). */
 const HARMLESS: ReadonlySet<number> = new Set([
@@ -299,7 +299,8 @@ export class World {
   }
 }
 
-function fillValue(bytes: Uint8Array, seed: number): void {
+/** Fills the value of a map (of an array: all its values) as a run from `seed` finds it. */
+export function fillValue(bytes: Uint8Array, seed: number): void {
   let x = seed | 1;
   for (let at = 0; at < bytes.length; at++) {
     x = (Math.imul(x, 0x19660d) + 0x3c6ef35f) | 0;

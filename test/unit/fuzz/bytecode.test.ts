@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Grammar, KIND_RAW_TRACEPOINT, KIND_SYSCALL, MOST_SLOTS } from '../../../src/fuzz/bytecode/grammar.ts';
 import { contextOf, MAPS, World } from '../../../src/fuzz/bytecode/world.ts';
+import { operationsOf, performOnTwin, withAnswers } from '../../../src/fuzz/answers.ts';
 import { Coverage } from '../../../src/fuzz/coverage.ts';
 import { LocalWorker, runSession, type SessionReport } from '../../../src/fuzz/engine.ts';
 import { StateRecorder, scalarHolds } from '../../../src/fuzz/oracles/soundness.ts';
@@ -79,27 +80,41 @@ describe('generated programs', () => {
     expect(() => target.deserialise(Uint8Array.of(1, 2, 3))).toThrow(/no program/);
   });
 
-  test('as transcripts are answered by a fresh kernel as by the one that fuzzes', () => {
+  test('as transcripts want what they gave: a fresh kernel agrees, and says what differs from another one', () => {
     const target = createTarget(environment());
-    const random = new Random(21);
-    const replay = new Replay({ createTarget: () => new KernelTarget({}) });
-    let loads = 0;
-    for (let i = 0; i < 12; i++) {
+    const random = new Random(22);
+    const world = new World();
+    const verdict = ({ instructions, kind, flags }: { kind: number; flags: number; instructions: Uint8Array }): unknown[] => {
+      const loaded = world.load(instructions, kind, flags, undefined);
+      if (typeof loaded !== 'number') world.unload(loaded);
+      return typeof loaded === 'number' ? [-1, -loaded] : ['fd', 0];
+    };
+    const replayed = (lines: readonly string[]): readonly unknown[] => {
+      const replay = new Replay({ createTarget: () => new KernelTarget({ cpus: 2 }) });
+      for (const line of lines) replay.line(line);
+      return replay.finish().mismatches.map(({ cmd, field }) => [cmd, field]);
+    };
+    let runs = 0;
+    for (let i = 0; i < 5; i++) {
       const input = target.generate(random) as { kind: number; flags: number; instructions: Uint8Array };
-      const world = new World();
-      const verdict = world.load(input.instructions, input.kind, input.flags, undefined);
-      for (const line of target.toTranscript(input)!.trim().split('\n')) {
-        const parsed = JSON.parse(line) as { cmd?: string; want?: { ret: unknown; errno: number } };
-        if (parsed.cmd === 'PROG_TEST_RUN') continue;
-        if (parsed.cmd === 'PROG_LOAD') {
-          loads++;
-          parsed.want = typeof verdict === 'number' ? { ret: -1, errno: -verdict } : { ret: 'fd', errno: 0 };
-        }
-        replay.line(JSON.stringify(parsed));
-      }
+      const plain = target.toTranscript(input)!;
+      const lines = withAnswers(plain, performOnTwin(operationsOf(plain), undefined)).trim().split('\n');
+      const wants = lines.slice(1).map((line) => JSON.parse(line) as { cmd?: string; want: { ret: unknown; errno: number; log?: string; retval?: number } });
+      const load = wants.find(({ cmd }) => cmd === 'PROG_LOAD')!.want, run = wants.find(({ cmd }) => cmd === 'PROG_TEST_RUN')?.want;
+      expect([load.ret, load.errno]).toEqual(verdict(input));
+      expect(load.log).toContain('processed ');
+      if (run?.ret === 0) runs++;
+      expect(replayed(lines)).toEqual([]);
+      const wrong = lines.map((line) => (line.includes('"PROG_LOAD"') ? line.replace(/"want":\{"ret":("fd"|-1),"errno":\d+/, '"want":{"ret":-1,"errno":7') : line));
+      expect(replayed(wrong)).toContainEqual(['PROG_LOAD', 'errno']);
     }
-    expect(replay.finish().mismatches).toEqual([]);
-    expect(loads).toBe(12);
+    expect(runs).toBeGreaterThan(1);
+    // A finding's transcript wants what ours gives, or what another kernel gave.
+    const shard = new Shard(createTarget, environment());
+    const finding = { oracle: 'test', trace: '', message: '', run: 0, bytes: target.serialise({ kind: KIND_SYSCALL, flags: 0, data: 1, instructions: assembleText('r0 = 7\nexit') }) };
+    expect(shard.describe(finding).transcript).toContain('"retval":7');
+    const other = shard.describe({ ...finding, answers: [{ ret: -1, errno: 12 }] });
+    expect(JSON.parse(other.transcript!.split('\n')[1]!)).toMatchObject({ cmd: 'MAP_CREATE', want: { ret: -1, errno: 12 } });
   });
 });
 
