@@ -6,6 +6,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { KernelTarget } from '../../src/replay/kernel-target.ts';
+import { Replay } from '../../src/replay/replay.ts';
 import { FAULTS, occurrences, plant } from './faults.ts';
 import type { Trial } from './trial.ts';
 
@@ -35,5 +37,15 @@ describe('planted faults', () => {
     const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL('test/planted/trial.js', built)), 'seeds', ...SAMPLE], { encoding: 'utf8' });
     const trials = stdout.trim().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Trial);
     expect(trials.map(({ id, found, falseAlarm }) => [id, found, falseAlarm]), stderr).toEqual(SAMPLE.map((id) => [id, true, undefined]));
+  });
+
+  it('leave transcripts whose replay on right code names the call that a fault answers otherwise', () => {
+    const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL('test/planted/trial.js', built)), 'transcript', 'pruned-before-precision'], { encoding: 'utf8' });
+    const replay = new Replay({ createTarget: () => new KernelTarget({ cpus: 2 }) });
+    for (const line of stdout.trim().split('\n')) replay.line(line);
+    const { mismatches, operations } = replay.finish();
+    expect(operations, stderr).toBeGreaterThan(2);
+    expect(mismatches.map(({ cmd, field, want, got }) => [cmd, field, want, got])).toContainEqual(['PROG_LOAD', 'ret', 'fd', -1]);
+    expect(new Set(mismatches.map(({ cmd }) => cmd))).not.toContain('MAP_CREATE');
   });
 });

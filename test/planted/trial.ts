@@ -1,7 +1,8 @@
 /**
  * @module test/planted/trial
  * One process that tries faults: `seeds ID…` runs each fault's committed input on faulty and on right code, `fuzz ID SECONDS SEED` fuzzes faulty
- * code from an empty corpus, and `none` for an ID means the right code. Prints a line of JSON a fault.
+ * code from an empty corpus, and `none` for an ID means the right code. Prints a line of JSON a fault. `transcript ID` prints the transcript of
+ * the finding that the committed input makes on faulty code.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { register } from 'node:module';
@@ -127,10 +128,22 @@ async function byFuzzing(id: string, target: string, seconds: number, seed: numb
   };
 }
 
+/** What the faulty code says about the fault's committed input, as a finding's transcript. */
+async function transcriptOf(fault: PlantedFault): Promise<string> {
+  const bytes = seedOf(fault);
+  if (bytes === undefined) throw new RangeError(`${fault.id} has no input`);
+  const { Shard: Faulty } = await importFaulty<{ Shard: typeof Shard }>('src/fuzz/shard', fault.id);
+  const shard = new Faulty(await factoryOf(fault.target, fault.id), environment(new Coverage()));
+  const finding = shard.reproduce(bytes);
+  if (finding === undefined) throw new RangeError(`${fault.id} is not found by its input`);
+  return shard.describe({ ...finding, bytes, run: 0 }).transcript ?? '';
+}
+
 const print = (trial: Trial): void => void process.stdout.write(`${JSON.stringify(trial)}\n`);
 
 const [mode, ...rest] = process.argv.slice(2);
 if (mode === 'seeds') for (const id of rest) print(await withSeed(faultNamed(id)));
+else if (mode === 'transcript') process.stdout.write(await transcriptOf(faultNamed(rest[0] ?? '')));
 else if (mode === 'fuzz') {
   const [id = '', seconds = '60', seed = '1', target = ''] = rest;
   print(await byFuzzing(id, id === 'none' ? target : faultNamed(id).target, Number(seconds), Number(seed)));
