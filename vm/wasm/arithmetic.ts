@@ -79,7 +79,7 @@ export class ArithmeticEmitter extends MemoryEmitter {
   protected move64(dense: number, facts: OpFacts): void {
     const at = dense * STRIDE;
     const d = this.code[at + 1]! >> 1;
-    if (this.variant.checked && facts.register && this.sizes[d] !== 0) this.copyWindow(d, this.code[at + 2]! >> 1);
+    if (this.variant.checked && !this.trusted && facts.register && this.sizes[d] !== 0) this.copyWindow(d, this.code[at + 2]! >> 1);
     if (!this.isWide(dense, d) || this.operandIsZero(at, facts)) {
       this.pushOperandNarrow(at, facts);
       this.setNarrow(d);
@@ -229,26 +229,24 @@ export class ArithmeticEmitter extends MemoryEmitter {
     this.setNarrow(d);
   }
 
-  protected swap32(operation: number, d: number): void {
+  protected swap32(dense: number, d: number): void {
     const { out } = this;
-    const name = OP_NAMES[operation]!;
+    const name = OP_NAMES[this.code[dense * STRIDE]!]!;
     if (name === 'zext16') {
       this.pushNarrow(d);
       this.i32(0xffff);
       out.byte(W.i32_and);
     } else if (name === 'bswap16') {
-      // (v << 8 | v >>> 8 & 255) & 65535
+      // Of a 16-bit v, v * 0x01000100 has the bytes in the order 0, 1, 0, and a zero.
       this.pushNarrow(d);
-      this.i32(8);
-      out.byte(W.i32_shl);
-      this.i32(0xff00);
-      out.byte(W.i32_and);
-      this.pushNarrow(d);
-      this.i32(8);
+      if (this.shortAt !== dense - 1 || this.shortRegister !== d) {
+        this.i32(0xffff);
+        out.byte(W.i32_and);
+      }
+      this.i32(0x01000100);
+      out.byte(W.i32_mul);
+      this.i32(16);
       out.byte(W.i32_shr_u);
-      this.i32(0xff);
-      out.byte(W.i32_and);
-      out.byte(W.i32_or);
     } else {
       // rotl(v, 8) & 0x00ff00ff | rotl(v, 24) & 0xff00ff00
       this.pushNarrow(d);

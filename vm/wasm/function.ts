@@ -224,6 +224,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     for (let dense = start; dense < end; dense++) {
       this.ahead--;
       const at = dense * STRIDE;
+    this.shortAt = -1;
       const facts = FACTS[code[at]!]!;
       if (isSwitch && dense === end - 1) this.tableIndex(at, graph.switches.get(block)!.pc[0] ?? 0);
       else if (dense === end - 1 && graph.selectStart[block]! >= 0) this.emitSelect(block, at, facts);
@@ -400,7 +401,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
         this.negate32(d);
         return;
       case KIND.bswap:
-        this.swap32(code[at]!, d);
+        this.swap32(dense, d);
         return;
       case KIND.bswap64:
         this.swap64(d);

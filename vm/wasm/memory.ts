@@ -245,6 +245,10 @@ export class MemoryEmitter extends ExitEmitter {
     if (facts.access === 'a') this.arenaAddress(base, off, facts.bytes);
     else this.probeAddress(base, off);
     this.tee(address);
+    if (facts.bytes === 2 && !facts.signed) {
+      this.shortAt = dense;
+      this.shortRegister = d;
+    }
     this.i32(0);
     out.byte(W.i32_ge_s);
     out.byte(W.if);

@@ -1,19 +1,19 @@
 /**
  * @module vm/wasm/module
- * Puts the functions of a program into one WebAssembly module: types, imports, wrappers that JavaScript can call without BigInt, and
- * the batch entry. Source: WebAssembly Core Specification, chapter 5.
+ * Puts the functions of a program into one WebAssembly module: types, imports, functions, their wrappers. Source: WebAssembly Core
+ * Specification, chapter 5.
  */
-import { KERNEL_HI } from '../address-space.ts';
 import { indexOf, STRIDE, type PreparedProgram } from '../program.ts';
 import { op, OPS } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
-import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
+import { ByteWriter, TYPE_I32, TYPE_I64 } from './bytes.ts';
 import { BAD_TARGET_OP, findLeaders, FunctionWalk, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
 import { FunctionCompiler, type CompiledFunction } from './function.ts';
-import { FRAME_STRIDE, FRAME_TOP, IMPORT_COUNT, SCRATCH_RESULT } from './layout.ts';
+import { IMPORT_COUNT } from './layout.ts';
 import { PART_INSTRUCTIONS, PartList } from './parts.ts';
 import { habitsOf, type Habits, type ModuleContext, type Variant } from './state.ts';
 import { MAX_BODY, Refusal } from './structure.ts';
+import { batchWrapper, continuationWrapper, entryWrapper, mainWrapper } from './wrappers.ts';
 
 /** A module's bytes, and what is needed to run it and to explain its traps. */
 export interface CompiledModule {
@@ -196,13 +196,14 @@ function usedHelpers(program: PreparedProgram, inlineHelpers: InlinePrograms, va
 function assemble(
   roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], goesOn: boolean,
 ): CompiledModule {
-  const functions = [...own, ...parts];
+  const program = own[0]!;
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   module.section(1, typeSection());
   module.section(2, importSection());
-  const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(), batchWrapper()];
-  const types = [...functions.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_BATCH];
+  const inside = [...own, ...parts];
+  const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(program), batchWrapper(program)];
+  const types = [...inside.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_BATCH];
   if (goesOn) {
     wrappers.push(continuationWrapper(own.length - 1));
     types.push(TYPE_GO);
@@ -211,8 +212,8 @@ function assemble(
   functionSection.u32(types.length);
   for (const type of types) functionSection.u32(type);
   module.section(3, functionSection);
-  module.section(7, exportSection(roots.length, functions.length, goesOn));
-  return codeSection(module, roots, functions, wrappers);
+  module.section(7, exportSection(roots.length, inside.length, goesOn));
+  return codeSection(module, roots, [...inside, ...wrappers]);
 }
 
 function typeSection(): ByteWriter {
@@ -262,13 +263,11 @@ function exportSection(roots: number, functions: number, goesOn: boolean): ByteW
   return out;
 }
 
-function codeSection(
-  module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[], wrappers: readonly Uint8Array[],
-): CompiledModule {
+function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): CompiledModule {
   const code = new ByteWriter(functions.reduce((sum, one) => sum + one.body.length + 8, 256));
   const positions: number[] = [];
   const instructions: number[] = [];
-  code.u32(functions.length + wrappers.length);
+  code.u32(functions.length);
   for (const { body, traps } of functions) {
     if (body.length > MAX_BODY) throw new Refusal(`function of ${body.length} bytes`);
     code.u32(body.length);
@@ -276,10 +275,6 @@ function codeSection(
       positions.push(code.length + traps[at]!);
       instructions.push(traps[at + 1]!);
     }
-    code.append(body);
-  }
-  for (const body of wrappers) {
-    code.u32(body.length);
     code.append(body);
   }
   const header = new ByteWriter();
@@ -291,127 +286,4 @@ function codeSection(
     trapPositions: Int32Array.from(positions, (position) => position + start),
     trapInstructions: Int32Array.from(instructions),
   };
-}
-
-function get(out: ByteWriter, local: number): void {
-  out.byte(W.local_get);
-  out.u32(local);
-}
-
-function joinHalves(out: ByteWriter, lo: number, hi: number): void {
-  get(out, lo);
-  out.byte(W.i64_extend_i32_u);
-  get(out, hi);
-  out.byte(W.i64_extend_i32_u);
-  out.byte(W.i64_const);
-  out.s64(32, 0);
-  out.byte(W.i64_shl);
-  out.byte(W.i64_or);
-}
-
-/** Takes the i64 in local `value` apart: the upper half to the scratch area of `base`, the lower half stays on the stack. */
-function leaveResult(out: ByteWriter, base: number, value: number): void {
-  get(out, base);
-  get(out, value);
-  out.byte(W.i64_const);
-  out.s64(32, 0);
-  out.byte(W.i64_shr_u);
-  out.byte(W.i64_store32);
-  out.byte(0);
-  out.u32(SCRATCH_RESULT + 4);
-  get(out, value);
-  out.byte(W.i32_wrap_i64);
-}
-
-function oneLocal(type: number): ByteWriter {
-  const out = new ByteWriter(128);
-  out.u32(1);
-  out.u32(1);
-  out.byte(type);
-  return out;
-}
-
-/** `f<i>(unused, sp, base, r1lo, r1hi, …, r5hi) → r0 lo`; the upper half of r0 is in the scratch area. */
-function entryWrapper(index: number): Uint8Array {
-  const out = oneLocal(TYPE_I64);
-  for (let register = 0; register < 5; register++) joinHalves(out, 3 + 2 * register, 4 + 2 * register);
-  get(out, 1);
-  get(out, 2);
-  out.byte(W.call);
-  out.u32(IMPORT_COUNT + index);
-  out.byte(W.local_set);
-  out.u32(13);
-  leaveResult(out, 2, 13);
-  out.byte(W.end);
-  return out.view();
-}
-
-/** `go(sp, base) → r0 lo`: the rest of a frame whose registers are in the scratch area. */
-function continuationWrapper(index: number): Uint8Array {
-  const out = oneLocal(TYPE_I64);
-  for (let register = 1; register <= 5; register++) {
-    out.byte(W.i64_const);
-    out.s64(0, 0);
-  }
-  get(out, 0);
-  get(out, 1);
-  out.byte(W.call);
-  out.u32(IMPORT_COUNT + index);
-  out.byte(W.local_set);
-  out.u32(2);
-  leaveResult(out, 1, 2);
-  out.byte(W.end);
-  return out.view();
-}
-
-function callMain(out: ByteWriter, base: number): void {
-  for (let register = 2; register <= 5; register++) {
-    out.byte(W.i64_const);
-    out.s64(0, 0);
-  }
-  get(out, base);
-  out.byte(W.i32_const);
-  out.s32(FRAME_STRIDE + FRAME_TOP);
-  out.byte(W.i32_add);
-  get(out, base);
-  out.byte(W.call);
-  out.u32(IMPORT_COUNT);
-}
-
-/** `main(base, r1lo, r1hi) → r0 lo`: the program from its first instruction, in the first frame. */
-function mainWrapper(): Uint8Array {
-  const out = oneLocal(TYPE_I64);
-  joinHalves(out, 1, 2);
-  callMain(out, 0);
-  out.byte(W.local_set);
-  out.u32(3);
-  leaveResult(out, 0, 3);
-  out.byte(W.end);
-  return out.view();
-}
-
-/**
- * `batch(base, list, count)`: runs the program for each of `count` 16-byte entries at offset `list`: r1 is the kernel address of the
- * offset in the entry's first word, r0 goes to its second half.
- */
-function batchWrapper(): Uint8Array {
-  const out = new ByteWriter(128);
-  out.u32(0);
-  out.byte(W.block); out.byte(TYPE_VOID);
-  get(out, 2); out.byte(W.i32_eqz); out.byte(W.br_if); out.u32(0);
-  out.byte(W.loop); out.byte(TYPE_VOID);
-  get(out, 1);
-  get(out, 1);
-  out.byte(W.i64_load32_u); out.byte(0); out.u32(0);
-  out.byte(W.i64_const); out.s64(0, KERNEL_HI);
-  out.byte(W.i64_or);
-  callMain(out, 0);
-  out.byte(W.i64_store); out.byte(0); out.u32(8);
-  get(out, 1); out.byte(W.i32_const); out.s32(16); out.byte(W.i32_add); out.byte(W.local_set); out.u32(1);
-  get(out, 2); out.byte(W.i32_const); out.s32(1); out.byte(W.i32_sub); out.byte(W.local_tee); out.u32(2);
-  out.byte(W.br_if); out.u32(0);
-  out.byte(W.end);
-  out.byte(W.end);
-  out.byte(W.end);
-  return out.view();
 }

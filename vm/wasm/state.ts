@@ -108,6 +108,13 @@ export class FunctionState {
   /** Byte range relative to each register that was found accessible in this block. */
   protected readonly knownFrom: Int32Array = new Int32Array(13);
   protected readonly knownTo: Int32Array = new Int32Array(13);
+  /** True in loops that are proven in front: accesses are not checked there. */
+  protected trusted: boolean = false;
+  /** Steps of registers that are put off there. */
+  protected readonly pending: Int32Array = new Int32Array(13);
+  /** The last load of 16 bits in the block at hand, and where to: that value needs no mask to be swapped. */
+  protected shortAt: number = -1;
+  protected shortRegister: number = -1;
 
   /**
    * `continuation`: the function begins inside a frame, with its registers in the scratch area; stack bytes of that frame. `part`: and it

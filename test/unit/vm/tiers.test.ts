@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { alu64, assemble, callHelper, callLocal, exit, goto, jump, label, ldx, mov64, raw, stx, type Item } from '../../../isa/encode.ts';
+import { alu64, assemble, callHelper, callLocal, exit, goto, jump, label, ldImm64Words, ldx, mov64, raw, stx, type Item } from '../../../isa/encode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
 import { Machine } from '../../../vm/machine.ts';
 import type { MachineOptions, RunOptions } from '../../../vm/types.ts';
@@ -132,6 +132,26 @@ describe('repeated runs', () => {
         expect(space.getU32(list + 16 * n + 8)).toBe(n + 1);
         expect(space.u8[at + 16 * n + 4]).toBe(n > 5 ? 0 : 1);
       }
+    }
+  });
+
+  test('each entry of a batch begins with registers of its own', () => {
+    // r6 and the lower half of r7 are read before they are written; a loop and several exits lie between.
+    const instructions = assemble([
+      mov64('r0', 'r6'), alu64('add', 'r0', 'r7'), alu64('add', 'r0', 'r3'), ldx('u32', 'r2', 'r1'), jump('jeq', 'r2', 3, 'out'), label('loop'),
+      alu64('add', 'r6', 1), alu64('add', 'r3', 'r6'), alu64('sub', 'r2', 1), jump('jne', 'r2', 0, 'loop'), ldImm64Words('r7', 0, 5, 6), alu64('add', 'r0', 100),
+      jump('jset', 'r6', 1, 'out'), alu64('add', 'r0', 1000), label('out'), exit(),
+    ]);
+    for (const tier of ['baseline', 'interpreter'] as const) {
+      const { machine, space, at } = world();
+      const program = machine.load({ name: 'own', instructions });
+      const list = space.alloc(16 * 4, 'list');
+      for (const [n, first] of [1, 2, 3, 1].entries()) {
+        space.setU32(at + 16 * n, first);
+        space.setU32(list + 16 * n, at + 16 * n);
+      }
+      expect(machine.runBatch(program, list, 4, { mode: 'fast', budget: Infinity, tier })).toMatchObject({ fault: undefined, r0Lo: 100 });
+      expect([0, 1, 2, 3].map((n) => space.getU32(list + 16 * n + 8))).toEqual([100, 1100, 0, 100]);
     }
   });
 

@@ -3,16 +3,12 @@
   i32.wrap_i64
   local.set $n7
   local.get $n7
-  i32.const 8
-  i32.shl
-  i32.const 65280
+  i32.const 65535
   i32.and
-  local.get $n7
-  i32.const 8
+  i32.const 16777472
+  i32.mul
+  i32.const 16
   i32.shr_u
-  i32.const 255
-  i32.and
-  i32.or
   local.set $n7
   local.get $r1
   i32.wrap_i64
