@@ -45,6 +45,8 @@ export class KernelOutOfMemory extends Error {
   }
 }
 
+const nothing = (): void => undefined;
+
 export class KernelMemory {
   readonly space: AddressSpace;
   private allocations = 0;
@@ -174,8 +176,12 @@ export class KernelMemory {
       return at < 0 ? undefined : this.space.getBytes(at, length);
     }
     if (length === 0) return new Uint8Array(0);
+    if (this.fixedPages.size === 0) {
+      if (this.watched.size > 0) this.notice(pointer, length);
+      return this.space.userReach(pointer.lo, pointer.hi, length, false) === length ? this.space.getBytes(pointer.lo >>> 0, length) : undefined;
+    }
     // A hostile length must not cost an allocation before the range is known to be there.
-    if (this.walkUser(pointer, length, false, () => undefined) !== length) return undefined;
+    if (this.walkUser(pointer, length, false, nothing) !== length) return undefined;
     const bytes = new Uint8Array(length);
     this.walkUser(pointer, length, false, (at, from, count) => bytes.set(this.space.u8.subarray(at, at + count), from));
     return bytes;
@@ -197,6 +203,10 @@ export class KernelMemory {
       const at = this.space.kernelToOffset(pointer.lo, pointer.hi, length);
       if (at < 0) return false;
       this.space.u8.set(bytes, at);
+      return true;
+    }
+    if (this.fixedPages.size === 0 && this.watched.size === 0 && this.space.userReach(pointer.lo, pointer.hi, length, true) === length) {
+      this.space.u8.set(bytes, pointer.lo >>> 0);
       return true;
     }
     return this.walkUser(pointer, length, true, (at, from, count) => this.space.u8.set(bytes.subarray(from, from + count), at)) === length;
@@ -221,7 +231,7 @@ export class KernelMemory {
 
   /** How many of `length` bytes from `pointer` on may be read. */
   readable(pointer: BPFPtr, length: number): number {
-    if (!pointer.kernel) return this.walkUser(pointer, length, false, () => undefined);
+    if (!pointer.kernel) return this.walkUser(pointer, length, false, nothing);
     if (this.space.kernelToOffset(pointer.lo, pointer.hi, 1) < 0) return 0;
     return Math.min(length, this.space.byteLength - (pointer.lo >>> 0));
   }

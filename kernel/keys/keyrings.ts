@@ -338,6 +338,14 @@ export class Keyrings {
     return [...this.keys.values()].toSorted((a, b) => a.serial - b.serial).map((key) => snapshot(key));
   }
 
+  /** Links of all keyrings together, for audits. */
+  get linkCount(): number {
+    this.collect();
+    let count = 0;
+    for (const { links } of this.keys.values()) count += links.length;
+    return count;
+  }
+
   // Calls of BPF_PROG_LOAD.
 
   /** What `keyring_id` of a load names; `undefined` for nothing. Validity is judged when the signature is. */

@@ -11,3 +11,8 @@ export function bytesToBase64(bytes: Uint8Array): string {
   for (let at = 0; at < bytes.length; at += CHUNK) text += String.fromCharCode(...bytes.subarray(at, at + CHUNK));
   return btoa(text);
 }
+
+/** The bytes of base64 text, in which white space does not count. @example base64ToBytes('AQI=') // Uint8Array [1, 2] */
+export function base64ToBytes(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+}

@@ -18,6 +18,8 @@ const MAX_BTF_SIZE = 64 * 1024 * 1024;
 const MAX_HEADER_TABLE = 16 * 1024 * 1024;
 
 const cache = new Map<string, Uint8Array>();
+/** Where the package's own BTF lies; found once, because whoever makes a kernel asks. */
+let asset: string | undefined;
 
 /**
  * The raw BTF of a kernel, read once per path.
@@ -28,7 +30,7 @@ const cache = new Map<string, Uint8Array>();
  * const kernel = new Kernel({ kernelBTF: () => loadKernelBTF() });
  */
 export function loadKernelBTF(file?: string): Uint8Array {
-  const path = file ?? packageFile(ASSET);
+  const path = file ?? (asset ??= packageFile(ASSET));
   let bytes = cache.get(path);
   if (bytes === undefined) {
     ({ bytes } = readBTFFile(path));

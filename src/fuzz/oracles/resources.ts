@@ -21,25 +21,35 @@ export function resourcesOf(kernel: Kernel): Resources {
   const add = (what: string, n = 1): void => void counts.set(what, (counts.get(what) ?? 0) + n);
   const { files, maps, programs, btfs, links } = kernel.state;
   for (const { file } of files.list()) add(`descriptor of a ${file.target.kind}`);
-  add('map', maps.values().length);
-  add('program', programs.values().length);
+  add('map', maps.size);
+  add('program', programs.size);
   add('BTF', btfs.values().filter(({ isKernel }) => !isKernel).length);
-  add('link', links.values().length);
-  add('link to a key', kernel.keyrings.snapshot().reduce((sum, { links = [] }) => sum + links.length, 0));
+  add('link', links.size);
+  add('link to a key', kernel.keyrings.linkCount);
   add('byte of user space', kernel.state.process.inUse);
   kernel.memory.countLive((label, count) => {
-    if (!KEPT.has(label) && !label.startsWith('user')) add(`allocation "${label.replace(/^(prog(?: aux)?) .*/, '$1')}"`, count);
+    if (KEPT.has(label) || label.startsWith('user')) return;
+    const what = label.startsWith('prog aux ') ? 'prog aux' : label.startsWith('prog ') ? 'prog' : label;
+    add(`allocation "${what}"`, count);
   });
   return counts;
 }
 
 /** What there is more or less of than before. */
 export function compareResources(before: Resources, after: Resources): Finding | undefined {
+  if (isSame(before, after)) return undefined;
   const names = [...new Set([...before.keys(), ...after.keys()])].toSorted();
   const changed = names.filter((name) => (before.get(name) ?? 0) !== (after.get(name) ?? 0));
   if (changed.length === 0) return undefined;
   const lines = changed.slice(0, MOST_NAMED).map((name) => `${name}: ${before.get(name) ?? 0} before, ${after.get(name) ?? 0} after`);
   return { oracle: 'resources', trace: changed.slice(0, MOST_NAMED).join(', '), message: `left behind: ${lines.join('; ')}` };
+}
+
+/** Kinds of which there are none are as good as kinds that are not there, which {@link compareResources} finds out. */
+function isSame(before: Resources, after: Resources): boolean {
+  if (before.size !== after.size) return false;
+  for (const [name, count] of before) if (after.get(name) !== count) return false;
+  return true;
 }
 
 /** Which event of which kind fails, counted from 1. */

@@ -16,6 +16,7 @@ import { disassembleProgram } from '../../../isa/disasm.ts';
 import { Kernel } from '../../../kernel/kernel.ts';
 import type { KernelOptions } from '../../../kernel/api.ts';
 import { KEY_SPEC_SESSION_KEYRING } from '../../../kernel/keys/keyrings.ts';
+import type { KernelObject } from '../../../kernel/objects.ts';
 import {
   destroySkeleton, isLoaded, loadAndRun, type LoadedSkeleton, type LoadFailure, type LoadOptions,
 } from '../../../loader/load-and-run.ts';
@@ -32,7 +33,7 @@ import { smallerBytes } from '../shrink.ts';
 import type { Finding, Target, TargetEnvironment } from '../types.ts';
 import { parseJSON } from './signature.ts';
 import { makeKeyrings, SpareSpace } from './kernels.ts';
-import { createSigner, type FuzzSigner } from './signer.ts';
+import { createRSASigner, type FuzzSigner } from './signer.ts';
 import { exampleSkeleton, generatedSkeleton, OBJECTS, resigned, type BaseSkeleton } from './skeletons.ts';
 import { randomFault, readFault, signerCertificate, textID } from './syscalls.ts';
 
@@ -75,7 +76,7 @@ class LoaderTarget implements Target<LoaderInput> {
   readonly #environment: TargetEnvironment;
   readonly #options: KernelOptions;
   readonly #spare: SpareSpace = new SpareSpace(MEMORY_LIMIT);
-  readonly #signer: FuzzSigner = createSigner('fuzz');
+  readonly #signer: FuzzSigner = createRSASigner();
   readonly #certificates: readonly Certificate[];
   readonly #bases: Map<string, BaseSkeleton> = new Map();
   readonly #names: readonly string[];
@@ -176,7 +177,7 @@ class LoaderTarget implements Target<LoaderInput> {
       ?? this.#judge(input, kernel, skeleton, outcome, armed?.struck() ?? false);
     if (isLoaded(outcome)) destroySkeleton(kernel, outcome);
     // A changed loader may keep what it opened: that is its own affair, until the process ends.
-    if (!isOriginal) for (const { fd } of kernel.objects().files) kernel.close(fd);
+    if (!isOriginal) for (const { fd } of kernel.state.files.list()) kernel.close(fd);
     return found ?? compareResources(before, resourcesOf(kernel));
   }
 
@@ -214,7 +215,7 @@ class LoaderTarget implements Target<LoaderInput> {
     if (!isOriginal || blob !== undefined) return undefined;
     if (!isLoaded(outcome)) return this.#judgeFailure(outcome, fault, struck);
     if (struck && fault?.kind === 'call') return finding('loader', 'failed call ignored', `the ${fault.k}. call failed, and the loader went on as if it had not`);
-    const open = kernel.objects().files.length, wanted = skeleton.maps.length + skeleton.programs.length;
+    const open = kernel.state.files.list().length, wanted = skeleton.maps.length + skeleton.programs.length;
     if (open !== wanted) return finding('resources', 'descriptors after a load', `${open} descriptors are open after a load that makes ${wanted} objects`);
     return this.#judgePayload(input, kernel, outcome);
   }
@@ -345,9 +346,11 @@ function isSame({ instructions, metadata, blob }: LoaderInput): boolean {
 }
 
 function payloadOf(kernel: Kernel, loaded: LoadedSkeleton, withoutContents: boolean): Payload {
-  const { files, maps, programs } = kernel.objects();
-  const idOf = (fd: number): number | undefined => files.find((open) => open.fd === fd)?.id;
-  const made = loaded.maps.flatMap(({ fd }) => maps.find(({ id }) => id === idOf(fd)) ?? []);
+  const targetOf = (fd: number): KernelObject | undefined => kernel.state.files.get(fd)?.target;
+  const made = loaded.maps.flatMap(({ fd }) => {
+    const target = targetOf(fd);
+    return target?.kind === 'map' ? [target] : [];
+  });
   const contents = (id: number): string => {
     const bytes = withoutContents ? undefined : kernel.peekElement(id, new Uint8Array(4));
     return bytes === undefined ? '' : toHex(bytes);
@@ -355,12 +358,19 @@ function payloadOf(kernel: Kernel, loaded: LoadedSkeleton, withoutContents: bool
   return {
     maps: made.map(({ id, name, type, keySize, valueSize, maxEntries, flags, frozen }) => [name, type, keySize, valueSize, maxEntries, flags, frozen, contents(id)].join(' ')),
     entries: made.map(({ maxEntries }) => maxEntries),
-    programs: loaded.programs.flatMap(({ fd }) => programs.find(({ id }) => id === idOf(fd)) ?? []).map(({ name, type, tag }) => `${name} ${type} ${toHex(tag)}`),
+    programs: loaded.programs.flatMap(({ fd }) => {
+      const target = targetOf(fd);
+      return target?.kind === 'prog' ? [`${target.name} ${target.type} ${toHex(target.verified?.tag ?? new Uint8Array(0))}`] : [];
+    }),
   };
 }
 
 function isEqual(a: Payload, b: Payload): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+  return isSameList(a.maps, b.maps) && isSameList(a.entries, b.entries) && isSameList(a.programs, b.programs);
+}
+
+function isSameList<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i]);
 }
 
 /** Makes the target `loader`. */

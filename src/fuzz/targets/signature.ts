@@ -26,7 +26,7 @@ import { objection } from '../oracles/signature.ts';
 import type { Random } from '../random.ts';
 import { smallerBytes } from '../shrink.ts';
 import type { Finding, Target, TargetEnvironment } from '../types.ts';
-import { createSigner, type FuzzSigner } from './signer.ts';
+import { createSigner, type ECSigner } from './signer.ts';
 import { textID } from './syscalls.ts';
 
 /** A message, what it is said to sign, and the certificates of the keyring. */
@@ -51,13 +51,13 @@ interface Shape {
   readonly otherPayload: boolean;
 }
 
-const certificateParts = (signer: FuzzSigner): Certificate => {
+const certificateParts = (signer: ECSigner): Certificate => {
   const certificate = parseCertificate(signer.certificate, { algorithms: ALL_ALGORITHMS });
   if (isRefusal(certificate)) throw new InputError('signer', '', certificate.reason);
   return certificate;
 };
 
-function signerInfo(signer: FuzzSigner, shape: Shape, payload: Uint8Array): Uint8Array {
+function signerInfo(signer: ECSigner, shape: Shape, payload: Uint8Array): Uint8Array {
   const { subjectKeyID, issuer, serial } = certificateParts(signer);
   const id = shape.bySerial || subjectKeyID === undefined
     ? derSequence(derElement(0x30, issuer), derElement(0x02, serial))
@@ -77,7 +77,7 @@ function signerInfo(signer: FuzzSigner, shape: Shape, payload: Uint8Array): Uint
   );
 }
 
-function messageOf(signers: readonly FuzzSigner[], shape: Shape, payload: Uint8Array): Uint8Array {
+function messageOf(signers: readonly ECSigner[], shape: Shape, payload: Uint8Array): Uint8Array {
   return derSequence(derOID(OID.signedData), derExplicit(0, derSequence(
     derSmallInteger(shape.bySerial ? 1 : 3), derSetOf(derSequence(derOID(OID.sha256))), derSequence(derOID(OID.data)),
     ...(shape.embedded ? [derExplicit(0, ...signers.map(({ certificate }) => certificate))] : []),
@@ -88,8 +88,8 @@ function messageOf(signers: readonly FuzzSigner[], shape: Shape, payload: Uint8A
 class SignatureTarget implements Target<SignatureInput> {
   readonly name = 'signature';
   readonly #coverage: Coverage;
-  readonly #signer: FuzzSigner = createSigner('fuzz');
-  readonly #stranger: FuzzSigner = createSigner('stranger');
+  readonly #signer: ECSigner = createSigner('fuzz');
+  readonly #stranger: ECSigner = createSigner('stranger');
   readonly #example: SignatureInput;
   #known: { readonly bytes: Uint8Array; readonly certificate: Certificate }[] = [];
 
