@@ -13,6 +13,7 @@ import type { Fault, Program, RunOptions } from '../../../vm/types.ts';
 import { CAP_FULL_SET } from '../../../kernel/api.ts';
 import { Kernel } from '../../../kernel/kernel.ts';
 import { ArrayMap } from '../../../kernel/maps/array.ts';
+import { ProgArrayMap } from '../../../kernel/maps/fd-array.ts';
 import type { BPFProgram } from '../../../kernel/program.ts';
 import type { RunContext } from '../../../kernel/run.ts';
 import { Random } from '../random.ts';
@@ -102,6 +103,7 @@ export class World {
   #stackBytes = 0;
   #values: readonly { readonly at: number; readonly bytes: Uint8Array }[] = [];
   #valueBytes = 0;
+  #calls: ProgArrayMap | undefined;
   #liveBytes = 0;
   #isDirty = false;
   #generation = 0;
@@ -163,6 +165,8 @@ export class World {
         }
       });
     }
+    const calls = kernel.state.mapByFD(MAPS.calls);
+    this.#calls = calls instanceof ProgArrayMap ? calls : undefined;
     this.#values = values;
     this.#valueBytes = values.reduce((sum, { bytes }) => sum + bytes.length, 0);
     this.#isDirty = false;
@@ -210,6 +214,8 @@ export class World {
     try {
       fd = this.#call(U.BPF_PROG_LOAD);
     } finally {
+      // The first program that touches a program array decides which others may: the next one is another input's first.
+      if (this.#calls !== undefined) this.#calls.owner = undefined;
       state.stateObserver = undefined;
       state.capabilities = CAP_FULL_SET;
     }
