@@ -17,6 +17,26 @@ export function latin1(bytes: Uint8Array): string {
   return text;
 }
 
+/**
+ * The bytes of a text made by {@link latin1}; of other characters only the low eight bits are left.
+ * @example latin1Bytes('a\u0080'); // 61 80
+ */
+export function latin1Bytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+/** The text that people read: UTF-8 where the bytes behind a text of {@link latin1} are that, else the text as it is. */
+export function readable(text: string): string {
+  if (!/[\x80-\xff]/.test(text) || /[^\0-\xff]/.test(text)) return text;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(latin1Bytes(text));
+  } catch {
+    return text;
+  }
+}
+
 /** {@link latin1} of what stands before the first NUL, or of all where there is none. */
 export function latin1UpToNUL(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);

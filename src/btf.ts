@@ -35,7 +35,8 @@ export interface DumpBTFOptions {
 }
 
 /**
- * The types in pieces of text, as `bpftool btf dump file … format raw|c` of Linux 7.3 prints them.
+ * The types in pieces of text, as `bpftool btf dump file … format raw|c` of Linux 7.3 prints them: one character for each byte, since
+ * names need be no UTF-8. `latin1Bytes` makes the bytes of it.
  *
  * @throws InputError naming file, type and reason, where the bytes are no BTF or its types make no sense
  *
@@ -49,14 +50,7 @@ export function* dumpBTF(input: BTFInput, { format, roots, unsorted, base, warn 
   const text = format === 'c'
     ? cHeader(sourceOf(btf, input), { ...(roots === undefined ? {} : { roots }), ...(unsorted === undefined ? {} : { unsorted }), ...(warn === undefined ? {} : { warn }) })
     : format === 'raw' ? dumpText(btf, roots) : jsonText(btf, roots);
-  for (const piece of text) yield readable(piece);
-}
-
-/** Names are bytes; nearly always they are ASCII, and UTF-8 where they are not. */
-function readable(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  if (/^[\0-\x7f]*$/.test(text)) return text;
-  return new TextDecoder().decode(Uint8Array.from(text, (character) => character.charCodeAt(0)));
+  yield* text;
 }
 
 function sourceOf(btf: BTF, { file, pointerSize }: BTFInput): TypeSource {

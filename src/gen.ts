@@ -16,7 +16,7 @@ import { lightSkeletonText } from './gen-light.ts';
 
 /** How a skeleton is generated. */
 export interface GenerateOptions {
-  /** Name in the skeleton and of internal maps. */
+  /** Name in the skeleton and of internal maps; one character a byte. */
   readonly name: string;
   /** Signs instructions and metadata; gives a detached PKCS#7. */
   readonly sign?: (parts: readonly Uint8Array[]) => Uint8Array;
@@ -34,7 +34,8 @@ export interface GenerateOptions {
 const RUNTIME = 'bpftwin';
 
 /**
- * The header that `bpftool gen skeleton -L [-S]` of Linux 7.3 prints for an object.
+ * The header that `bpftool gen skeleton -L [-S]` of Linux 7.3 prints for an object: one character for each byte, since names need be no
+ * UTF-8. `latin1Bytes` makes the bytes of it.
  *
  * @throws InputError with file, section and libbpf's reason
  *
@@ -57,7 +58,7 @@ function loaderOf(object: BPFObject, { name: _name, runtime: _runtime, sign, ...
 }
 
 /**
- * The header that `bpftool gen skeleton` of Linux 7.3 prints for an object: C for libbpf, with the object inside.
+ * The header that `bpftool gen skeleton` of Linux 7.3 prints for an object: C for libbpf, with the object inside; one character a byte.
  *
  * @throws InputError with file, section and libbpf's reason
  *
@@ -70,7 +71,7 @@ export function generateSkeleton(bytes: Uint8Array, file: string, { name }: Pick
 
 /**
  * The header that `bpftool gen subskeleton` of Linux 7.3 prints: C for a library whose object was linked into another one. Empty where a
- * data section has no types, as with bpftool.
+ * data section has no types, as with bpftool. One character a byte.
  *
  * @throws InputError with file, section and libbpf's reason
  */

@@ -9,6 +9,7 @@ import {
 } from '../../isa/attr.ts';
 import { E2BIG, EFAULT, EINVAL, ENOENT, ENOSPC, EOPNOTSUPP, errnoName } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
+import { latin1Bytes } from '../../isa/latin1.ts';
 import * as U from '../../isa/uapi.ts';
 import { resolveSymbols } from '../object/kallsyms.ts';
 import { resolveConfiguration } from '../object/kconfig.ts';
@@ -198,7 +199,7 @@ class LoaderGenerator {
   }
 
   #setName(attr: DataView, { offset, size }: Field, name: string): void {
-    const bytes = new TextEncoder().encode(name).subarray(0, size - 1);
+    const bytes = latin1Bytes(name).subarray(0, size - 1);
     new Uint8Array(attr.buffer).set(bytes, offset);
   }
 
@@ -399,7 +400,7 @@ class LoaderGenerator {
       (record === undefined ? [] : [Uint32Array.of(8 * instruction, record.typeID, record.access, record.kind)]));
     const flags = program.definition?.flags ?? 0;
     const attr = this.#attr(PROG_LOAD_ATTR.core_relo_rec_size);
-    const license = code.addData(Uint8Array.from(`${this.#object.license}\0`, (char) => char.charCodeAt(0)));
+    const license = code.addData(latin1Bytes(`${this.#object.license}\0`));
     const instructions = program.instructions.slice();
     if (!this.#object.littleEndian) swapInstructions(instructions);
     const insns = code.addData(instructions);

@@ -7,6 +7,7 @@
  * R6 holds the context, R7 the result of the last command, R8 the instruction being relocated, R9 the result of a lookup.
  */
 import { EINVAL, ERANGE } from '../../isa/errno.ts';
+import { latin1Bytes } from '../../isa/latin1.ts';
 import { LD_IMM64 } from '../../isa/opcodes.ts';
 import * as U from '../../isa/uapi.ts';
 import { swapInstructions } from '../object/open.ts';
@@ -101,7 +102,7 @@ export class LoaderCode {
 
   /** A string with its NUL; offset and length. */
   addString(text: string): { readonly offset: number; readonly length: number } {
-    const bytes = new TextEncoder().encode(`${text}\0`);
+    const bytes = latin1Bytes(`${text}\0`);
     return { offset: this.addData(bytes), length: bytes.length };
   }
 

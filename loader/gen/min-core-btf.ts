@@ -229,7 +229,7 @@ class MinimalBTF {
     if (offset === 0) return 0;
     const text = this.#source.stringAt(offset);
     if (text === undefined) throw new InputError(this.#file, `string ${offset}`, 'the offset lies beyond the strings');
-    return this.#result.addByteString(text);
+    return this.#result.addString(text);
   }
 
   /** With the members that are needed; it has bit fields where one of those is one. */

@@ -4,6 +4,7 @@
  * memory and which variables lie there. Owns bpftool's rules of naming (`get_obj_name`, `get_map_ident`, `get_datasec_ident`,
  * `is_skel_data` of `tools/bpf/bpftool/gen.c`); the texts are the other files of this folder.
  */
+import { toByteString } from '../../btf/string-set.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import type { ObjectBTF } from '../object/btf-object.ts';
@@ -23,14 +24,15 @@ export function sanitizeIdentifier(name: string): string {
 }
 
 /** The name that bpftool gives an object without `name`: its file's, without `.o`. */
-export function defaultObjectName(file: string): string {
+export function defaultObjectName(path: string): string {
+  const file = toByteString(path);
   const base = (file.split('/').at(-1) ?? '').slice(0, MAX_OBJECT_NAME);
   return sanitizeIdentifier(base.endsWith('.o') ? base.slice(0, -2) : base);
 }
 
-/** A name as bpftool cuts it. */
+/** A name that somebody typed, as bpftool cuts it: one character for each byte of its UTF-8. */
 export function cutObjectName(name: string): string {
-  return name.slice(0, MAX_OBJECT_NAME);
+  return toByteString(name).slice(0, MAX_OBJECT_NAME);
 }
 
 /** The macro that keeps a header from being read twice; `toupper()` in the C locale, byte by byte. */

@@ -4,6 +4,7 @@
  * the types of its maps and global variables. With a loader program inside, as C light skeletons have one, or with the whole object.
  * What the module calls is `loader/live/`; types are `ts-types.ts`.
  */
+import { readable } from '../../isa/latin1.ts';
 import * as U from '../../isa/uapi.ts';
 import { attachSpec, type AttachKind } from '../object/attach-spec.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from '../object/model.ts';
@@ -69,8 +70,8 @@ class ModuleWriter {
     this.#prefix = pascal(name);
     this.#className = `${this.#prefix}Skeleton`;
     this.#writer = object.btf === undefined ? undefined : new TypeWriter(object.btf, [...VALUES, ...TYPES, ...LANGUAGE, this.#className, `${this.#prefix}Shape`]);
-    this.#maps = skeletonMaps(object);
-    this.#programs = skeletonPrograms(object);
+    this.#maps = skeletonMaps(object).map((member) => ({ ...member, ident: readable(member.ident) }));
+    this.#programs = skeletonPrograms(object).map((program) => ({ ...program, name: readable(program.name) }));
   }
 
   draft(): ModuleDraft {

@@ -4,6 +4,7 @@
  * reads and writes it (`loader/live/layout.ts`). Owns names and shapes; the module around them is `ts-skeleton.ts`.
  */
 import { isQualifier, memberOf, resolveSize, type TypeSource } from '../../btf/type-source.ts';
+import { readable } from '../../isa/latin1.ts';
 import * as U from '../../isa/uapi.ts';
 
 const BTF_INT_SIGNED = 1;
@@ -125,7 +126,7 @@ export class TypeWriter {
   #enumeration(id: number, size: number): TypeText {
     const types = this.#types;
     const text = integer(size, types.kflag(id));
-    const tag = types.string(types.word(id, 0));
+    const tag = readable(types.string(types.word(id, 0)));
     if (tag !== '' && types.vlen(id) > 0 && (text.type === 'number' || text.type === 'bigint')) {
       const name = this.unique(pascal(tag));
       this.#declarations.push(`/** \`enum ${comment(tag)}\` */\nexport const ${name} = {\n${this.#enumerators(id, text.type === 'bigint')}} as const;\n`);
@@ -139,7 +140,7 @@ export class TypeWriter {
     const lines: string[] = [];
     const names = new Set<string>();
     for (let i = 0, n = types.vlen(id), step = isWide ? 3 : 2; i < n; i++) {
-      const name = types.string(types.word(id, 3 + step * i));
+      const name = readable(types.string(types.word(id, 3 + step * i)));
       if (names.has(name)) continue;
       names.add(name);
       const low = types.word(id, 4 + step * i);
@@ -173,7 +174,7 @@ export class TypeWriter {
   #struct(id: number, size: number, hint: string): TypeText {
     return this.#deeper(id, () => {
       const types = this.#types;
-      const tag = types.string(types.word(id, 0));
+      const tag = readable(types.string(types.word(id, 0)));
       const name = this.unique(pascal(tag === '' ? hint : tag));
       const properties: string[] = [];
       const layouts: string[] = [];
@@ -201,7 +202,7 @@ export class TypeWriter {
     const members: FlatMember[] = [];
     for (let i = 0, n = types.vlen(id); i < n; i++) {
       const { type, nameOffset, offset, bits } = memberOf(types, id, i);
-      const name = types.string(nameOffset);
+      const name = readable(types.string(nameOffset));
       const at = this.#behindQualifiers(type);
       const kind = at === 0 ? 0 : types.kind(at);
       if (name !== '') members.push({ name, type, offset: base + offset, bits });

@@ -296,7 +296,7 @@ export class LinkInput {
     for (let id = 1; id < btf.count; id++) {
       if (btf.kind(id) !== U.BTF_KIND_DATASEC) continue;
       const words = btf.type(id);
-      const name = btf.byteString(btf.nameOffset(id));
+      const name = btf.string(btf.nameOffset(id));
       let section = this.#sectionsByName.get(name);
       if (section === undefined) {
         // Externs without a section are for the linker alone to resolve.
@@ -308,7 +308,7 @@ export class LinkInput {
       for (let i = 0; i < btf.vlen(id); i++) {
         const variable = words[3 + 3 * i] ?? 0;
         if (btf.kind(variable) !== U.BTF_KIND_VAR || btf.word(variable, 3) !== BTF_VAR_GLOBAL_ALLOCATED) continue;
-        const variableName = btf.byteString(btf.nameOffset(variable));
+        const variableName = btf.string(btf.nameOffset(variable));
         const symbol = objects.get(`${section.index} ${variableName}`);
         if (symbol === undefined) this.fail(`section ${name}`, `failed to find symbol for variable '${variableName}' in section '${name}'`);
         words[4 + 3 * i] = Number(symbol.value & 0xffffffffn);
@@ -318,7 +318,7 @@ export class LinkInput {
 
   #indexDeclarations(btf: ObjectBTF): void {
     const add = (typeID: number, datasec: number): void => {
-      const name = btf.byteString(btf.nameOffset(typeID));
+      const name = btf.string(btf.nameOffset(typeID));
       const known = this.#declarations.get(name);
       if (known === undefined) this.#declarations.set(name, [{ datasec, typeID }]);
       else known.push({ datasec, typeID });

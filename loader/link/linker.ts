@@ -247,7 +247,7 @@ class Linker {
 
   /** The section that an extern is to be found in; none where only the linker can resolve it. */
   #externSection(input: LinkInput, datasec: number): InputSection | undefined {
-    const name = input.btf?.byteString(input.btf.nameOffset(datasec)) ?? '';
+    const name = input.btf?.string(input.btf.nameOffset(datasec)) ?? '';
     if (name === EXTERN_DATASEC) return undefined;
     return input.section(name) ?? input.fail(`section ${name}`, `failed to find matching ELF sec '${name}'`);
   }
@@ -324,7 +324,7 @@ class Linker {
     const definition = btf?.type(btf.target(definitionID));
     for (let at = 3; at < prototype.length; at += 2) {
       const name = definition?.[at] ?? 0;
-      if (name !== 0) prototype[at] = this.#btf.addByteString(btf?.byteString(name) ?? '');
+      if (name !== 0) prototype[at] = this.#btf.addString(btf?.string(name) ?? '');
     }
   }
 
@@ -400,14 +400,14 @@ class Linker {
     if (btf.kind(id) === U.BTF_KIND_DATASEC) return 0;
     let symbol: GlobalSymbol | undefined;
     if (isNonStatic(btf, id)) {
-      symbol = this.#globals.get(btf.byteString(btf.nameOffset(id)));
+      symbol = this.#globals.get(btf.string(btf.nameOffset(id)));
       // A variable of a section that was left out, as the second licence.
       if (symbol === undefined) return 0;
       if (symbol.underlying === 0) symbol.underlying = -btf.target(id);
       if (symbol.typeID !== 0) return symbol.typeID;
     }
     const words = btf.type(id).slice();
-    rewriteNames(words, (offset) => (offset === 0 ? 0 : this.#btf.addByteString(btf.byteString(offset))));
+    rewriteNames(words, (offset) => (offset === 0 ? 0 : this.#btf.addString(btf.string(offset))));
     const added = this.#btf.addType(...words);
     if (symbol !== undefined) {
       symbol.typeID = added;
@@ -435,7 +435,7 @@ class Linker {
 
   #globalOf(input: LinkInput, target: LinkedSection, type: number): GlobalSymbol | undefined {
     if (!isNonStatic(this.#btf, type)) return undefined;
-    const name = this.#btf.byteString(this.#btf.nameOffset(type));
+    const name = this.#btf.string(this.#btf.nameOffset(type));
     const symbol = this.#globals.get(name) ?? input.fail(`symbol ${name}`, `global '${name}': it is in the types but not among the symbols`);
     if (symbol.section !== target.index) input.fail(`symbol ${name}`, `global '${name}': section mismatch ${symbol.section} vs ${target.index}`);
     return symbol;
@@ -444,7 +444,7 @@ class Linker {
   /** Another object's declaration of the same variable: its type, and so its size, may be better known now. */
   #updateVariable(input: LinkInput, target: LinkedSection, type: number, symbol: GlobalSymbol): void {
     if (this.#btf.kind(type) === U.BTF_KIND_FUNC) return;
-    const name = this.#btf.byteString(this.#btf.nameOffset(type));
+    const name = this.#btf.string(this.#btf.nameOffset(type));
     const size = this.#btf.resolveSize(symbol.underlying);
     if (size < 0) input.fail(`symbol ${name}`, `global '${name}': failed to resolve size of underlying type: -22`);
     const variable = target.variables[symbol.variable];
@@ -478,7 +478,7 @@ class Linker {
     for (const { name, hasTypes, size, variables } of sections) {
       if (!hasTypes) continue;
       if (name === '') throw new InputError('linked object', 'section .BTF', "failed to add consolidated BTF type for datasec '': -22");
-      this.#btf.addType(this.#btf.addByteString(name), typeInfo(U.BTF_KIND_DATASEC, variables.length), size, ...variables.flatMap(({ type, offset, size: bytes }) => [type, offset, bytes]));
+      this.#btf.addType(this.#btf.addString(name), typeInfo(U.BTF_KIND_DATASEC, variables.length), size, ...variables.flatMap(({ type, offset, size: bytes }) => [type, offset, bytes]));
     }
     nameRecordSections(sections, this.#btf);
     const kept = dedupTypes(this.#btf.types, 'linked object', (rewrite) => rewriteRecordTypes(sections.map(({ records }) => records), rewrite));

@@ -91,7 +91,7 @@ class TypeMatcher {
     if (count !== otherCount) return this.#differs(`incompatible number of ${what} fields ${count} and ${otherCount}`);
     for (let i = 0; i < count; i++) {
       const at = 3 + 3 * i;
-      const [name, otherName] = [a.btf.byteString(a.btf.word(a.id, at)), b.btf.byteString(b.btf.word(b.id, at))];
+      const [name, otherName] = [a.btf.string(a.btf.word(a.id, at)), b.btf.string(b.btf.word(b.id, at))];
       if (name !== otherName) return this.#differs(`incompatible field #${i} names '${name}' and '${otherName}'`);
       if (a.btf.word(a.id, at + 2) !== b.btf.word(b.id, at + 2)) return this.#differs(`incompatible field #${i} ('${name}') offsets`);
       const mismatch = next(at + 1);
@@ -112,7 +112,7 @@ class TypeMatcher {
 }
 
 function nameOf({ btf, id }: TypeOf): string {
-  return btf.byteString(btf.nameOffset(id));
+  return btf.string(btf.nameOffset(id));
 }
 
 /** Compares two declarations of a variable or function. */

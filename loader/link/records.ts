@@ -52,7 +52,7 @@ function appendKind(input: LinkInput, info: ExtInfo, kind: RecordKind, { btf, ty
   const source = input.btf;
   if (source === undefined) return;
   for (const { nameOffset, records: from } of info.sections) {
-    const name = source.byteString(nameOffset);
+    const name = source.string(nameOffset);
     const section = input.section(name) ?? input.fail('section .BTF.ext', `can't find section '${name}' referenced from .BTF.ext`);
     const list = records(section.outputIndex).lists[kind];
     if (list.size === 0) list.size = info.recordSize;
@@ -61,7 +61,7 @@ function appendKind(input: LinkInput, info: ExtInfo, kind: RecordKind, { btf, ty
       const copy = record.slice();
       copy[0] = (copy[0] ?? 0) + section.outputOffset;
       for (const at of TYPE_WORDS[kind]) copy[at] = typeIDs[copy[at] ?? 0] ?? 0;
-      for (const at of STRING_WORDS[kind]) copy[at] = btf.addByteString(source.byteString(copy[at] ?? 0));
+      for (const at of STRING_WORDS[kind]) copy[at] = btf.addString(source.string(copy[at] ?? 0));
       list.records.push(copy);
     }
   }
@@ -96,7 +96,7 @@ export function nameRecordSections(sections: readonly NamedRecords[], btf: Objec
       size = list.size;
     }
   }
-  for (const kind of KINDS) for (const { name, records } of sections) if (records.lists[kind].records.length > 0) btf.addByteString(name);
+  for (const kind of KINDS) for (const { name, records } of sections) if (records.lists[kind].records.length > 0) btf.addString(name);
 }
 
 /** The section `.BTF.ext`; `undefined` where there is no record. */
@@ -127,7 +127,7 @@ function encodeKind(sections: readonly NamedRecords[], kind: RecordKind, btf: Ob
   words[0] = size;
   let at = 1;
   for (const { name, list } of used) {
-    words[at] = btf.addByteString(name);
+    words[at] = btf.addString(name);
     words[at + 1] = list.records.length;
     at += SECTION_HEADER_WORDS;
     for (const record of list.records) {

@@ -4,6 +4,7 @@
  * the load must be told the kernel's types. Owns the way from the generated data to `load-object.ts`.
  */
 import { parseKernelBTF } from '../../btf/kernel.ts';
+import { readable } from '../../isa/latin1.ts';
 import * as U from '../../isa/uapi.ts';
 import { skeletonMaps } from '../gen/skeleton-model.ts';
 import { mapMappingSize } from '../object/map-defs.ts';
@@ -40,7 +41,7 @@ function objectLoading(blueprint: ObjectBlueprint): Loading<ObjectLoadOptions | 
     const object = openObject(bytes, name, name);
     const named = namedMaps(object);
     for (const { ident, map } of named) applySettings(map, settings.data.get(ident), settings.maps.get(ident));
-    for (const program of object.programs) if (!program.isSubprogram) program.autoload = settings.autoload.get(program.name) ?? program.autoload;
+    for (const program of object.programs) if (!program.isSubprogram) program.autoload = settings.autoload.get(readable(program.name)) ?? program.autoload;
     const types = kernelBTF === undefined ? undefined : parseKernelBTF(kernelBTF);
     const kept = keepObject(port, object, bytes, {
       kernel: { btf: types, symbol }, log, ...(configuration === undefined ? {} : { configuration }),
@@ -65,7 +66,7 @@ interface NamedMap {
 
 /** The maps that the skeleton has a name for. */
 function namedMaps(object: BPFObject): NamedMap[] {
-  return skeletonMaps(object).map(({ ident, map }) => ({ ident, map, index: object.maps.indexOf(map) }));
+  return skeletonMaps(object).map(({ ident, map }) => ({ ident: readable(ident), map, index: object.maps.indexOf(map) }));
 }
 
 /** Maps the data sections of a loaded object into the process. */
@@ -90,7 +91,8 @@ class KeptResult {
       const value = structOps.get(index);
       return value === undefined ? [] : [[ident, { value, hasLink: (map.definition.flags & U.BPF_F_LINK) !== 0 }] as const];
     });
-    return { maps, programs: programFDs, structOps: new Map(callbacks), sections: this.#sections(maps), log, destroy: () => this.#destroy() };
+    const programs = new Map([...programFDs].map(([name, fd]) => [readable(name), fd]));
+    return { maps, programs, structOps: new Map(callbacks), sections: this.#sections(maps), log, destroy: () => this.#destroy() };
   }
 
   #sections(fds: ReadonlyMap<string, number>): Map<string, number> {

@@ -7,7 +7,7 @@
  */
 import { alignOf, isQualifier, resolveSize, type TypeSource } from '../../btf/type-source.ts';
 import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
-import { StringSet, toByteString } from '../../btf/string-set.ts';
+import { StringSet } from '../../btf/string-set.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 
@@ -45,7 +45,6 @@ export class ObjectBTF implements TypeSource {
   readonly #strings: StringSet;
   readonly #layout: Uint8Array;
   #isGrown = false;
-  readonly #decoder = new TextDecoder('utf-8');
 
   /** @throws InputError where libbpf's `btf__new` fails */
   constructor(bytes: Uint8Array, file: string) {
@@ -180,26 +179,17 @@ export class ObjectBTF implements TypeSource {
     return this.string(this.word(id, 0));
   }
 
-  string(offset: number): string {
-    const bytes = this.byteString(offset);
-    return isASCII(bytes) ? bytes : this.#decoder.decode(Uint8Array.from(bytes, (char) => char.charCodeAt(0)));
-  }
-
   hasString(offset: number): boolean {
     return offset < this.#strings.length;
   }
 
   /** The string as it is in the file, one character a byte. */
-  byteString(offset: number): string {
+  string(offset: number): string {
     return this.#strings.at(offset) ?? this.fail(`string ${offset}`, 'the offset lies beyond the strings');
   }
 
-  /** Offset of a string, which is added where it is not there yet as a whole. */
+  /** Offset of a string (one character a byte), which is added where it is not there yet as a whole. */
   addString(text: string): number {
-    return this.addByteString(toByteString(text));
-  }
-
-  addByteString(text: string): number {
     const { length } = this.#strings;
     const offset = this.#strings.add(text);
     this.#isGrown ||= this.#strings.length > length;
@@ -304,11 +294,6 @@ export class ObjectBTF implements TypeSource {
       }
     }
   }
-}
-
-function isASCII(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return false;
-  return true;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -5,6 +5,7 @@
  * Sources: the ELF-64 object file format, and the order of checks in `bpf_object__elf_init` of `tools/lib/bpf/libbpf.c`.
  */
 import { InputError } from '../../isa/errors.ts';
+import { latin1 } from '../../isa/latin1.ts';
 
 export const SHT_PROGBITS = 1;
 export const SHT_SYMTAB = 2;
@@ -111,18 +112,6 @@ export interface ELFObject {
 export function parseELF(bytes: Uint8Array, file: string): ELFObject {
   // A plain view: the slice() of Node's Buffer would share the caller's memory, which is later written to.
   return new ELFReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), file).read();
-}
-
-const UTF8 = new TextDecoder('utf-8');
-
-/** Most names are ASCII and short, for which a decoder takes long. */
-function decodeUTF8(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) {
-    if (byte > 0x7f) return UTF8.decode(bytes);
-    text += String.fromCharCode(byte);
-  }
-  return text;
 }
 
 class ELFReader {
@@ -243,7 +232,7 @@ class ELFReader {
     const end = offset < table.length ? table.indexOf(0, offset) : -1;
     if (end < 0) this.#fail(place, `its name at ${offset} does not lie in the string table of ${table.length} bytes`);
     if (end - offset > MAX_NAME) this.#fail(place, `a name longer than ${MAX_NAME} bytes`);
-    return decodeUTF8(table.subarray(offset, end));
+    return latin1(table.subarray(offset, end));
   }
 
   #readSymbols(table: Section, sections: readonly Section[]): Symbol[] {

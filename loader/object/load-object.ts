@@ -220,11 +220,31 @@ class ObjectLoader {
     resolveConfiguration(this.#object, this.#options.configuration);
     const scratch = new Scratch(this.#port);
     try {
+      if (this.#kept !== undefined) this.#checkCallbacks();
       this.#loadBTF(scratch);
       // Who verifies program by program wants the maps that wait to be asked for, too.
       for (const map of this.#object.maps) this.#mapFDs.push(map.autocreate || this.#kept === undefined ? this.#createWithContents(scratch, map) : NOT_CREATED);
     } finally {
       scratch.release();
+    }
+  }
+
+  /** One program may stand in several maps, but for one member of one structure only. */
+  #checkCallbacks(): void {
+    const { programs, maps, file } = this.#object;
+    const targets = new Map<number, { readonly typeID: number; readonly member: number }>();
+    for (const map of maps) {
+      if (map.kind !== 'struct_ops' || !map.autocreate) continue;
+      const { typeID, memberIndexes } = this.#structOps(map, () => true);
+      for (const [own, member] of memberIndexes) {
+        const index = map.callbacks.get(own) ?? -1;
+        const program = programs[index];
+        const known = targets.get(index);
+        if (program === undefined || known === undefined) targets.set(index, { typeID, member });
+        if (program === undefined || known === undefined || (known.typeID === typeID && known.member === member)) continue;
+        const why = known.typeID === typeID ? `expected_attach_type ${known.member} != kern_member_idx ${member}` : `attach_btf_id ${known.typeID} != kern_type_id ${typeID}`;
+        throw new InputError(file, `map ${map.name}`, `struct_ops init_kern ${map.name} func ptr ${this.#object.btf?.memberName(map.definition.valueTypeID, own) ?? ''}: invalid reuse of prog ${program.name} in sec ${program.sectionName} with type ${program.type}: ${why}`);
+      }
     }
   }
 

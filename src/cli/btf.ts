@@ -7,7 +7,7 @@ import { InputError } from '../../isa/errors.ts';
 import { readBTFFile } from '../node/kernel-btf.ts';
 import { dumpBTF, type BTFInput } from '../btf.ts';
 import { UsageError } from './failure.ts';
-import { EXIT_OK, type Context } from './io.ts';
+import { EXIT_OK, writeLatin1, type Context } from './io.ts';
 
 const MAX_ROOTS = 16;
 /** Text is handed on in pieces of about this many characters. */
@@ -34,10 +34,10 @@ export function btfDumpCommand(words: readonly string[], options: { readonly bas
   for (const piece of pieces) {
     waiting += piece;
     if (waiting.length < CHUNK) continue;
-    context.stdout.write(waiting);
+    writeLatin1(context.stdout, waiting);
     waiting = '';
   }
-  context.stdout.write(waiting);
+  writeLatin1(context.stdout, waiting);
   return EXIT_OK;
 }
 

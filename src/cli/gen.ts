@@ -8,7 +8,7 @@ import { cutObjectName, defaultObjectName } from '../../loader/gen/skeleton-mode
 import type { GenerateOptions } from '../gen.ts';
 import { UsageError } from './failure.ts';
 import { possibleCPUs, readConfiguration } from './host.ts';
-import { EXIT_OK, readInput, type Context } from './io.ts';
+import { EXIT_OK, readInput, writeLatin1, type Context } from './io.ts';
 
 export interface GenSkeletonOptions {
   readonly useLoader?: boolean;
@@ -32,7 +32,7 @@ export async function genSkeletonCommand(file: string, words: readonly string[],
   if (options.runtime !== undefined && !isModule) throw new UsageError('--runtime: only a TypeScript skeleton imports a module');
   const runtime = options.runtime === undefined ? {} : { runtime: options.runtime };
   const machine = { possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
-  context.stdout.write(await textOf(bytes, file, { name, ...machine, ...runtime }, options, isLight, isModule));
+  writeLatin1(context.stdout, await textOf(bytes, file, { name, ...machine, ...runtime }, options, isLight, isModule));
   return EXIT_OK;
 }
 
@@ -54,14 +54,14 @@ export async function genSubskeletonCommand(file: string, words: readonly string
   const bytes = readInput(file);
   if (context.debug) await sayOpening(bytes, file, '', context);
   const { formatCSubskeleton } = await import('../../loader/gen/c-skeleton.ts');
-  context.stdout.write(formatCSubskeleton(bytes, file, name));
+  writeLatin1(context.stdout, formatCSubskeleton(bytes, file, name));
   return EXIT_OK;
 }
 
 /** What libbpf says with debugging on while it opens an object. */
 async function sayOpening(bytes: Uint8Array, file: string, name: string, context: Context): Promise<void> {
   const [{ openObject }, { openLog }] = await Promise.all([import('../../loader/object/open.ts'), import('../../loader/object/open-log.ts')]);
-  context.stderr.write(openLog(openObject(bytes, file, name)).map((line) => `libbpf: ${line}\n`).join(''));
+  writeLatin1(context.stderr, openLog(openObject(bytes, file, name)).map((line) => `libbpf: ${line}\n`).join(''));
 }
 
 function nameOf(file: string, words: readonly string[]): string {

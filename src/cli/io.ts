@@ -5,15 +5,21 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { InputError } from '../../isa/errors.ts';
+import { latin1Bytes } from '../../isa/latin1.ts';
 
 export const EXIT_OK = 0;
 export const EXIT_REJECTED = 1;
 export const EXIT_USAGE = 2;
 export const EXIT_BUG = 70;
 
-/** A stream that text goes to. */
+/** A stream that text goes to, as UTF-8; bytes go there as they are. */
 export interface TextSink {
-  write(text: string): unknown;
+  write(text: string | Uint8Array): unknown;
+}
+
+/** Writes a text of one character a byte. */
+export function writeLatin1(sink: TextSink, text: string): void {
+  sink.write(/[^\0-\x7f]/.test(text) ? latin1Bytes(text) : text);
 }
 
 /** The process around a command; tests give their own. */

@@ -4,6 +4,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { latin1 } from '../../../isa/latin1.ts';
 import { main } from '../../../src/cli/main.ts';
 import type { Surroundings } from '../../../src/cli/io.ts';
 
@@ -13,13 +14,18 @@ export interface Answer {
   readonly stderr: string;
 }
 
+/** Bytes are shown one character each. */
+function textOf(text: string | Uint8Array): string {
+  return typeof text === 'string' ? text : latin1(text);
+}
+
 /** One command line; `options` change what the process looks like. */
 export async function bpftwin(argv: readonly string[], options: Partial<Surroundings> = {}): Promise<Answer> {
   let stdout = '';
   let stderr = '';
   const status = await main(argv, {
-    stdout: { write: (text: string) => (stdout += text) },
-    stderr: { write: (text: string) => (stderr += text) },
+    stdout: { write: (text) => (stdout += textOf(text)) },
+    stderr: { write: (text) => (stderr += textOf(text)) },
     isTerminal: false,
     columns: 80,
     env: {},
