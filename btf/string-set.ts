@@ -30,6 +30,8 @@ export function toByteString(text: string): string {
 export class StringSet {
   #bytes: Uint8Array;
   #length: number;
+  /** What the set began with, as one text: thousands of strings are cut out of it. */
+  readonly #initial: string;
   /** Built when something is first added or looked for. */
   #offsets: Map<string, number> | undefined;
 
@@ -37,6 +39,7 @@ export class StringSet {
   constructor(initial: Uint8Array = new Uint8Array(1)) {
     this.#bytes = initial.slice();
     this.#length = initial.length;
+    this.#initial = latin1(initial);
   }
 
   get length(): number {
@@ -45,7 +48,9 @@ export class StringSet {
 
   /** The string at an offset, `undefined` where the offset lies outside. */
   at(offset: number): string | undefined {
-    return byteStringAt(this.#bytes.subarray(0, this.#length), offset);
+    const end = this.#initial.indexOf('\0', offset);
+    if (end < offset) return byteStringAt(this.bytes(), offset);
+    return this.#initial.slice(offset, end);
   }
 
   /** Offset of a byte string, which is added where it is not there yet as a whole. */
@@ -75,10 +80,10 @@ export class StringSet {
 
   #index(): Map<string, number> {
     const index = new Map<string, number>();
-    const bytes = this.bytes();
-    for (let at = 0; at < bytes.length;) {
-      const text = byteStringAt(bytes, at) ?? '';
-      if (!index.has(text)) index.set(text, at);
+    let at = 0;
+    for (const text of this.#initial.split('\0')) {
+      // Behind the last NUL there is no string.
+      if (at < this.#initial.length && !index.has(text)) index.set(text, at);
       at += text.length + 1;
     }
     return index;

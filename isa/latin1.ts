@@ -6,15 +6,28 @@
 
 /** Bytes of one piece: more arguments than this overrun small stacks. */
 const CHUNK = 4096;
+/** From here on a decoder is faster than characters one by one. */
+const LONG = 256;
+
+let decoder: TextDecoder | undefined;
 
 /**
  * One character a byte, the character's number the byte's.
  * @example latin1(Uint8Array.of(0x61, 0x80)); // 'a\u0080'
  */
 export function latin1(bytes: Uint8Array): string {
+  if (bytes.length >= LONG) {
+    const text = (decoder ??= new TextDecoder('utf-8', { ignoreBOM: true })).decode(bytes);
+    if (isASCII(text)) return text;
+  }
   let text = '';
   for (let at = 0; at < bytes.length; at += CHUNK) text += Reflect.apply(String.fromCharCode, undefined, bytes.subarray(at, at + CHUNK)) as string;
   return text;
+}
+
+/** Whether a text is the same in ASCII, UTF-8 and latin-1. */
+export function isASCII(text: string): boolean {
+  return !/[^\0-\x7f]/.test(text);
 }
 
 /**

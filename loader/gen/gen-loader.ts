@@ -14,9 +14,9 @@ import * as U from '../../isa/uapi.ts';
 import { resolveSymbols } from '../object/kallsyms.ts';
 import { resolveConfiguration } from '../object/kconfig.ts';
 import { isMapInMap } from '../object/map-defs.ts';
-import type { BPFObject, Extern, ObjectMap, ObjectProgram } from '../object/model.ts';
+import type { BPFObject, Extern, ObjectMap, ObjectProgram, ProgramRelocation } from '../object/model.ts';
 import { swapInstructions, writeImmediate, writeSource } from '../object/open.ts';
-import { isLoadable, relocateObject, type ReferenceWriter } from '../object/relocate.ts';
+import { isLoadable, recordBytes, recordCount, relocateObject, type ReferenceWriter } from '../object/relocate.ts';
 import { adjustAutoload } from '../object/struct-ops.ts';
 import { attachTargetLookup, SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from '../object/section-defs.ts';
 import { mapDescOffset, progDescOffset } from '../skeleton.ts';
@@ -396,8 +396,7 @@ class LoaderGenerator {
     const hasBTF = this.#object.btf !== undefined;
     const functionInfo = hasBTF ? program.functionInfo : [];
     const lineInfo = hasBTF ? program.lineInfo : [];
-    const core = program.relocations.flatMap(({ core: record, instruction }) =>
-      (record === undefined ? [] : [Uint32Array.of(8 * instruction, record.typeID, record.access, record.kind)]));
+    const core = coreRecords(program.relocations);
     const flags = program.definition?.flags ?? 0;
     const attr = this.#attr(PROG_LOAD_ATTR.core_relo_rec_size);
     const license = code.addData(latin1Bytes(`${this.#object.license}\0`));
@@ -411,29 +410,21 @@ class LoaderGenerator {
     this.#set(attr, PROG_LOAD_ATTR.prog_flags, ((flags & SEC_SLEEPABLE) !== 0 ? BPF_F_SLEEPABLE : 0)
       | (program.type === U.BPF_PROG_TYPE_XDP && (flags & SEC_XDP_FRAGS) !== 0 ? BPF_F_XDP_HAS_FRAGS : 0));
     this.#set(attr, PROG_LOAD_ATTR.func_info_rec_size, hasBTF ? program.functionInfoSize : 0);
-    this.#set(attr, PROG_LOAD_ATTR.func_info_cnt, functionInfo.length);
+    this.#set(attr, PROG_LOAD_ATTR.func_info_cnt, recordCount(functionInfo, program.functionInfoSize));
     const functions = code.addData(this.#records(functionInfo));
     this.#set(attr, PROG_LOAD_ATTR.line_info_rec_size, hasBTF ? program.lineInfoSize : 0);
-    this.#set(attr, PROG_LOAD_ATTR.line_info_cnt, lineInfo.length);
+    this.#set(attr, PROG_LOAD_ATTR.line_info_cnt, recordCount(lineInfo, program.lineInfoSize));
     const lines = code.addData(this.#records(lineInfo));
     this.#set(attr, PROG_LOAD_ATTR.core_relo_rec_size, CORE_RELO_SIZE);
-    this.#set(attr, PROG_LOAD_ATTR.core_relo_cnt, core.length);
-    const relocations = code.addData(this.#records(core));
+    this.#set(attr, PROG_LOAD_ATTR.core_relo_cnt, (4 * core.length) / CORE_RELO_SIZE);
+    const relocations = code.addData(this.#records([core]));
     this.#setName(attr, PROG_LOAD_ATTR.prog_name, program.name);
     return { attr, license, insns, functions, lines, relocations };
   }
 
   /** Records in the target's byte order. */
   #records(records: readonly Uint32Array[]): Uint8Array {
-    const view = new DataView(new ArrayBuffer(4 * records.reduce((sum, record) => sum + record.length, 0)));
-    let at = 0;
-    for (const record of records) {
-      for (const word of record) {
-        view.setUint32(at, word, this.#object.littleEndian);
-        at += 4;
-      }
-    }
-    return new Uint8Array(view.buffer);
+    return recordBytes(records, this.#object.littleEndian);
   }
 
   /** `r7 = btf_find_by_name_kind(name, length, kind, 0)` */
@@ -580,6 +571,20 @@ class LoaderGenerator {
       if (slot.fdSlot < FD_ARRAY_SLOTS) this.#kernelBTFs--;
     }
   }
+}
+
+function coreRecords(relocations: readonly ProgramRelocation[]): Uint32Array {
+  const words = new Uint32Array((CORE_RELO_SIZE / 4) * relocations.length);
+  let at = 0;
+  for (const { core, instruction } of relocations) {
+    if (core === undefined) continue;
+    words[at] = 8 * instruction;
+    words[at + 1] = core.typeID;
+    words[at + 2] = core.access;
+    words[at + 3] = core.kind;
+    at += 4;
+  }
+  return words.subarray(0, at);
 }
 
 /** Maps that are created without key and value types. */

@@ -10,6 +10,7 @@ import { EINVAL, ERANGE } from '../../isa/errno.ts';
 import { latin1Bytes } from '../../isa/latin1.ts';
 import { LD_IMM64 } from '../../isa/opcodes.ts';
 import * as U from '../../isa/uapi.ts';
+import { writeWords } from '../../isa/words.ts';
 import { swapInstructions } from '../object/open.ts';
 
 export const MAX_USED_MAPS = 64;
@@ -35,9 +36,9 @@ const MOV64_REG = U.BPF_ALU64 | U.BPF_MOV | U.BPF_X;
 const MOV64_IMM = U.BPF_ALU64 | U.BPF_MOV | U.BPF_K;
 export const JUMP: number = U.BPF_JMP | U.BPF_JA;
 
-/** A buffer that grows. */
-class Buffer {
-  #bytes: Uint8Array = new Uint8Array(4096);
+/** Bytes that grow. */
+class Blob {
+  #bytes: Uint8Array = new Uint8Array(65_536);
   length: number = 0;
 
   append(bytes: Uint8Array): number {
@@ -51,7 +52,7 @@ class Buffer {
   grow(size: number): void {
     this.length += size;
     if (this.length <= this.#bytes.length) return;
-    const larger = new Uint8Array(2 ** Math.ceil(Math.log2(this.length)));
+    const larger = new Uint8Array(2 * this.length);
     larger.set(this.#bytes);
     this.#bytes = larger;
   }
@@ -59,11 +60,10 @@ class Buffer {
   take(): Uint8Array {
     return this.#bytes.slice(0, this.length);
   }
-
-  view(): DataView {
-    return new DataView(this.#bytes.buffer);
-  }
 }
+
+/** Words of a loader's first instructions; it grows. */
+const FIRST_WORDS = 8192;
 
 /** What the generator cannot express; `errno` is libbpf's. */
 export class GeneratorError extends Error {
@@ -77,8 +77,10 @@ export class GeneratorError extends Error {
 
 /** Writer of instructions and data. */
 export class LoaderCode {
-  readonly #instructions = new Buffer();
-  readonly #data = new Buffer();
+  /** Two words an instruction, and how many bytes that is. */
+  #words: Uint32Array = new Uint32Array(FIRST_WORDS);
+  #length = 0;
+  readonly #data = new Blob();
   readonly littleEndian: boolean;
   /** Offset of `fd_array` in the blob. */
   readonly fdArray: number;
@@ -112,13 +114,15 @@ export class LoaderCode {
   }
 
   emit(code: number, dst: number, src: number, off: number, imm: number): void {
-    const bytes = new Uint8Array(8);
-    const view = new DataView(bytes.buffer);
-    bytes[0] = code;
-    bytes[1] = dst | (src << 4);
-    view.setInt16(2, off, true);
-    view.setInt32(4, imm | 0, true);
-    this.#instructions.append(bytes);
+    const at = this.#length >> 2;
+    if (at === this.#words.length) {
+      const larger = new Uint32Array(2 * at);
+      larger.set(this.#words);
+      this.#words = larger;
+    }
+    this.#words[at] = code | (dst << 8) | (src << 12) | (off << 16);
+    this.#words[at + 1] = imm;
+    this.#length += 8;
   }
 
   /** `dst = address of blob + offset` */
@@ -214,14 +218,14 @@ export class LoaderCode {
 
   /** `if (r7 < 0) goto cleanup` */
   checkError(): void {
-    const off = -(this.#instructions.length - this.#cleanupLabel) / 8 - 1;
+    const off = -(this.#length - this.#cleanupLabel) / 8 - 1;
     if (off < -32768) throw new GeneratorError(ERANGE, 'the loader is too long for the jump to its cleanup code');
     this.jump(U.BPF_JSLT, 7, 0, off);
   }
 
   /** Jumps to the cleanup code where `dst` is not what it is compared with; `src` 0 compares with `value`. */
   #unlessEqual(dst: number, src: number, value: number): void {
-    const off = -(this.#instructions.length - this.#cleanupLabel) / 8 - 1;
+    const off = -(this.#length - this.#cleanupLabel) / 8 - 1;
     this.emit(U.BPF_JMP | U.BPF_JNE | (src === 0 ? U.BPF_K : U.BPF_X), dst, src, off, value);
   }
 
@@ -243,7 +247,7 @@ export class LoaderCode {
     return Array.from({ length: DIGEST_WORDS }, (_, i) => {
       this.#mapAddress(1);
       this.load(8, 2, 1, 8 * i);
-      const constant = this.#instructions.length;
+      const constant = this.#length;
       this.emit(LD_IMM64, 3, 0, 0, 0);
       this.emit(0, 0, 0, 0, 0);
       this.moveImmediate(7, -EINVAL);
@@ -254,12 +258,11 @@ export class LoaderCode {
 
   /** Fills in the hash that `checkMetadata` left open. */
   setMetadataHash(constants: readonly number[], hash: Uint8Array): void {
-    const view = this.#instructions.view();
     const words = new DataView(hash.buffer, hash.byteOffset, hash.byteLength);
     const [low, high] = this.littleEndian ? [0, 4] : [4, 0];
     for (const [i, at] of constants.entries()) {
-      view.setUint32(at + 4, words.getUint32(8 * i + low, this.littleEndian), true);
-      view.setUint32(at + 12, words.getUint32(8 * i + high, this.littleEndian), true);
+      this.#words[at / 4 + 1] = words.getUint32(8 * i + low, this.littleEndian);
+      this.#words[at / 4 + 3] = words.getUint32(8 * i + high, this.littleEndian);
     }
   }
 
@@ -293,7 +296,7 @@ export class LoaderCode {
     const length = slots * 3 + 2 + maps * 6;
     if (length > 32767) throw new GeneratorError(ERANGE, 'the loader is too long for the jump over its cleanup code');
     this.emit(JUMP, 0, 0, length, 0);
-    this.#cleanupLabel = this.#instructions.length;
+    this.#cleanupLabel = this.#length;
     for (let i = 0; i < slots; i++) {
       this.load(4, 1, 10, -STACK_SIZE + 4 * i);
       this.jump(U.BPF_JSLE, 1, 0, 1);
@@ -306,7 +309,8 @@ export class LoaderCode {
 
   /** Instructions in the target's byte order. */
   takeInstructions(): Uint8Array {
-    const bytes = this.#instructions.take();
+    const bytes = new Uint8Array(this.#length);
+    writeWords(bytes, 0, this.#words.subarray(0, this.#length / 4), true);
     if (!this.littleEndian) swapInstructions(bytes);
     return bytes;
   }

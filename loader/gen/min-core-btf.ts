@@ -10,7 +10,7 @@ import { resolveCoreRelocation, type CoreCandidate, type CoreReporter, type Core
 import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
-import { parseObjectBTFExt, type ObjectBTFExt } from '../object/btf-ext.ts';
+import { parseObjectBTFExt, recordsOf, type ObjectBTFExt } from '../object/btf-ext.ts';
 import { ObjectBTF, typeInfo } from '../object/btf-object.ts';
 import { parseELF } from '../object/elf.ts';
 import { findLocalCandidates } from '../object/kernel-references.ts';
@@ -67,9 +67,9 @@ function readObject({ file, bytes }: CoreObject): RelocatedObject {
 function recordObject(object: CoreObject, source: BTF, needed: NeededTypes): void {
   const { btf, ext } = readObject(object);
   const known = new Map<string, readonly CoreCandidate[]>();
-  for (const { nameOffset, records } of ext.relocations.sections) {
-    const section = btf.stringAt(nameOffset) ?? '';
-    for (const [index, record] of records.entries()) {
+  for (const relocations of ext.relocations.sections) {
+    const section = btf.stringAt(relocations.nameOffset) ?? '';
+    for (const [index, record] of recordsOf(relocations).entries()) {
       const [instructionOffset = 0, typeID = 0, accessStringOffset = 0, kind = 0] = record;
       let warning = '';
       const fail = (error: number): never => {

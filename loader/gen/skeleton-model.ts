@@ -182,7 +182,8 @@ export function cStringBody(bytes: Uint8Array): string {
   const text = new Uint8Array(4 * bytes.length + 2 * Math.ceil((4 * bytes.length) / (LINE_WIDTH - 3)));
   let at = 0;
   let width = 0;
-  for (const byte of bytes) {
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] ?? 0;
     const length = byte === 0 ? 2 : 4;
     width += length;
     if (width > LINE_WIDTH) {
@@ -199,5 +200,5 @@ export function cStringBody(bytes: Uint8Array): string {
       text[at++] = HEX_DIGITS[byte & 15] ?? 0;
     }
   }
-  return new TextDecoder('latin1').decode(text.subarray(0, at));
+  return new TextDecoder().decode(text.subarray(0, at));
 }

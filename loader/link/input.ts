@@ -8,7 +8,7 @@ import { byteStringAt } from '../../btf/string-set.ts';
 import { rewriteTypeIDs } from '../../btf/references.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
-import { parseObjectBTFExt, type ObjectBTFExt } from '../object/btf-ext.ts';
+import { parseObjectBTFExt, recordsOf, type ObjectBTFExt } from '../object/btf-ext.ts';
 import { ObjectBTF } from '../object/btf-object.ts';
 import {
   EM_BPF, parseELF, REL_SIZE, SHF_EXECINSTR, SHN_LORESERVE, SHT_LLVM_ADDRSIG, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_STRTAB, SHT_SYMTAB, STB_GLOBAL,
@@ -279,11 +279,11 @@ export class LinkInput {
       if (!btf.hasString(offset)) this.fail('section .BTF.ext', linkFailure(this.file));
     };
     for (let id = 1; id < btf.count; id++) rewriteTypeIDs(btf.type(id), checkID);
-    for (const { records } of ext?.functions.sections ?? []) for (const record of records) checkID(record[1] ?? 0);
-    for (const { records } of ext?.relocations.sections ?? []) for (const record of records) checkID(record[1] ?? 0);
+    for (const section of ext?.functions.sections ?? []) for (const record of recordsOf(section)) checkID(record[1] ?? 0);
+    for (const section of ext?.relocations.sections ?? []) for (const record of recordsOf(section)) checkID(record[1] ?? 0);
     for (const info of [ext?.functions, ext?.lines, ext?.relocations]) for (const { nameOffset } of info?.sections ?? []) checkString(nameOffset);
-    for (const { records } of ext?.lines.sections ?? []) for (const record of records) record.subarray(1, 3).forEach(checkString);
-    for (const { records } of ext?.relocations.sections ?? []) for (const record of records) checkString(record[2] ?? 0);
+    for (const section of ext?.lines.sections ?? []) for (const record of recordsOf(section)) record.subarray(1, 3).forEach(checkString);
+    for (const section of ext?.relocations.sections ?? []) for (const record of recordsOf(section)) checkString(record[2] ?? 0);
   }
 
   /** Fills in what compilers leave open: sizes of sections and offsets of visible variables. */

@@ -6,7 +6,7 @@
 import type { Rewrite } from '../../btf/references.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
-import type { ExtInfo } from '../object/btf-ext.ts';
+import { recordsOf, type ExtInfo } from '../object/btf-ext.ts';
 import type { ObjectBTF } from '../object/btf-object.ts';
 import type { LinkInput } from './input.ts';
 
@@ -51,13 +51,13 @@ export function appendRecords(input: LinkInput, target: RecordTarget): void {
 function appendKind(input: LinkInput, info: ExtInfo, kind: RecordKind, { btf, typeIDs, records }: RecordTarget): void {
   const source = input.btf;
   if (source === undefined) return;
-  for (const { nameOffset, records: from } of info.sections) {
-    const name = source.string(nameOffset);
+  for (const from of info.sections) {
+    const name = source.string(from.nameOffset);
     const section = input.section(name) ?? input.fail('section .BTF.ext', `can't find section '${name}' referenced from .BTF.ext`);
     const list = records(section.outputIndex).lists[kind];
     if (list.size === 0) list.size = info.recordSize;
     if (list.size !== info.recordSize) input.fail('section .BTF.ext', `incompatible .BTF.ext record sizes for section '${name}'`);
-    for (const record of from) {
+    for (const record of recordsOf(from)) {
       const copy = record.slice();
       copy[0] = (copy[0] ?? 0) + section.outputOffset;
       for (const at of TYPE_WORDS[kind]) copy[at] = typeIDs[copy[at] ?? 0] ?? 0;

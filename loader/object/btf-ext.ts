@@ -5,12 +5,14 @@
  */
 import { InputError } from '../../isa/errors.ts';
 import { BTF_MAGIC, BTF_VERSION } from '../../isa/uapi.ts';
+import { readWords } from '../../isa/words.ts';
 
 /** Records of one section. */
 export interface ExtSection {
   readonly nameOffset: number;
-  /** Words of each record; the first is the offset in the section, bytes. */
-  readonly records: readonly Uint32Array[];
+  readonly count: number;
+  /** Words of all records, one record after the other; the first of each is the offset in the section, bytes. */
+  readonly words: Uint32Array;
 }
 
 /** One kind of records; `recordSize` in bytes, 0 where the object has none. */
@@ -26,6 +28,12 @@ export interface ObjectBTFExt {
 }
 
 const NONE: ExtInfo = { recordSize: 0, sections: [] };
+
+/** The words of each record of a section. */
+export function recordsOf({ count, words }: ExtSection): Uint32Array[] {
+  const size = words.length / count;
+  return Array.from({ length: count }, (_, i) => words.subarray(size * i, size * (i + 1)));
+}
 
 /**
  * Parses the section.
@@ -67,20 +75,10 @@ export function parseObjectBTFExt(bytes: Uint8Array, file: string): ObjectBTFExt
       const [nameOffset, count] = [word(at), word(at + 4)];
       at += 8;
       if (count === 0 || at + count * recordSize > end) fail(at - 4, `${what} section has incorrect num_records in .BTF.ext`);
-      sections.push({ nameOffset, records: readRecords(view, at, count, recordSize / 4, little) });
+      sections.push({ nameOffset, count, words: readWords(bytes.subarray(at, at + count * recordSize), little) });
       at += count * recordSize;
     }
     return { recordSize, sections };
   };
   return { functions: info(8, 8, 'func_info'), lines: info(16, 16, 'line_info'), relocations: info(24, 16, 'core_relo') };
-}
-
-function readRecords(view: DataView, start: number, count: number, words: number, little: boolean): Uint32Array[] {
-  const records: Uint32Array[] = [];
-  for (let i = 0, at = start; i < count; i++) {
-    const record = new Uint32Array(words);
-    for (let k = 0; k < words; k++, at += 4) record[k] = view.getUint32(at, little);
-    records.push(record);
-  }
-  return records;
 }

@@ -6,25 +6,31 @@
  * object uses.
  */
 import { alignOf, isQualifier, resolveSize, type TypeSource } from '../../btf/type-source.ts';
-import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
 import { StringSet } from '../../btf/string-set.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
+import { readWords, writeWords } from '../../isa/words.ts';
 
 const HEADER_SIZE_V0 = 24;
 const HEADER_SIZE = 32;
 const MAX_TYPES = 1 << 20;
 
-/** Words that follow the three of every type, by kind: fixed, and per element. */
-const TRAILING: Readonly<Record<number, readonly [fixed: number, each: number]>> = {
-  [U.BTF_KIND_INT]: [1, 0], [U.BTF_KIND_ARRAY]: [3, 0], [U.BTF_KIND_STRUCT]: [0, 3], [U.BTF_KIND_UNION]: [0, 3], [U.BTF_KIND_ENUM]: [0, 2],
-  [U.BTF_KIND_FUNC_PROTO]: [0, 2], [U.BTF_KIND_VAR]: [1, 0], [U.BTF_KIND_DATASEC]: [0, 3], [U.BTF_KIND_DECL_TAG]: [1, 0], [U.BTF_KIND_ENUM64]: [0, 3],
-};
+/** Words that every type has: name, info, size or type. */
+const COMMON_WORDS = 3;
+/** Words that follow them, by kind, and words of each of the parts that the info counts. */
+const FIXED_WORDS: Uint8Array = byKind([U.BTF_KIND_INT, 1], [U.BTF_KIND_ARRAY, 3], [U.BTF_KIND_VAR, 1], [U.BTF_KIND_DECL_TAG, 1]);
+const PART_WORDS: Uint8Array = byKind([U.BTF_KIND_STRUCT, 3], [U.BTF_KIND_UNION, 3], [U.BTF_KIND_ENUM, 2], [U.BTF_KIND_FUNC_PROTO, 2], [U.BTF_KIND_DATASEC, 3], [U.BTF_KIND_ENUM64, 3]);
+/** Which word of a part is its type, counted from one; 0 for none. The first is its name, but for a section's variables. */
+const PART_TYPE: Uint8Array = byKind([U.BTF_KIND_STRUCT, 2], [U.BTF_KIND_UNION, 2], [U.BTF_KIND_FUNC_PROTO, 2], [U.BTF_KIND_DATASEC, 1]);
 
 /** What libbpf calls the names of a type's parts. */
 const PART_NAMES: Readonly<Record<number, string>> = { [U.BTF_KIND_ENUM]: 'enum', [U.BTF_KIND_ENUM64]: 'enum', [U.BTF_KIND_FUNC_PROTO]: 'param' };
 
-const VOID_TYPE: Uint32Array = new Uint32Array(3);
+function byKind(...entries: readonly (readonly [kind: number, value: number])[]): Uint8Array {
+  const table = new Uint8Array(128);
+  for (const [kind, value] of entries) table[kind] = value;
+  return table;
+}
 
 /** Bit fields of `btf_type.info`. */
 export function typeInfo(kind: number, vlen: number, kflag = false): number {
@@ -40,8 +46,10 @@ export class ObjectBTF implements TypeSource {
   readonly #little: boolean;
   readonly #headerLength: number;
   readonly #typeOffset: number;
-  /** Words of each type in native order, void first. */
-  #types: Uint32Array[] = [VOID_TYPE];
+  /** Words of all types in native order, void first, and where each begins; an object has thousands of types. */
+  #words: Uint32Array = new Uint32Array(COMMON_WORDS);
+  #starts: Uint32Array = Uint32Array.of(0, COMMON_WORDS);
+  #count = 1;
   readonly #strings: StringSet;
   readonly #layout: Uint8Array;
   #isGrown = false;
@@ -70,8 +78,8 @@ export class ObjectBTF implements TypeSource {
     if (strings[0] !== 0) this.fail('byte 16', 'Malformed BTF string section, did you forget to provide base BTF?');
     this.#strings = new StringSet(strings);
     this.#layout = this.#readLayout(bytes, this.#headerLength < HEADER_SIZE ? 0 : word(24), this.#headerLength < HEADER_SIZE ? 0 : word(28), typeOffset + typeLength, stringOffset);
-    this.#readTypes(view, typeLength);
-    for (let id = 1; id < this.count; id++) this.#validate(id);
+    this.#readTypes(bytes.subarray(this.#typeOffset, this.#typeOffset + typeLength));
+    for (let id = 1; id < this.#count; id++) this.#validate(id);
   }
 
   /** The optional description of kinds between types and strings. */
@@ -85,22 +93,47 @@ export class ObjectBTF implements TypeSource {
 
   /** Every string and type that a type refers to exists (`btf_validate_type`). */
   #validate(id: number): void {
-    const words = this.type(id);
-    const kind = this.kind(id);
-    const parts = PART_NAMES[kind];
-    let names = 0;
-    rewriteNames(words, (offset) => {
-      const what = names++ === 0 ? 'type name' : `${parts ?? 'field'} name`;
-      if (offset >= this.#strings.length) this.fail(`type ${id}`, `btf: type [${id}]: invalid ${what} (string offset ${offset})`);
-      return offset;
-    });
-    // The third word of a forward declaration is no reference for libbpf's check.
-    if (kind !== U.BTF_KIND_FWD) {
-      rewriteTypeIDs(words, (target) => (this.has(target) ? target : this.fail(`type ${id}`, `btf: type [${id}]: invalid referenced type ID ${target}`)));
+    const words = this.#words;
+    const start = this.#starts[id] ?? 0;
+    const end = this.#starts[id + 1] ?? 0;
+    const kind = ((words[start + 1] ?? 0) >>> 24) & 0x7f;
+    const partWords = PART_WORDS[kind] ?? 0;
+    const first = start + COMMON_WORDS;
+    this.#checkName(id, words[start] ?? 0, 'type');
+    if (partWords !== 0) {
+      const limit = this.#strings.length;
+      const typeAt = PART_TYPE[kind] ?? 0;
+      if (kind !== U.BTF_KIND_DATASEC) for (let at = first; at < end; at += partWords) if ((words[at] ?? 0) >= limit) this.#checkName(id, words[at] ?? 0, PART_NAMES[kind] ?? 'field');
+      if (kind === U.BTF_KIND_FUNC_PROTO) this.#checkReference(id, words[start + 2] ?? 0);
+      if (typeAt !== 0) for (let at = first + typeAt - 1; at < end; at += partWords) if ((words[at] ?? 0) >= this.#count) this.#checkReference(id, words[at] ?? 0);
+      return;
     }
-    if (kind === U.BTF_KIND_FUNC && this.kind(this.target(id)) !== U.BTF_KIND_FUNC_PROTO) {
-      this.fail(`type ${id}`, `btf: type [${id}]: referenced type [${this.target(id)}] is not FUNC_PROTO`);
+    switch (kind) {
+      case U.BTF_KIND_PTR: case U.BTF_KIND_CONST: case U.BTF_KIND_VOLATILE: case U.BTF_KIND_RESTRICT: case U.BTF_KIND_TYPEDEF: case U.BTF_KIND_VAR:
+      case U.BTF_KIND_DECL_TAG: case U.BTF_KIND_TYPE_TAG:
+        this.#checkReference(id, words[start + 2] ?? 0);
+        return;
+      case U.BTF_KIND_ARRAY:
+        this.#checkReference(id, words[first] ?? 0);
+        this.#checkReference(id, words[first + 1] ?? 0);
+        return;
+      case U.BTF_KIND_FUNC: {
+        const prototype = words[start + 2] ?? 0;
+        this.#checkReference(id, prototype);
+        if (this.kind(prototype) !== U.BTF_KIND_FUNC_PROTO) this.fail(`type ${id}`, `btf: type [${id}]: referenced type [${prototype}] is not FUNC_PROTO`);
+        return;
+      }
+      // The third word of a forward declaration is no reference for libbpf's check.
+      default:
     }
+  }
+
+  #checkName(id: number, offset: number, what: string): void {
+    if (offset >= this.#strings.length) this.fail(`type ${id}`, `btf: type [${id}]: invalid ${what} name (string offset ${offset})`);
+  }
+
+  #checkReference(id: number, target: number): void {
+    if (target >= this.#count) this.fail(`type ${id}`, `btf: type [${id}]: invalid referenced type ID ${target}`);
   }
 
   /** BTF without types, to be added to (`btf__new_empty`). */
@@ -118,52 +151,64 @@ export class ObjectBTF implements TypeSource {
     throw new InputError(this.#file, place === '' ? 'section .BTF' : `section .BTF, ${place}`, reason);
   }
 
-  #readTypes(view: DataView, length: number): void {
-    const end = this.#typeOffset + length;
-    for (let at = this.#typeOffset; at < end;) {
-      if (at + 12 > end) this.fail(`type ${this.#types.length}`, 'BTF types data is malformed');
-      const info = view.getUint32(at + 4, this.#little);
+  #readTypes(bytes: Uint8Array): void {
+    const words = readWords(bytes, this.#little, COMMON_WORDS);
+    // No type is shorter than its common words.
+    const starts = new Uint32Array(Math.floor(words.length / COMMON_WORDS) + 2);
+    let count = 1;
+    let at = COMMON_WORDS;
+    while (4 * (at - COMMON_WORDS) < bytes.length) {
+      if (4 * at > bytes.length) this.fail(`type ${count}`, 'BTF types data is malformed');
+      const info = words[at + 1] ?? 0;
       const kind = (info >>> 24) & 0x7f;
-      if (kind === 0 || kind > U.BTF_KIND_ENUM64) this.fail(`type ${this.#types.length}`, `Unsupported BTF_KIND: ${kind}`);
-      const [fixed, each] = TRAILING[kind] ?? [0, 0];
-      const count = 3 + fixed + each * (info & 0xffffff);
-      if (at + 4 * count > end) this.fail(`type ${this.#types.length}`, `BTF type [${this.#types.length}] is malformed`);
-      if (this.#types.length > MAX_TYPES) this.fail('', `more than ${MAX_TYPES} types`);
-      const words = new Uint32Array(count);
-      for (let i = 0; i < count; i++) words[i] = view.getUint32(at + 4 * i, this.#little);
-      this.#types.push(words);
-      at += 4 * count;
+      if (kind === 0 || kind > U.BTF_KIND_ENUM64) this.fail(`type ${count}`, `Unsupported BTF_KIND: ${kind}`);
+      const next = at + COMMON_WORDS + (FIXED_WORDS[kind] ?? 0) + (PART_WORDS[kind] ?? 0) * (info & 0xffffff);
+      if (4 * (next - COMMON_WORDS) > bytes.length) this.fail(`type ${count}`, `BTF type [${count}] is malformed`);
+      if (count > MAX_TYPES) this.fail('', `more than ${MAX_TYPES} types`);
+      starts[count++] = at;
+      at = next;
     }
+    starts[count] = at;
+    this.#words = words;
+    this.#starts = starts;
+    this.#count = count;
   }
 
   /** One more than the highest id. */
   get count(): number {
-    return this.#types.length;
+    return this.#count;
   }
 
   has(id: number): boolean {
-    return id >= 0 && id < this.#types.length;
+    return id >= 0 && id < this.#count;
   }
 
-  /** The words of a type: name, info, size or type, then what its kind has. They may be changed. */
+  /** The words of a type: name, info, size or type, then what its kind has. They may be changed until a type is added. */
   type(id: number): Uint32Array {
-    return this.#types[id] ?? this.fail(`type ${id}`, 'there is no such type');
+    return this.#words.subarray(this.#start(id), this.#starts[id + 1]);
   }
 
   word(id: number, at: number): number {
-    return this.type(id)[at] ?? this.fail(`type ${id}`, 'the type is too short');
+    const place = this.#start(id) + at;
+    if (place >= (this.#starts[id + 1] ?? 0)) this.fail(`type ${id}`, 'the type is too short');
+    return this.#words[place] ?? 0;
+  }
+
+  #start(id: number): number {
+    if (id < 0 || id >= this.#count) this.fail(`type ${id}`, 'there is no such type');
+    return this.#starts[id] ?? 0;
   }
 
   kind(id: number): number {
-    return (this.word(id, 1) >>> 24) & 0x7f;
+    return ((this.#words[this.#start(id) + 1] ?? 0) >>> 24) & 0x7f;
   }
 
   vlen(id: number): number {
-    return this.word(id, 1) & 0xffffff;
+    return (this.#words[this.#start(id) + 1] ?? 0) & 0xffffff;
   }
 
   kflag(id: number): boolean {
-    return this.word(id, 1) >>> 31 === 1;
+    return (this.#words[this.#start(id) + 1] ?? 0) >>> 31 === 1;
   }
 
   /** The third word: a size or a type id. */
@@ -198,27 +243,38 @@ export class ObjectBTF implements TypeSource {
 
   /** Appends a type; its id. */
   addType(...words: readonly number[]): number {
+    this.#append(Uint32Array.from(words, (word) => word >>> 0));
+    return this.#count - 1;
+  }
+
+  #append(words: Uint32Array): void {
+    const start = this.#starts[this.#count] ?? 0;
+    const end = start + words.length;
     this.#isGrown = true;
-    this.#types.push(Uint32Array.from(words, (word) => word >>> 0));
-    return this.#types.length - 1;
+    this.#words = withRoom(this.#words, end);
+    this.#words.set(words, start);
+    this.#count++;
+    this.#starts = withRoom(this.#starts, this.#count + 1);
+    this.#starts[this.#count] = end;
   }
 
   /** Words of every type, void first, to be changed as a whole. */
   get types(): readonly Uint32Array[] {
-    return this.#types;
+    return Array.from({ length: this.#count }, (_, id) => this.type(id));
   }
 
-  /** Puts other types in place of all. */
-  replaceTypes(types: Uint32Array[]): void {
-    this.#types = types;
+  /** Puts other types in place of all; `types` has void first. */
+  replaceTypes(types: readonly Uint32Array[]): void {
+    this.#words = new Uint32Array(types.reduce((sum, words) => sum + words.length, 0));
+    this.#starts = Uint32Array.of(0, COMMON_WORDS);
+    this.#count = 1;
     this.#isGrown = true;
+    for (const words of types.slice(1)) this.#append(words);
   }
 
   /** The first type of that name, of that kind where one is given; 0 for none. */
   find(name: string, kind?: number): number {
-    for (let id = 1; id < this.count; id++) {
-      if (kind !== undefined ? this.kind(id) === kind && this.name(id) === name : this.name(id) === name) return id;
-    }
+    for (let id = 1; id < this.#count; id++) if ((kind === undefined || this.kind(id) === kind) && this.name(id) === name) return id;
     return 0;
   }
 
@@ -262,7 +318,7 @@ export class ObjectBTF implements TypeSource {
   /** The bytes to load, in the object's byte order (`btf__raw_data`). */
   encode(): Uint8Array {
     if (!this.#isGrown) return this.#encodeInPlace();
-    const typeLength = 4 * this.#types.slice(1).reduce((sum, type) => sum + type.length, 0);
+    const typeLength = 4 * ((this.#starts[this.#count] ?? 0) - COMMON_WORDS);
     const bytes = new Uint8Array(this.#headerLength + typeLength + this.#layout.length + this.#strings.length);
     bytes.set(this.#original.subarray(0, this.#headerLength));
     const view = viewOf(bytes);
@@ -272,7 +328,7 @@ export class ObjectBTF implements TypeSource {
     view.setUint32(16, typeLength + layoutLength, this.#little);
     view.setUint32(20, this.#strings.length, this.#little);
     if (layoutLength > 0) view.setUint32(24, typeLength, this.#little);
-    this.#writeTypes(view, this.#headerLength);
+    this.#writeTypes(bytes, this.#headerLength);
     bytes.set(this.#layout, this.#headerLength + typeLength);
     bytes.set(this.#strings.bytes(), this.#headerLength + typeLength + layoutLength);
     return bytes;
@@ -281,19 +337,21 @@ export class ObjectBTF implements TypeSource {
   /** Nothing was added: the original with its types written over. */
   #encodeInPlace(): Uint8Array {
     const bytes = this.#original.slice();
-    this.#writeTypes(viewOf(bytes), this.#typeOffset);
+    this.#writeTypes(bytes, this.#typeOffset);
     return bytes;
   }
 
-  #writeTypes(view: DataView, start: number): void {
-    let at = start;
-    for (const type of this.#types.slice(1)) {
-      for (const word of type) {
-        view.setUint32(at, word, this.#little);
-        at += 4;
-      }
-    }
+  #writeTypes(bytes: Uint8Array, start: number): void {
+    writeWords(bytes, start, this.#words.subarray(COMMON_WORDS, this.#starts[this.#count]), this.#little);
   }
+}
+
+/** The same words with room for `length` of them. */
+function withRoom(words: Uint32Array, length: number): Uint32Array {
+  if (length <= words.length) return words;
+  const larger = new Uint32Array(2 * length);
+  larger.set(words);
+  return larger;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

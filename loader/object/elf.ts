@@ -114,6 +114,12 @@ export function parseELF(bytes: Uint8Array, file: string): ELFObject {
   return new ELFReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), file).read();
 }
 
+/** A 64-bit field; objects have too many for BigInt. */
+function u64(view: DataView, at: number, little: boolean): number {
+  const [low, high] = little ? [at, at + 4] : [at + 4, at];
+  return view.getUint32(high, little) * 0x1_0000_0000 + view.getUint32(low, little);
+}
+
 class ELFReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -155,7 +161,7 @@ class ELFReader {
 
   /** A 64-bit field as a number; what a double cannot hold lies beyond any file. */
   #u64(at: number): number {
-    return Number(this.#view.getBigUint64(at, this.#little));
+    return u64(this.#view, at, this.#little);
   }
 
   #checkIdentity(): void {
@@ -263,8 +269,8 @@ class ELFReader {
       binding: info >> 4,
       visibility: view.getUint8(5) & 3,
       section: view.getUint16(6, little),
-      value: Number(view.getBigUint64(8, little)),
-      size: Number(view.getBigUint64(16, little)),
+      value: u64(view, 8, little),
+      size: u64(view, 16, little),
     };
   }
 
@@ -272,9 +278,11 @@ class ELFReader {
     if (section.entrySize !== REL_SIZE) this.#fail(`section ${section.name}`, `relocations of ${section.entrySize} bytes, not ${REL_SIZE}`);
     const view = new DataView(section.data.buffer, section.data.byteOffset, section.data.byteLength);
     const count = Math.floor(section.data.length / REL_SIZE);
-    return Array.from({ length: count }, (_, i) => {
-      const info = view.getBigUint64(i * REL_SIZE + 8, this.#little);
-      return { offset: Number(view.getBigUint64(i * REL_SIZE, this.#little)), symbol: Number(info >> 32n), type: Number(info & 0xffffffffn) };
-    });
+    const little = this.#little;
+    const relocations: Relocation[] = [];
+    for (let at = 0; at < REL_SIZE * count; at += REL_SIZE) {
+      relocations.push({ offset: u64(view, at, little), symbol: view.getUint32(at + (little ? 12 : 8), little), type: view.getUint32(at + (little ? 8 : 12), little) });
+    }
+    return relocations;
   }
 }

@@ -11,6 +11,7 @@ import { patchCoreInstruction } from '../../btf/core_patch.ts';
 import { ESRCH } from '../../isa/errno.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
+import { recordsOf } from './btf-ext.ts';
 import type { BPFObject, Extern, ObjectProgram } from './model.ts';
 import { writeImmediate, writeSource } from './open.ts';
 import type { JumpTable, ReferenceWriter } from './relocate.ts';
@@ -51,10 +52,10 @@ export class CoreRelocator {
     const { btf: objectBTF, ext, elf, file } = this.#object;
     if (objectBTF === undefined || ext === undefined || ext.relocations.sections.length === 0) return;
     const local = BTF.parse(objectBTF.encode(), { name: file });
-    for (const { nameOffset, records } of ext.relocations.sections) {
-      const name = objectBTF.string(nameOffset);
+    for (const relocations of ext.relocations.sections) {
+      const name = objectBTF.string(relocations.nameOffset);
       const section = elf.sections.find((candidate) => candidate.index > 0 && candidate.name === name)?.index ?? 0;
-      for (const [index, record] of records.entries()) this.#one(local, section, record, index);
+      for (const [index, record] of recordsOf(relocations).entries()) this.#one(local, section, record, index);
     }
   }
 

@@ -15,7 +15,7 @@ import { CoreRelocator, findAttachTarget, KernelReferenceWriter, type KernelName
 import { isMapInMap, PAGE_SIZE } from './map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
 import { openObject } from './open.ts';
-import { markStaticFunctions, relocateObject } from './relocate.ts';
+import { markStaticFunctions, recordBytes, recordCount, relocateObject } from './relocate.ts';
 import { adjustAutoload } from './struct-ops.ts';
 import { resolveStructOps, type KernelStructOps } from './struct-ops-kernel.ts';
 import { SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from './section-defs.ts';
@@ -497,11 +497,11 @@ class ObjectLoader {
     if (this.#btfFD > 0) {
       writeInt(attr, 0, PROG_LOAD_ATTR.prog_btf_fd, this.#btfFD);
       writeInt(attr, 0, PROG_LOAD_ATTR.func_info_rec_size, program.functionInfoSize);
-      writeLong(attr, 0, PROG_LOAD_ATTR.func_info, place(recordBytes(program.functionInfo)));
-      writeInt(attr, 0, PROG_LOAD_ATTR.func_info_cnt, program.functionInfo.length);
+      writeLong(attr, 0, PROG_LOAD_ATTR.func_info, place(recordBytes(program.functionInfo, true)));
+      writeInt(attr, 0, PROG_LOAD_ATTR.func_info_cnt, recordCount(program.functionInfo, program.functionInfoSize));
       writeInt(attr, 0, PROG_LOAD_ATTR.line_info_rec_size, program.lineInfoSize);
-      writeLong(attr, 0, PROG_LOAD_ATTR.line_info, place(recordBytes(program.lineInfo)));
-      writeInt(attr, 0, PROG_LOAD_ATTR.line_info_cnt, program.lineInfo.length);
+      writeLong(attr, 0, PROG_LOAD_ATTR.line_info, place(recordBytes(program.lineInfo, true)));
+      writeInt(attr, 0, PROG_LOAD_ATTR.line_info_cnt, recordCount(program.lineInfo, program.lineInfoSize));
     }
     return attr;
   }
@@ -521,13 +521,6 @@ const STORAGES: ReadonlySet<number> = new Set([
 /** The relocations were performed here; the kernel gets none. */
 function withoutCore(object: BPFObject): BPFObject {
   return object.ext === undefined ? object : { ...object, ext: { ...object.ext, relocations: { recordSize: 0, sections: [] } } };
-}
-
-function recordBytes(records: readonly Uint32Array[]): Uint8Array {
-  const words = records.flatMap((record) => [...record]);
-  const view = new DataView(new ArrayBuffer(4 * words.length));
-  for (const [i, word] of words.entries()) view.setUint32(4 * i, word, true);
-  return new Uint8Array(view.buffer);
 }
 
 /** A zeroed `union bpf_attr` that ends after `last`. */

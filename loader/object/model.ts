@@ -93,6 +93,7 @@ export interface ObjectProgram {
   relocations: ProgramRelocation[];
   /** Where this subprogram was appended in the program being relocated, in instructions; 0 for not yet. */
   subOffset: number;
+  /** Records of this function and of those that were appended, an array a function. */
   functionInfo: Uint32Array[];
   functionInfoSize: number;
   lineInfo: Uint32Array[];

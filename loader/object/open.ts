@@ -343,70 +343,81 @@ class ObjectOpener {
   #programRelocations(section: Section, maps: readonly ObjectMap[], externs: readonly Extern[], arenaIndex: number): void {
     const target = this.#elf.sections[section.info];
     const place = `section ${section.name}`;
-    for (const [i, relocation] of this.#elf.relocations(section).entries()) {
-      const symbol = this.#elf.symbols[relocation.symbol];
+    const { symbols, sections } = this.#elf;
+    const size = target?.data.length ?? 0;
+    const places = new Map<number, number>();
+    const contents = new Map<number, number>();
+    for (const [index, { kind, sectionOffset, sectionIndex }] of maps.entries()) {
+      if (kind === 'user') setFirst(places, sectionOffset, index);
+      else if (kind !== 'kconfig') setFirst(contents, sectionIndex, index);
+    }
+    let i = -1;
+    for (const relocation of this.#elf.relocations(section)) {
+      i++;
+      const symbol = symbols[relocation.symbol];
       if (symbol === undefined) return this.#fail(place, `sec '${section.name}': symbol #${relocation.symbol} not found for relo #${i}`);
-      if (symbol.section >= this.#elf.sections.length) {
+      if (symbol.section >= sections.length) {
         this.#fail(place, `sec '${section.name}': corrupted symbol #${relocation.symbol} pointing to invalid section #${symbol.section} for relo #${i}`);
       }
-      if (relocation.offset % 8 !== 0 || relocation.offset >= (target?.data.length ?? 0)) {
+      if (relocation.offset % 8 !== 0 || relocation.offset >= size) {
         this.#fail(place, `sec '${section.name}': invalid offset 0x${relocation.offset.toString(16)} for relo #${i}`);
       }
       const slot = relocation.offset / 8;
       const program = this.#programAt(section.info, slot);
       // Code of a weak function that another one overrode.
       if (program === undefined) continue;
-      program.relocations.push(this.#programRelocation(program, slot - program.sectionOffset, symbol, maps, externs, arenaIndex, place));
+      program.relocations.push(this.#programRelocation(program, slot - program.sectionOffset, symbol, { places, contents, externs, arenaIndex }, place));
     }
   }
 
   #programAt(section: number, slot: number): ObjectProgram | undefined {
-    return this.#programs.find(({ sectionIndex, sectionOffset, ownLength }) => sectionIndex === section && slot >= sectionOffset && slot < sectionOffset + ownLength);
+    return findProgram(this.#programs, section, slot);
   }
 
   #programRelocation(
-    program: ObjectProgram, instruction: number, symbol: Symbol, maps: readonly ObjectMap[], externs: readonly Extern[], arenaIndex: number, place: string,
+    program: ObjectProgram, instruction: number, symbol: Symbol, { places, contents, externs, arenaIndex }: RelocationTargets, place: string,
   ): ProgramRelocation {
-    const sectionName = this.#elf.sections[symbol.section]?.name ?? '';
-    const symbolName = symbol.type === STT_SECTION && symbol.nameOffset === 0 ? sectionName : symbol.name;
-    const fail = (reason: string): never => this.#fail(place, `prog '${program.name}': ${reason}`);
+    const fail = (reason: (symbolName: string, sectionName: string) => string): never => {
+      const sectionName = this.#elf.sections[symbol.section]?.name ?? '';
+      return this.#fail(place, `prog '${program.name}': ${reason(symbol.type === STT_SECTION && symbol.nameOffset === 0 ? sectionName : symbol.name, sectionName)}`);
+    };
     const code = program.instructions[8 * instruction] ?? 0;
     const source = (program.instructions[8 * instruction + 1] ?? 0) >> 4;
     const made = (kind: ProgramRelocation['kind'], target: number, symbolOffset: number): ProgramRelocation => ({ kind, instruction, target, symbolOffset, core: undefined });
-    if (code !== CALL && code !== LD_IMM64) fail(`invalid relo against '${symbolName}' for insns[${instruction}].code 0x${code.toString(16)}`);
+    if (code !== CALL && code !== LD_IMM64) fail((symbolName) => `invalid relo against '${symbolName}' for insns[${instruction}].code 0x${code.toString(16)}`);
     if (isExternSymbol(symbol)) {
       const index = externs.findIndex((extern) => extern.symbolIndex === symbol.index);
-      if (index < 0) fail(`extern relo failed to find extern for '${symbolName}' (${symbol.index})`);
+      if (index < 0) fail((symbolName) => `extern relo failed to find extern for '${symbolName}' (${symbol.index})`);
       return made(code === CALL ? 'extern-call' : 'extern', index, 0);
     }
     if (code === CALL) {
-      if (source !== U.BPF_PSEUDO_CALL) fail('incorrect bpf_call opcode');
-      if (symbol.section === 0 || symbol.section !== this.#textIndex) fail(`bad call relo against '${symbolName}' in section '${sectionName}'`);
-      if (symbol.value % 8 !== 0) fail(`bad call relo against '${symbolName}' at offset ${symbol.value}`);
+      if (source !== U.BPF_PSEUDO_CALL) fail(() => 'incorrect bpf_call opcode');
+      if (symbol.section === 0 || symbol.section !== this.#textIndex) fail((symbolName, sectionName) => `bad call relo against '${symbolName}' in section '${sectionName}'`);
+      if (symbol.value % 8 !== 0) fail((symbolName) => `bad call relo against '${symbolName}' at offset ${symbol.value}`);
       return made('call', -1, symbol.value);
     }
     if (symbol.section === 0 || symbol.section >= SHN_LORESERVE) {
-      fail(`invalid relo against '${symbolName}' in special section 0x${symbol.section.toString(16)}; forgot to initialize global var?..`);
+      fail((symbolName) => `invalid relo against '${symbolName}' in special section 0x${symbol.section.toString(16)}; forgot to initialize global var?..`);
     }
     if (this.#isSubprogram(symbol)) {
       const immediate = readImmediate(program.instructions, instruction);
-      if (symbol.value % 8 !== 0 || immediate % 8 !== 0) fail(`bad subprog addr relo against '${symbolName}' at offset ${symbol.value}+${immediate}`);
+      if (symbol.value % 8 !== 0 || immediate % 8 !== 0) fail((symbolName) => `bad subprog addr relo against '${symbolName}' at offset ${symbol.value}+${immediate}`);
       return made('subprog', -1, symbol.value);
     }
     if (symbol.section === this.#arena?.index) {
-      if (arenaIndex < 0) fail(`bad arena data relocation at insn ${instruction}, no arena maps defined`);
+      if (arenaIndex < 0) fail(() => `bad arena data relocation at insn ${instruction}, no arena maps defined`);
       return made('data', arenaIndex, symbol.value);
     }
     if (symbol.section === this.#jumpTables) return { ...made('jump-table', -1, symbol.value), symbolSize: symbol.size };
     const isData = this.#dataSections.some(({ section }) => section.index === symbol.section);
     if (!isData) {
-      if (symbol.section !== this.#mapsIndex) fail(`bad map relo against '${symbolName}' in section '${sectionName}'`);
-      const index = maps.findIndex((map) => map.kind === 'user' && map.sectionOffset === symbol.value);
-      if (index < 0) fail(`map relo failed to find map for section '${sectionName}', off ${symbol.value}`);
+      if (symbol.section !== this.#mapsIndex) fail((symbolName, sectionName) => `bad map relo against '${symbolName}' in section '${sectionName}'`);
+      const index = places.get(symbol.value) ?? -1;
+      if (index < 0) fail((_symbolName, sectionName) => `map relo failed to find map for section '${sectionName}', off ${symbol.value}`);
       return made('map', index, 0);
     }
-    const index = maps.findIndex((map) => map.kind !== 'user' && map.kind !== 'kconfig' && map.sectionIndex === symbol.section);
-    if (index < 0) fail(`data relo failed to find map for section '${sectionName}'`);
+    const index = contents.get(symbol.section) ?? -1;
+    if (index < 0) fail((_symbolName, sectionName) => `data relo failed to find map for section '${sectionName}'`);
     return made('data', index, symbol.value);
   }
 
@@ -415,6 +426,18 @@ class ObjectOpener {
     if (symbol.binding === STB_LOCAL && symbol.type === STT_SECTION) return true;
     return (symbol.binding === STB_GLOBAL || symbol.binding === STB_WEAK) && symbol.type === STT_FUNC;
   }
+}
+
+/** What the relocations of a section may refer to: indexes of user maps by their place in `.maps`, of other maps by their section. */
+interface RelocationTargets {
+  readonly places: ReadonlyMap<number, number>;
+  readonly contents: ReadonlyMap<number, number>;
+  readonly externs: readonly Extern[];
+  readonly arenaIndex: number;
+}
+
+function setFirst(indexes: Map<number, number>, key: number, index: number): void {
+  if (!indexes.has(key)) indexes.set(key, index);
 }
 
 function isIgnored(section: Section): boolean {
@@ -436,22 +459,43 @@ function sortVariables(words: Uint32Array, count: number): void {
   for (const [i, row] of rows.entries()) words.set(row, 3 + 3 * i);
 }
 
+/** The function that has an instruction of a section; `programs` are sorted by section, then offset (`find_prog_by_sec_insn`). */
+export function findProgram(programs: readonly ObjectProgram[], section: number, slot: number): ObjectProgram | undefined {
+  let low = 0;
+  let high = programs.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    const program = programs[middle];
+    if (program !== undefined && (program.sectionIndex < section || (program.sectionIndex === section && program.sectionOffset <= slot))) low = middle;
+    else high = middle - 1;
+  }
+  const found = programs[low];
+  return found?.sectionIndex === section && slot >= found.sectionOffset && slot < found.sectionOffset + found.ownLength ? found : undefined;
+}
+
 /** Changes the byte order of instructions, registers included. */
 export function swapInstructions(bytes: Uint8Array): void {
   for (let at = 0; at + 8 <= bytes.length; at += 8) {
-    const [, registers = 0, o0 = 0, o1 = 0, i0 = 0, i1 = 0, i2 = 0, i3 = 0] = bytes.subarray(at, at + 8);
-    bytes.set([((registers & 15) << 4) | (registers >> 4), o1, o0, i3, i2, i1, i0], at + 1);
+    const registers = bytes[at + 1] ?? 0;
+    bytes[at + 1] = ((registers & 15) << 4) | (registers >> 4);
+    bytes.subarray(at + 2, at + 4).reverse();
+    bytes.subarray(at + 4, at + 8).reverse();
   }
 }
 
 /** `imm` of a slot. */
 export function readImmediate(instructions: Uint8Array, slot: number): number {
-  return new DataView(instructions.buffer, instructions.byteOffset, instructions.byteLength).getInt32(8 * slot + 4, true);
+  const at = 8 * slot + 4;
+  return (instructions[at] ?? 0) | ((instructions[at + 1] ?? 0) << 8) | ((instructions[at + 2] ?? 0) << 16) | ((instructions[at + 3] ?? 0) << 24);
 }
 
 /** Writes `imm` of a slot. */
 export function writeImmediate(instructions: Uint8Array, slot: number, value: number): void {
-  new DataView(instructions.buffer, instructions.byteOffset, instructions.byteLength).setInt32(8 * slot + 4, value | 0, true);
+  const at = 8 * slot + 4;
+  instructions[at] = value;
+  instructions[at + 1] = value >> 8;
+  instructions[at + 2] = value >> 16;
+  instructions[at + 3] = value >> 24;
 }
 
 /** Writes the source register of a slot. */

@@ -7,15 +7,17 @@
 import { InputError } from '../../isa/errors.ts';
 import { LD_IMM64 } from '../../isa/opcodes.ts';
 import * as U from '../../isa/uapi.ts';
-import type { ExtInfo } from './btf-ext.ts';
+import { writeWords } from '../../isa/words.ts';
+import type { ExtInfo, ExtSection } from './btf-ext.ts';
 import { typeInfo } from './btf-object.ts';
 import type { BPFObject, Extern, ObjectProgram, ProgramRelocation, RelocationKind } from './model.ts';
-import { readImmediate, writeImmediate, writeSource } from './open.ts';
+import { findProgram, readImmediate, writeImmediate, writeSource } from './open.ts';
 
 /** The kernel's limit for a program, in instructions. */
 const MAX_INSTRUCTIONS = 1_000_000;
 /** Subprograms calling one another in a chain; the kernel stops at 8 frames. */
 const MAX_CHAIN = 1000;
+const CALL = U.BPF_JMP | U.BPF_CALL;
 /** Bytes of an entry of a jump table. */
 const JUMP_ENTRY = 8;
 const BTF_FUNC_STATIC = 0;
@@ -75,17 +77,17 @@ export function relocateObject(object: BPFObject, writer: ReferenceWriter): void
 function recordCoreRelocations(object: BPFObject): void {
   const { btf, ext, elf } = object;
   if (btf === undefined || ext === undefined) return;
-  for (const { nameOffset, records } of ext.relocations.sections) {
+  const size = ext.relocations.recordSize / 4;
+  for (const { nameOffset, count, words } of ext.relocations.sections) {
     const name = btf.string(nameOffset);
     const section = elf.sections.find((candidate) => candidate.index > 0 && candidate.name === name)?.index ?? 0;
-    for (const [i, record] of records.entries()) {
-      const [offset = 0, typeID = 0, access = 0, kind = 0] = record;
+    for (let i = 0; i < count; i++) {
+      const offset = words[size * i] ?? 0;
       if (offset % 8 !== 0) throw new InputError(object.file, 'section .BTF.ext', `CO-RE relocation #${i} of section ${name} at offset ${offset}`);
-      const slot = offset / 8;
-      const program = object.programs.find(({ sectionIndex, sectionOffset, ownLength }) =>
-        sectionIndex === section && slot >= sectionOffset && slot < sectionOffset + ownLength);
+      const program = findProgram(object.programs, section, offset / 8);
       if (program === undefined || !program.autoload) continue;
-      program.relocations.push({ kind: 'core', instruction: slot - program.sectionOffset, target: -1, symbolOffset: 0, core: { typeID, access, kind } });
+      const core = { typeID: words[size * i + 1] ?? 0, access: words[size * i + 2] ?? 0, kind: words[size * i + 3] ?? 0 };
+      program.relocations.push({ kind: 'core', instruction: offset / 8 - program.sectionOffset, target: -1, symbolOffset: 0, core });
     }
   }
   for (const program of object.programs) program.relocations.sort(byInstruction);
@@ -96,10 +98,15 @@ class ProgramLinker {
   readonly #object: BPFObject;
   /** Declaration tags that name exception callbacks: most objects have none. */
   readonly #callbackTags: readonly number[];
+  /** Records by the section that they are about. */
+  readonly #functions: ReadonlyMap<number, ExtSection>;
+  readonly #lines: ReadonlyMap<number, ExtSection>;
 
   constructor(object: BPFObject) {
     this.#object = object;
     this.#callbackTags = callbackTags(object);
+    this.#functions = recordsBySection(object, object.ext?.functions);
+    this.#lines = recordsBySection(object, object.ext?.lines);
   }
 
   link(program: ObjectProgram): void {
@@ -119,17 +126,25 @@ class ProgramLinker {
   #process(main: ObjectProgram, part: ObjectProgram, depth: number): void {
     if (depth > MAX_CHAIN) this.#fail(main, `more than ${MAX_CHAIN} subprograms calling one another`);
     this.#moveInfo(main, part);
-    const own = new Map(part.relocations.filter(({ kind }) => kind !== 'core').map((relocation) => [relocation.instruction, relocation]));
-    for (let i = 0; i < part.ownLength; i++) {
-      const slot = part.subOffset + i;
-      const isFunctionAddress = isPseudo(main.instructions, slot, LD_IMM64, U.BPF_PSEUDO_FUNC);
-      if (!isFunctionAddress && !isPseudo(main.instructions, slot, U.BPF_JMP | U.BPF_CALL, U.BPF_PSEUDO_CALL)) continue;
+    const { relocations, subOffset, ownLength } = part;
+    // Few instructions call: what they refer to is looked up from the first on.
+    let own: Map<number, ProgramRelocation> | undefined;
+    let bytes = main.instructions;
+    for (let i = 0; i < ownLength; i++) {
+      const slot = subOffset + i;
+      const code = bytes[8 * slot];
+      if (code !== CALL && code !== LD_IMM64) continue;
+      const source = (bytes[8 * slot + 1] ?? 0) >> 4;
+      const isFunctionAddress = code === LD_IMM64;
+      if (source !== (isFunctionAddress ? U.BPF_PSEUDO_FUNC : U.BPF_PSEUDO_CALL)) continue;
+      own ??= new Map(relocations.filter(({ kind }) => kind !== 'core').map((relocation) => [relocation.instruction, relocation]));
       const relocation = own.get(i);
       if (relocation?.kind === 'extern-call') continue;
       const callee = this.#callee(part, i, relocation, readImmediate(main.instructions, slot), isFunctionAddress);
       if (callee.subOffset === 0) {
         this.#append(main, callee);
         this.#process(main, callee, depth + 1);
+        bytes = main.instructions;
       }
       writeImmediate(main.instructions, slot, callee.subOffset - slot - 1);
     }
@@ -143,8 +158,7 @@ class ProgramLinker {
     let slot = part.sectionOffset + index + immediate + 1;
     if (relocation?.kind === 'call') slot = relocation.symbolOffset / 8 + immediate + 1;
     if (relocation?.kind === 'subprog') slot = (relocation.symbolOffset + immediate) / 8;
-    const callee = this.#object.programs.find(({ isSubprogram, sectionOffset, ownLength }) => isSubprogram && slot >= sectionOffset && slot < sectionOffset + ownLength);
-    return callee ?? this.#fail(part, 'no .text section found yet sub-program call exists');
+    return findProgram(this.#object.programs, this.#object.textIndex, slot) ?? this.#fail(part, 'no .text section found yet sub-program call exists');
   }
 
   #append(main: ObjectProgram, part: ObjectProgram): void {
@@ -164,37 +178,21 @@ class ProgramLinker {
     const { ext } = this.#object;
     if (ext === undefined) return;
     if (main === part || main.functionInfo.length > 0) {
-      const records = this.#infoOf(ext.functions, part);
+      const records = infoOf(this.#functions.get(part.sectionIndex), part);
       if (records === undefined && main.functionInfo.length > 0) this.#fail(part, 'missing .BTF.ext function info.');
-      main.functionInfo.push(...(records ?? []));
-      if (records !== undefined) main.functionInfoSize = ext.functions.recordSize;
+      if (records !== undefined) {
+        main.functionInfo.push(records);
+        main.functionInfoSize = ext.functions.recordSize;
+      }
     }
     if (main === part || main.lineInfo.length > 0) {
-      const records = this.#infoOf(ext.lines, part);
+      const records = infoOf(this.#lines.get(part.sectionIndex), part);
       if (records === undefined && main.lineInfo.length > 0) this.#fail(part, 'missing .BTF.ext line info.');
-      main.lineInfo.push(...(records ?? []));
-      if (records !== undefined) main.lineInfoSize = ext.lines.recordSize;
+      if (records !== undefined) {
+        main.lineInfo.push(records);
+        main.lineInfoSize = ext.lines.recordSize;
+      }
     }
-  }
-
-  #infoOf(info: ExtInfo, part: ObjectProgram): Uint32Array[] | undefined {
-    const { btf, elf } = this.#object;
-    const section = info.sections.find(({ nameOffset }) => {
-      const name = btf?.string(nameOffset) ?? '';
-      return elf.sections.find((candidate) => candidate.index > 0 && candidate.name === name)?.index === part.sectionIndex;
-    });
-    if (section === undefined) return undefined;
-    const start = 8 * part.sectionOffset;
-    const records: Uint32Array[] = [];
-    for (const record of section.records) {
-      const offset = record[0] ?? 0;
-      if (offset < start) continue;
-      if (offset >= start + 8 * part.ownLength) break;
-      const moved = record.slice();
-      moved[0] = Math.floor(offset / 8) + part.subOffset - part.sectionOffset;
-      records.push(moved);
-    }
-    return records.length === 0 ? undefined : records;
   }
 
   /** The subprogram that a declaration tag names as the program's exception callback (`bpf_prog_assign_exc_cb`). */
@@ -233,13 +231,56 @@ function callbackTags({ btf }: BPFObject): number[] {
   return tags;
 }
 
-function isPseudo(instructions: Uint8Array, slot: number, code: number, source: number): boolean {
-  return instructions[8 * slot] === code && (instructions[8 * slot + 1] ?? 0) >> 4 === source;
+/** Number of function or line records of a program; `size` in bytes. */
+export function recordCount(records: readonly Uint32Array[], size: number): number {
+  return size === 0 ? 0 : (4 * records.reduce((sum, { length }) => sum + length, 0)) / size;
+}
+
+/** The bytes of a program's records. */
+export function recordBytes(records: readonly Uint32Array[], isLittle: boolean): Uint8Array {
+  const bytes = new Uint8Array(4 * records.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const words of records) {
+    writeWords(bytes, at, words, isLittle);
+    at += 4 * words.length;
+  }
+  return bytes;
+}
+
+function recordsBySection({ btf, elf }: BPFObject, info: ExtInfo | undefined): Map<number, ExtSection> {
+  const found = new Map<number, ExtSection>();
+  for (const records of info?.sections ?? []) {
+    const name = btf?.string(records.nameOffset) ?? '';
+    const index = elf.sections.find((candidate) => candidate.index > 0 && candidate.name === name)?.index;
+    if (index !== undefined && !found.has(index)) found.set(index, records);
+  }
+  return found;
+}
+
+/** A function's records, one after the other, for where it was put (`adjust_prog_btf_ext_info`); `undefined` where it has none. */
+function infoOf(section: ExtSection | undefined, { sectionOffset, ownLength, subOffset }: ObjectProgram): Uint32Array | undefined {
+  if (section === undefined) return undefined;
+  const { words, count } = section;
+  const size = words.length / count;
+  let [from, to] = [-1, -1];
+  for (let at = 0; at < words.length; at += size) {
+    const offset = words[at] ?? 0;
+    if (offset < 8 * sectionOffset) continue;
+    if (offset >= 8 * (sectionOffset + ownLength)) break;
+    if (from < 0) from = at;
+    to = at + size;
+  }
+  if (from < 0) return undefined;
+  const records = words.slice(from, to);
+  for (let at = 0; at < records.length; at += size) records[at] = ((records[at] ?? 0) >>> 3) + subOffset - sectionOffset;
+  return records;
 }
 
 function relocateData(object: BPFObject, program: ObjectProgram, writer: ReferenceWriter): void {
   const { instructions } = program;
-  for (const [index, relocation] of program.relocations.entries()) {
+  let index = -1;
+  for (const relocation of program.relocations) {
+    index++;
     const { kind, instruction, target, symbolOffset } = relocation;
     const extern = object.externs[target];
     switch (kind) {

@@ -25,8 +25,13 @@ type Row = readonly [patterns: string, type: number, attachType: number, flags: 
 
 const BTF = SEC_ATTACH_BTF;
 const SLEEP = SEC_SLEEPABLE;
-const { BPF_PROG_TYPE_KPROBE: KPROBE, BPF_PROG_TYPE_TRACING: TRACING, BPF_PROG_TYPE_SCHED_CLS: CLS, BPF_PROG_TYPE_XDP: XDP } = U;
-const { BPF_PROG_TYPE_CGROUP_SOCK_ADDR: ADDR, BPF_PROG_TYPE_CGROUP_SOCK: SOCK, BPF_PROG_TYPE_SK_SKB: SK_SKB } = U;
+const KPROBE = U.BPF_PROG_TYPE_KPROBE;
+const TRACING = U.BPF_PROG_TYPE_TRACING;
+const CLS = U.BPF_PROG_TYPE_SCHED_CLS;
+const XDP = U.BPF_PROG_TYPE_XDP;
+const ADDR = U.BPF_PROG_TYPE_CGROUP_SOCK_ADDR;
+const SOCK = U.BPF_PROG_TYPE_CGROUP_SOCK;
+const SK_SKB = U.BPF_PROG_TYPE_SK_SKB;
 
 /** Rows with several patterns, separated by blanks, stand for as many rows in that order. */
 const ROWS: readonly Row[] = [
