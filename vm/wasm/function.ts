@@ -175,6 +175,13 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     }
   }
 
+  /** Loops of a known number of iterations: `counted-loops`. */
+  isCounted(_block: number): boolean {
+    return false;
+  }
+
+  emitCounted(_block: number, _leave: (exit: number, inside: number) => void): void {}
+
   /** As {@link edge}, for the layout of control flow. */
   emitEdge(to: number): void {
     this.edge(to);
@@ -217,6 +224,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     this.loop = this.variant.checked ? this.loops.quietLoop[block]! : -1;
     this.knownTo.fill(0);
     this.knownFrom.fill(0);
+    this.shortAt = -1;
     const isSwitch = graph.switches.has(block);
     const counted = end - start - (FACTS[code[(end - 1) * STRIDE]!]!.kind === KIND.end && !isSwitch ? 1 : 0);
     this.charge(counted);
@@ -224,7 +232,6 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     for (let dense = start; dense < end; dense++) {
       this.ahead--;
       const at = dense * STRIDE;
-    this.shortAt = -1;
       const facts = FACTS[code[at]!]!;
       if (isSwitch && dense === end - 1) this.tableIndex(at, graph.switches.get(block)!.pc[0] ?? 0);
       else if (dense === end - 1 && graph.selectStart[block]! >= 0) this.emitSelect(block, at, facts);

@@ -61,6 +61,10 @@ export class MemoryEmitter extends ExitEmitter {
    */
   protected pushAddress(at: number, base: number, off: number, bytes: number, write: boolean, access: string): number {
     const { out } = this;
+    if (this.trusted) {
+      off += this.pending[base]!;
+      access = 'f';
+    }
     if (access === 'c' && !this.isKnown(base, off, bytes)) {
       this.checkAccess(at, base, off, bytes, write);
       this.get(this.address);
@@ -76,6 +80,11 @@ export class MemoryEmitter extends ExitEmitter {
     this.i32(off);
     out.byte(W.i32_add);
     return 0;
+  }
+
+  /** True where the innermost loop around a header has calls or atomics, or is not known. */
+  protected loopIsNotQuiet(header: number): boolean {
+    return this.variant.checked && this.loops.quietLoop[header] !== header;
   }
 
   protected isKnown(base: number, off: number, bytes: number): boolean {
@@ -236,6 +245,10 @@ export class MemoryEmitter extends ExitEmitter {
     this.access(dense, loadOpcode(facts, wide), offset);
     if (wide) this.setWide(d);
     else this.setNarrow(d);
+    if (facts.bytes === 2 && !facts.signed) {
+      this.shortAt = dense;
+      this.shortRegister = d;
+    }
   }
 
   /** A load that gives 0 where it would fault. */
@@ -245,10 +258,6 @@ export class MemoryEmitter extends ExitEmitter {
     if (facts.access === 'a') this.arenaAddress(base, off, facts.bytes);
     else this.probeAddress(base, off);
     this.tee(address);
-    if (facts.bytes === 2 && !facts.signed) {
-      this.shortAt = dense;
-      this.shortRegister = d;
-    }
     this.i32(0);
     out.byte(W.i32_ge_s);
     out.byte(W.if);

@@ -8,7 +8,8 @@ import { op, OPS } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64 } from './bytes.ts';
 import { BAD_TARGET_OP, findLeaders, FunctionWalk, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
-import { FunctionCompiler, type CompiledFunction } from './function.ts';
+import { LoopCompiler } from './counted-loops.ts';
+import type { CompiledFunction } from './function.ts';
 import { IMPORT_COUNT } from './layout.ts';
 import { PART_INSTRUCTIONS, PartList } from './parts.ts';
 import { habitsOf, type Habits, type ModuleContext, type Variant } from './state.ts';
@@ -99,7 +100,7 @@ export function compileModule(
   const compile = (root: number, going?: Continuation): CompiledFunction => {
     const frameBytes = going === undefined ? -1 : going.frameBytes;
     if (isLarge?.has(root) !== true) {
-      const compiler = new FunctionCompiler(program, leaders, root, variant, context, targets, frameBytes);
+      const compiler = new LoopCompiler(program, leaders, root, variant, context, targets, frameBytes);
       if (going === undefined) budget -= compiler.instructions;
       if (budget < 0) throw new Refusal('functions that share too much code');
       try {
@@ -114,7 +115,7 @@ export function compileModule(
   for (const id of used) {
     const { program: helper } = inlineHelpers(id)!;
     const inside: ModuleContext = { ...context, code: helper.fast, inlineHelper: () => -1, isHelper: true };
-    const compiled = new FunctionCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
+    const compiled = new LoopCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
     functions.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
   }
   if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));

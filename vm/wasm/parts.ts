@@ -11,7 +11,8 @@ import { STRIDE, type PreparedProgram } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_VOID, W } from './bytes.ts';
 import { FunctionWalk, type PartView, type TargetsOf } from './cfg.ts';
 import { FACTS, KIND } from './flow.ts';
-import { FunctionCompiler, type CompiledFunction } from './function.ts';
+import { LoopCompiler } from './counted-loops.ts';
+import type { CompiledFunction } from './function.ts';
 import { ENTRY_BITS, FRAME_TOP, SCRATCH_GOES, SCRATCH_PART, SCRATCH_REGISTERS } from './layout.ts';
 import { FP, MAY_GOTO, PARAM_BASE, PARAM_SP, PARAMS, type ModuleContext, type Variant } from './state.ts';
 import { Refusal } from './structure.ts';
@@ -176,7 +177,7 @@ export class PartList {
       const partition = divide(context.code, program.denseCount, leaders, root, targetsOf, variant, size, extra);
       const { views } = partition;
       try {
-        const made = views.map((view) => new FunctionCompiler(program, partition.leaders, view.entries[0]!, variant, context, targetsOf, bytes, view).compile());
+        const made = views.map((view) => new LoopCompiler(program, partition.leaders, view.entries[0]!, variant, context, targetsOf, bytes, view).compile());
         this.functions.push(...made);
       } catch (error) {
         if (!(error instanceof Refusal) || size < 64) throw error;

@@ -20,6 +20,9 @@ export interface BlockEmitter {
   /** In front of a loop, with the state of its header. */
   emitLoopEntry(block: number): void;
   emitLoopHead(block: number): void;
+  /** True for a header whose loop has a second version, which is emitted in front of it and goes to the loop's exit by `leave`. */
+  isCounted(block: number): boolean;
+  emitCounted(block: number, leave: (exit: number, inside: number) => void): void;
   /**
    * Leaves a condition on the operand stack where the block has two successors;
    * where it has a table, the distance from the first of its targets.
@@ -112,13 +115,9 @@ class Layout {
 
   #tree(block: number): void {
     const { isHeader, isMerge, taken, next } = this.#graph;
-    if (isHeader[block] === 1) {
-      this.#emitter.enterBlock(block);
-      this.#emitter.emitLoopEntry(block);
-      this.#open(W.loop);
-      this.#loopLabel[block] = this.#depth;
-      this.#push(END, block);
-    }
+    // A loop of one block is left for what lies behind it from both of its versions.
+    const isCounted = isHeader[block] === 1 && this.#emitter.isCounted(block);
+    if (isHeader[block] === 1 && !isCounted) this.#loop(block);
     const merges: number[] = [];
     for (let child = this.#first[block]!; child >= 0; child = this.#sibling[child]!) if (isMerge[child] === 1) merges.push(child);
     // The last in reverse postorder is placed last, so its label is the outermost.
@@ -128,6 +127,7 @@ class Layout {
       this.#push(TREE, merges[index]!);
       this.#push(END, merges[index]!);
     }
+    if (isCounted) this.#counted(block);
     this.#emitter.enterBlock(block);
     if (isHeader[block] === 1) this.#emitter.emitLoopHead(block);
     this.#emitter.emitBlock(block);
@@ -135,6 +135,31 @@ class Layout {
     if (targets !== undefined) this.#switch(block, targets);
     else if (taken[block]! >= 0) this.#conditional(block, taken[block]!, next[block]!);
     else if (next[block]! >= 0) this.#branch(block, next[block]!);
+  }
+
+  #loop(block: number): void {
+    this.#emitter.enterBlock(block);
+    this.#emitter.emitLoopEntry(block);
+    this.#open(W.loop);
+    this.#loopLabel[block] = this.#depth;
+    this.#push(END, block);
+  }
+
+  #counted(block: number): void {
+    this.#emitter.enterBlock(block);
+    this.#emitter.emitLoopEntry(block);
+    this.#open(W.block);
+    this.#emitter.emitCounted(block, (exit, inside) => {
+      this.#depth += inside;
+      this.#jump(W.br, block, exit);
+      this.#depth -= inside;
+    });
+    this.#out.byte(W.end);
+    this.#depth--;
+    this.#emitter.enterBlock(block);
+    this.#open(W.loop);
+    this.#loopLabel[block] = this.#depth;
+    this.#push(END, block);
   }
 
   /** True where an edge is a plain jump to a label. */

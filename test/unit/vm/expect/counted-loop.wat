@@ -41,57 +41,158 @@
   local.get $n10
   i64.extend_i32_u
   local.set $r2
-  loop
-    local.get $w7
-    i64.const 7
-    i64.lt_s
-    if
-      local.get $base
-      local.get $w7
-      i64.store offset=72
-      local.get $base
-      local.get $w11
-      i64.store offset=112
-      local.get $base
+  block
+    block
       local.get $r2
-      i64.store offset=128
-      local.get $base
-      local.get $w8
-      i64.store offset=192
-      local.get $base
-      i32.const 8388608
-      i32.store offset=104
-      i32.const 8
-      local.get $sp
-      call $resume
-      local.get $base
-      i64.load offset=64
-      return
+      i64.const -1
+      i64.add
+      i64.const 0
+      i64.sub
+      local.set $w12
+      local.get $w12
+      i64.const 2147483647
+      i64.ge_u
+      br_if 0
+      local.get $w7
+      local.get $w12
+      i64.const 3
+      i64.mul
+      i64.sub
+      i64.const 3
+      i64.sub
+      local.tee $w13
+      i64.const 7
+      i64.lt_s
+      br_if 0
+      local.get $w13
+      local.set $w7
+      local.get $w12
+      i32.wrap_i64
+      i32.const 1
+      i32.add
+      local.set $n14
+      block
+        local.get $n14
+        i32.const 4
+        i32.lt_u
+        br_if 0
+        loop
+          local.get $w11
+          local.get $r2
+          i64.add
+          local.set $w11
+          local.get $r2
+          i64.const -1
+          i64.add
+          local.set $r2
+          local.get $w11
+          local.get $r2
+          i64.add
+          local.set $w11
+          local.get $r2
+          i64.const -1
+          i64.add
+          local.set $r2
+          local.get $w11
+          local.get $r2
+          i64.add
+          local.set $w11
+          local.get $r2
+          i64.const -1
+          i64.add
+          local.set $r2
+          local.get $w11
+          local.get $r2
+          i64.add
+          local.set $w11
+          local.get $r2
+          i64.const -1
+          i64.add
+          local.set $r2
+          local.get $n14
+          i32.const 4
+          i32.sub
+          local.tee $n14
+          i32.const 4
+          i32.ge_u
+          br_if 0
+        end
+        local.get $n14
+        i32.eqz
+        if
+          br 3
+        end
+      end
+      loop
+        local.get $w11
+        local.get $r2
+        i64.add
+        local.set $w11
+        local.get $r2
+        i64.const -1
+        i64.add
+        local.set $r2
+        local.get $n14
+        i32.const 1
+        i32.sub
+        local.tee $n14
+        br_if 0
+      end
+      br 1
     end
-    local.get $w7
-    i64.const 3
-    i64.sub
-    local.set $w7
-    local.get $w11
-    local.get $r2
-    i64.add
-    local.set $w11
-    local.get $r2
-    i64.const -1
-    i64.add
-    local.set $r2
-    local.get $r2
-    i64.const 0
-    i64.ne
-    br_if 0
-    local.get $w7
-    i64.const 1
-    i64.sub
-    local.set $w7
-    local.get $base
-    local.get $w7
-    i64.store offset=72
-    local.get $w11
-    return
+    loop
+      local.get $w7
+      i64.const 7
+      i64.lt_s
+      if
+        local.get $base
+        local.get $w7
+        i64.store offset=72
+        local.get $base
+        local.get $w11
+        i64.store offset=112
+        local.get $base
+        local.get $r2
+        i64.store offset=128
+        local.get $base
+        local.get $w8
+        i64.store offset=192
+        local.get $base
+        i32.const 8388608
+        i32.store offset=104
+        i32.const 8
+        local.get $sp
+        call $resume
+        local.get $base
+        i64.load offset=64
+        return
+      end
+      local.get $w7
+      i64.const 3
+      i64.sub
+      local.set $w7
+      local.get $w11
+      local.get $r2
+      i64.add
+      local.set $w11
+      local.get $r2
+      i64.const -1
+      i64.add
+      local.set $r2
+      local.get $r2
+      i64.const 0
+      i64.ne
+      br_if 0
+      br 1
+    end
   end
+  local.get $w7
+  i64.const 1
+  i64.sub
+  local.set $w7
+  local.get $base
+  local.get $w7
+  i64.store offset=72
+  local.get $w11
+  return
   unreachable)
