@@ -37,6 +37,8 @@ const CLASSES: readonly number[] = [
   5120, 6144, 8192,
 ];
 const SECOND_LEVEL = 8;
+/** Slabs of a class whose tables are kept for the next ones. */
+const MOST_SPARE_SLABS = 2;
 
 /** Thrown by {@link AddressSpace.alloc} where the memory may not grow any further. A system call turns it into `-ENOMEM`. */
 export class OutOfMemoryError extends Error {
@@ -80,7 +82,7 @@ export interface AddressSpaceOptions {
 
 /** A run of pages with an owner: a slab of equal slots, or one large object (a single slot). */
 interface Span {
-  readonly firstPage: number;
+  firstPage: number;
   readonly pages: number;
   /** Index into CLASSES, -1 for a large object. */
   readonly sizeClass: number;
@@ -141,6 +143,8 @@ export class AddressSpace {
   readonly #spans: (Span | undefined)[] = [];
   readonly #freeSpans: number[] = [];
   readonly #partial: Span[][] = CLASSES.map(() => []);
+  /** Slabs that ended, by class: their tables serve the next ones. */
+  readonly #spareSlabs: Span[][] = CLASSES.map(() => []);
   #liveAllocations: number = 0;
   #liveBytes: number = 0;
   #userPages: number = 0;
@@ -171,12 +175,10 @@ export class AddressSpace {
    * many short kernels; a memory that has grown stays so, and then places allocations differently.
    */
   reset(): void {
-    this.u8.fill(0, RESERVED_PAGES * PAGE_SIZE, this.#freshPage * PAGE_SIZE);
-    this.#owner.fill(0);
-    this.#owner.fill(-1, 0, RESERVED_PAGES);
-    this.#runLength.fill(0);
-    this.#runNext.fill(0);
-    this.#runPrevious.fill(0);
+    this.#clear();
+    for (const span of this.#spans) if (span !== undefined && span.sizeClass >= 0) this.#keepSlab(span);
+    // What is left of runs of free pages is read nowhere: lengths and neighbours are looked up at runs that are in the lists.
+    this.#owner.fill(0, RESERVED_PAGES, this.#freshPage);
     this.#userRead.fill(0);
     this.#userWrite.fill(0);
     this.#bins.fill(-1);
@@ -190,6 +192,26 @@ export class AddressSpace {
     this.#userPages = 0;
     this.#freshPage = RESERVED_PAGES;
     this.#insertRun(RESERVED_PAGES, this.#pages - RESERVED_PAGES);
+  }
+
+  /** Zeroes what was ever given out: of a slab, the slots up to the last one that was used. */
+  #clear(): void {
+    let from = RESERVED_PAGES;
+    const clearTo = (page: number): void => {
+      if (from < page) this.u8.fill(0, from * PAGE_SIZE, page * PAGE_SIZE);
+    };
+    for (let page = from; page < this.#freshPage;) {
+      const owner = this.#owner[page]!;
+      const span = owner > 0 ? this.#spans[owner - 1]! : undefined;
+      const next = span === undefined ? page + 1 : page + span.pages;
+      if (span !== undefined && span.sizeClass >= 0) {
+        clearTo(page);
+        this.u8.fill(0, page * PAGE_SIZE, page * PAGE_SIZE + span.freshSlot * span.slotBytes);
+        from = next;
+      }
+      page = next;
+    }
+    clearTo(this.#freshPage);
   }
 
   /** Size of the memory now, in bytes. */
@@ -487,15 +509,30 @@ export class AddressSpace {
   }
 
   #newSlab(firstPage: number, sizeClass: number): Span {
-    const slotBytes = CLASSES[sizeClass]!;
-    const slots = Math.floor(SLAB_BYTES / slotBytes);
-    const span: Span = {
-      firstPage, pages: SLAB_PAGES, sizeClass, slotBytes, sizes: new Int32Array(slots).fill(-1),
-      labels: [], nextFree: new Int32Array(slots), freeHead: -1, freshSlot: 0, used: 0, partialIndex: -1, user: false,
-    };
+    let span = this.#spareSlabs[sizeClass]!.pop();
+    if (span === undefined) {
+      const slotBytes = CLASSES[sizeClass]!;
+      const slots = Math.floor(SLAB_BYTES / slotBytes);
+      span = {
+        firstPage, pages: SLAB_PAGES, sizeClass, slotBytes, sizes: new Int32Array(slots).fill(-1),
+        labels: [], nextFree: new Int32Array(slots), freeHead: -1, freshSlot: 0, used: 0, partialIndex: -1, user: false,
+      };
+    } else span.firstPage = firstPage;
     this.#adoptSpan(span);
     this.#freshPage = Math.max(this.#freshPage, firstPage + SLAB_PAGES);
     return span;
+  }
+
+  /** Keeps the tables of a slab that ended, as they are in a new one. */
+  #keepSlab(span: Span): void {
+    const spare = this.#spareSlabs[span.sizeClass]!;
+    if (spare.length >= MOST_SPARE_SLABS) return;
+    span.sizes.fill(-1, 0, span.freshSlot);
+    span.freeHead = -1;
+    span.freshSlot = 0;
+    span.used = 0;
+    span.partialIndex = -1;
+    spare.push(span);
   }
 
   #allocLarge(size: number, pages: number, label: string, user: boolean): number {
@@ -525,6 +562,7 @@ export class AddressSpace {
     this.#freeSpans.push(index);
     this.#owner.fill(0, span.firstPage, span.firstPage + span.pages);
     this.#returnRun(span.firstPage, span.pages);
+    if (span.sizeClass >= 0) this.#keepSlab(span);
   }
 
   #dropPartial(span: Span): void {
