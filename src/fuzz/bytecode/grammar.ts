@@ -102,6 +102,8 @@ export class Grammar {
     this.#random = random;
     this.#count = 0;
     this.#calls.length = 0;
+    // A piece has nowhere to put functions that it calls.
+    this.#isFunction = true;
     this.#exits.length = 0;
     this.#numbers = 0x3ff & ~(1 << CONTEXT) & ~(1 << VALUE);
     this.#slots = (1 << SLOTS) - 1;

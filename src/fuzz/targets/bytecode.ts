@@ -10,7 +10,7 @@ import { disassembleProgram } from '../../../isa/disasm.ts';
 import { EFAULT, errnoName } from '../../../isa/errno.ts';
 import { specOf } from '../../../isa/instructions.ts';
 import * as U from '../../../isa/uapi.ts';
-import { SCALAR_VALUE } from '../../../verifier/regtypes.ts';
+import { NOT_INIT, SCALAR_VALUE } from '../../../verifier/regtypes.ts';
 import {
   REG_ID, REG_MASK_HI, REG_MASK_LO, REG_PRECISE, REG_R32, REG_R64, REG_TYPE, REG_VAR_HI, REG_VAR_LO, regAt,
 } from '../../../verifier/state.ts';
@@ -49,6 +49,8 @@ const TOO_LONG = new TooLong('visits');
 /** What a register is like, coarsely: kind, and of numbers sign, width, how well they are known. Few classes, so that new ones mean something. */
 function stateClass(words: Int32Array, at: number): number {
   const type = words[at + REG_TYPE]!;
+  // The other words of a register that nobody wrote are those of whoever had the state before.
+  if (type === NOT_INIT) return NOT_INIT;
   const maskLo = words[at + REG_MASK_LO]!, maskHi = words[at + REG_MASK_HI]!;
   if (type !== SCALAR_VALUE) return type ^ ((maskLo | maskHi) === 0 ? 0x4000 : 0);
   if ((maskLo | maskHi) === 0) {
