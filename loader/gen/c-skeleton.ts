@@ -9,7 +9,8 @@ import { openObject } from '../object/open.ts';
 import { visibleMapName } from '../object/map-defs.ts';
 import type { BPFObject, ObjectProgram } from '../object/model.ts';
 import { assertFunction, mappableSections, sectionStructs, sizeAssertions, structOpsShadows, subskeletonStructs } from './c-declarations.ts';
-import { cStringBody, headerGuard, skeletonMaps, skeletonPrograms, type SkeletonMapMember } from './skeleton-model.ts';
+import { cStringBody } from './c-string.ts';
+import { headerGuard, skeletonMaps, skeletonPrograms, type SkeletonMapMember } from './skeleton-model.ts';
 
 /** `struct bpf_map_skeleton` without and with its last member, which only struct_ops maps need. */
 const MAP_SKELETON_SIZE = 24;

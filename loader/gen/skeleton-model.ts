@@ -168,37 +168,3 @@ export function visibleVariables(btf: ObjectBTF, datasec: number): SectionVariab
     }];
   });
 }
-
-const HEX_DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
-const LINE_WIDTH = 78;
-const [BACKSLASH, NEWLINE, ZERO, X] = [0x5c, 0x0a, 0x30, 0x78];
-
-/**
- * Bytes as the body of a C string, in lines of at most 78 characters (`print_hex`). An object has a million of them: the text is put
- * together as bytes, which takes a third of the time of joining strings.
- */
-export function cStringBody(bytes: Uint8Array): string {
-  // Every line but the last has at least 75 characters before its two.
-  const text = new Uint8Array(4 * bytes.length + 2 * Math.ceil((4 * bytes.length) / (LINE_WIDTH - 3)));
-  let at = 0;
-  let width = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i] ?? 0;
-    const length = byte === 0 ? 2 : 4;
-    width += length;
-    if (width > LINE_WIDTH) {
-      text[at++] = BACKSLASH;
-      text[at++] = NEWLINE;
-      width = length;
-    }
-    text[at++] = BACKSLASH;
-    if (byte === 0) {
-      text[at++] = ZERO;
-    } else {
-      text[at++] = X;
-      text[at++] = HEX_DIGITS[byte >> 4] ?? 0;
-      text[at++] = HEX_DIGITS[byte & 15] ?? 0;
-    }
-  }
-  return new TextDecoder().decode(text.subarray(0, at));
-}

@@ -8,7 +8,8 @@ import { mapMappingSize } from '../object/map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from '../object/model.ts';
 import { assertFunction, sectionStructs, sizeAssertions, structOpsShadows } from './c-declarations.ts';
 import type { GeneratedLoader } from './gen-loader.ts';
-import { cStringBody, headerGuard, sectionAccess, skeletonAttach, skeletonMaps, skeletonPrograms, type SkeletonMapMember } from './skeleton-model.ts';
+import { cStringBody } from './c-string.ts';
+import { headerGuard, sectionAccess, skeletonAttach, skeletonMaps, skeletonPrograms, type SkeletonMapMember } from './skeleton-model.ts';
 
 /** The signature of a signed skeleton. */
 export interface LoaderSignature {
