@@ -116,11 +116,11 @@ export class Shard {
         findings.set(keyOf(finding), { ...finding, bytes: target.serialise(input), run: request.index * this.batchRuns + run });
       };
       keep(this.#execute(input, false));
-      const fresh = this.#coverage.newTo(known);
-      if (fresh === undefined) continue;
+      if (this.#coverage.newTo(known) === undefined) continue;
+      // What happens only the first time in a process is no doing of the input: the second time counts.
       keep(this.#execute(input, true));
-      const features = this.#alsoReached(fresh);
-      if (features.length === 0) continue;
+      const features = this.#coverage.newTo(known);
+      if (features === undefined) continue;
       known.add(features);
       corpus.push(input);
       candidates.push({ bytes: target.serialise(input), features });
@@ -134,9 +134,8 @@ export class Shard {
     return inputs.map((bytes) => {
       const input = this.target.deserialise(bytes);
       this.#execute(input, false);
-      const once = this.#coverage.features();
       const finding = this.#execute(input, thorough);
-      return { bytes, features: this.#alsoReached(once), size: this.target.size(input), finding };
+      return { bytes, features: this.#coverage.features(), size: this.target.size(input), finding };
     });
   }
 
@@ -173,12 +172,6 @@ export class Shard {
   #execute(input: unknown, thorough: boolean): Finding | undefined {
     this.#coverage.reset();
     return executeGuarded(this.target, input, thorough);
-  }
-
-  /** Those of the features that the run that just ended reached too: what happens once only is chance. */
-  #alsoReached(features: readonly Feature[]): readonly Feature[] {
-    const again = new Set(this.#coverage.features());
-    return features.filter((feature) => again.has(feature));
   }
 
   #next(corpus: readonly unknown[], random: Random): unknown {

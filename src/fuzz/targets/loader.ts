@@ -21,7 +21,7 @@ import {
   destroySkeleton, isLoaded, loadAndRun, type LoadedSkeleton, type LoadFailure, type LoadOptions,
 } from '../../../loader/load-and-run.ts';
 import type { LightSkeleton } from '../../../loader/skeleton.ts';
-import { combine, type Coverage } from '../coverage.ts';
+import { combine, Coverage } from '../coverage.ts';
 import { mutateBytes } from '../mutators/bytes.ts';
 import { mutateBER } from '../mutators/der.ts';
 import { mutateInstructions, slotsOf } from '../mutators/instructions.ts';
@@ -95,8 +95,11 @@ class LoaderTarget implements Target<LoaderInput> {
   #base(name: string): BaseSkeleton {
     let base = this.#bases.get(name);
     if (base === undefined) {
+      // Made once: that is no doing of the input that needs it first.
+      this.#coverage.listen(false);
       base = name === 'flow' ? exampleSkeleton(this.#environment.file, this.#signer) : generatedSkeleton(name, this.#signer);
       this.#bases.set(name, base);
+      this.#coverage.listen(true);
     }
     return base;
   }
@@ -257,7 +260,11 @@ class LoaderTarget implements Target<LoaderInput> {
       return wrong.length === 0 ? undefined : finding('loader', 'context ignored', `the context asks for ${maxEntries} elements, the maps have ${got.entries.join()}`);
     }
     const { maxEntries: _entries, data: _data, fault: _fault, ...plain } = input;
-    if (!this.#references.has(`${base} true`)) new LoaderTarget(this.#environment).#learn(plain, this.#references);
+    if (!this.#references.has(`${base} true`)) {
+      this.#coverage.listen(false);
+      new LoaderTarget({ ...this.#environment, coverage: new Coverage() }).#learn(plain, this.#references);
+      this.#coverage.listen(true);
+    }
     const reference = this.#references.get(`${base} true`);
     return reference === undefined || isEqual(reference, got)
       ? undefined
