@@ -9,7 +9,7 @@ import { E2BIG, EAFNOSUPPORT, EFAULT, EINVAL, ENODEV, ENOMEM, ENOSPC, EPROTO, ER
 import * as U from '../../isa/uapi.ts';
 import { BPF_F_TEST_SKB_CHECKSUM_COMPLETE, BPF_F_TEST_XDP_LIVE_FRAMES } from '../flags.ts';
 import { CgroupStorageMap } from '../maps/storage.ts';
-import { isNull } from '../memory.ts';
+import { isNull, type KernelMemory } from '../memory.ts';
 import type { BPFProgram } from '../program.ts';
 import type { PacketBuffer } from '../run.ts';
 import type { Call } from './call.ts';
@@ -97,6 +97,31 @@ function runTimes(call: Call, program: BPFProgram, ctx: number, packet: PacketBu
   return retval;
 }
 
+/** Memory that lives for one command: what was had goes back also where the next block cannot be had. */
+class Blocks {
+  readonly #memory: KernelMemory;
+  readonly #list: Set<number> = new Set();
+
+  constructor(memory: KernelMemory) {
+    this.#memory = memory;
+  }
+
+  own(block: number): number {
+    this.#list.add(block);
+    return block;
+  }
+
+  release(block: number): void {
+    this.#list.delete(block);
+    this.#memory.free(block);
+  }
+
+  free(): void {
+    for (const block of this.#list) this.#memory.free(block);
+    this.#list.clear();
+  }
+}
+
 // ---------------------------------------------------------------- sk_buff
 
 const L2_TYPES: ReadonlySet<number> = new Set([U.BPF_PROG_TYPE_SCHED_CLS, U.BPF_PROG_TYPE_SCHED_ACT]);
@@ -122,14 +147,15 @@ export function runSKB(call: Call, program: BPFProgram): number {
   if (Math.ceil((size - linear) / PAGE) > MAX_FRAGMENTS) return -ENOMEM;
   const input = call.kernel.memory.copyFrom(call.userPointer(A.data_in), size);
   if (input === undefined) return -EFAULT;
-  const skb = new SocketBuffer(call, input, linear);
+  const blocks = new Blocks(call.kernel.memory);
   try {
+    const skb = new SocketBuffer(call, blocks, input, linear);
     const bad = skb.prepare(program, ctx);
     if (bad !== 0) return bad;
     const retval = runTimes(call, program, skb.address, skb.packet);
     return skb.complete(program, ctx, retval);
   } finally {
-    skb.free();
+    blocks.free();
   }
 }
 
@@ -143,30 +169,22 @@ class SocketBuffer {
   private room: number;
   private readonly device: number;
   private readonly socket: number;
-  private readonly blocks: Set<number> = new Set();
+  private readonly blocks: Blocks;
 
-  constructor(call: Call, input: Uint8Array, linear: number) {
+  constructor(call: Call, blocks: Blocks, input: Uint8Array, linear: number) {
     const { memory, structs } = call.kernel;
     this.call = call;
+    this.blocks = blocks;
     this.room = SKB_HEADROOM + input.length + SHARED_INFO;
-    this.head = this.own(memory.alloc(this.room, 'packet', 64));
+    this.head = blocks.own(memory.alloc(this.room, 'packet', 64));
     memory.space.setBytes(this.head + SKB_HEADROOM, input);
-    this.address = this.own(structs.allocate('sk_buff', 256));
-    this.device = this.own(structs.allocate('net_device', 64));
-    this.socket = this.own(structs.allocate('sock', 64));
+    this.address = blocks.own(structs.allocate('sk_buff', 256));
+    this.device = blocks.own(structs.allocate('net_device', 64));
+    this.socket = blocks.own(structs.allocate('sock', 64));
     this.packet = {
       kind: 'skb', data: this.head + SKB_HEADROOM, length: input.length, linear, network: ETH_HLEN, link: 0, address: this.address,
       reserve: (front, back) => this.reserve(front, back), sync: () => this.writeData(),
     };
-  }
-
-  private own(block: number): number {
-    this.blocks.add(block);
-    return block;
-  }
-
-  free(): void {
-    for (const block of this.blocks) this.call.kernel.memory.free(block);
   }
 
   /** `pskb_expand_head`: headers are offsets from the head. */
@@ -181,10 +199,8 @@ class SocketBuffer {
     const head = memory.tryAlloc(room, 'packet', 64);
     if (head === 0) return false;
     memory.u8.copyWithin(head + shift, this.head, this.head + before + packet.length);
-    this.blocks.delete(this.head);
-    memory.free(this.head);
-    this.own(head);
-    this.head = head;
+    this.blocks.release(this.head);
+    this.head = this.blocks.own(head);
     this.room = room;
     packet.data = head + shift + before;
     structs.point('sk_buff', this.address, 'head', head);
@@ -366,17 +382,13 @@ export function runXDP(call: Call, program: BPFProgram): number {
     if (ifindex > LOOPBACK) return -ENODEV;
     if (view.getUint32(16, true) !== 0) return -EINVAL;
   }
-  const blocks: number[] = [];
-  const own = (block: number): number => {
-    blocks.push(block);
-    return block;
-  };
+  const blocks = new Blocks(memory);
   try {
-    const hard = own(memory.alloc(Math.max(PAGE, headroom + size + SHARED_INFO), 'packet', 64));
+    const hard = blocks.own(memory.alloc(Math.max(PAGE, headroom + size + SHARED_INFO), 'packet', 64));
     memory.space.setBytes(hard + headroom, input);
-    const device = own(structs.allocate('net_device', 64));
-    const queue = own(structs.allocate('xdp_rxq_info', 64));
-    const buffer = own(structs.allocate('xdp_buff', 64));
+    const device = blocks.own(structs.allocate('net_device', 64));
+    const queue = blocks.own(structs.allocate('xdp_rxq_info', 64));
+    const buffer = blocks.own(structs.allocate('xdp_buff', 64));
     structs.set('net_device', device, 'ifindex', LOOPBACK);
     structs.point('xdp_rxq_info', queue, 'dev', device);
     const point = (member: string, target: number): void => structs.point('xdp_buff', buffer, member, target);
@@ -406,7 +418,7 @@ export function runXDP(call: Call, program: BPFProgram): number {
     const result = finish(call, out, out.length, isLive ? 0 : retval);
     return result !== 0 ? result : closeContext(call, ctx);
   } finally {
-    for (const block of blocks) memory.free(block);
+    blocks.free();
   }
 }
 
@@ -432,10 +444,11 @@ export function runFlowDissector(call: Call, program: BPFProgram): number {
   if (typeof ctx === 'number') return ctx;
   const flagsAt = 48;
   if (ctx !== undefined && (!isZero(ctx, 0, flagsAt) || !isZero(ctx, flagsAt + 4, FLOW_KEYS))) return -EINVAL;
-  const data = memory.alloc(size, 'packet');
-  const keys = memory.alloc(FLOW_KEYS, 'flow keys');
-  const block = structs.allocate('bpf_flow_dissector', 48);
+  const blocks = new Blocks(memory);
   try {
+    const data = blocks.own(memory.alloc(size, 'packet'));
+    const keys = blocks.own(memory.alloc(FLOW_KEYS, 'flow keys'));
+    const block = blocks.own(structs.allocate('bpf_flow_dissector', 48));
     memory.space.setBytes(data, input);
     const view = memory.view;
     view.setUint16(keys, ETH_HLEN, true);
@@ -453,9 +466,7 @@ export function runFlowDissector(call: Call, program: BPFProgram): number {
     const result = finish(call, memory.space.getBytes(keys, FLOW_KEYS), FLOW_KEYS, retval);
     return result !== 0 ? result : closeContext(call, ctx);
   } finally {
-    memory.free(block);
-    memory.free(keys);
-    memory.free(data);
+    blocks.free();
   }
 }
 
@@ -472,9 +483,10 @@ export function runSKLookup(call: Call, program: BPFProgram): number {
   const family = view.getUint16(8, true);
   if (family !== 2 && family !== 10) return -EAFNOSUPPORT;
   const { memory, structs } = call.kernel;
-  const block = structs.allocate('bpf_sk_lookup_kern', 64);
-  const addresses = memory.alloc(32, 'addresses');
+  const blocks = new Blocks(memory);
   try {
+    const block = blocks.own(structs.allocate('bpf_sk_lookup_kern', 64));
+    const addresses = blocks.own(memory.alloc(32, 'addresses'));
     structs.set('bpf_sk_lookup_kern', block, 'family', family);
     structs.set('bpf_sk_lookup_kern', block, 'protocol', view.getUint16(12, true));
     structs.set('bpf_sk_lookup_kern', block, 'dport', view.getUint16(60, true));
@@ -485,8 +497,7 @@ export function runSKLookup(call: Call, program: BPFProgram): number {
     const result = finish(call, undefined, 0, retval);
     return result !== 0 ? result : closeContext(call, ctx);
   } finally {
-    memory.free(addresses);
-    memory.free(block);
+    blocks.free();
   }
 }
 
@@ -515,12 +526,11 @@ export function runNetfilter(call: Call, program: BPFProgram): number {
     if ((type === IPV4) !== (family === 2)) return -EINVAL;
     start = ETH_HLEN;
   }
-  const blocks = [
-    memory.alloc(SKB_HEADROOM + size + SHARED_INFO, 'packet', 64), structs.allocate('sk_buff', 256), structs.allocate('nf_hook_state', 64),
-    structs.allocate('bpf_nf_ctx', 16), structs.allocate('net_device', 64),
-  ] as const;
-  const [head, skb, state, block, device] = blocks;
+  const blocks = new Blocks(memory);
   try {
+    const head = blocks.own(memory.alloc(SKB_HEADROOM + size + SHARED_INFO, 'packet', 64));
+    const skb = blocks.own(structs.allocate('sk_buff', 256)), state = blocks.own(structs.allocate('nf_hook_state', 64));
+    const block = blocks.own(structs.allocate('bpf_nf_ctx', 16)), device = blocks.own(structs.allocate('net_device', 64));
     memory.space.setBytes(head + SKB_HEADROOM, input);
     structs.point('sk_buff', skb, 'head', head);
     structs.point('sk_buff', skb, 'data', head + SKB_HEADROOM + start);
@@ -535,6 +545,6 @@ export function runNetfilter(call: Call, program: BPFProgram): number {
     structs.point('bpf_nf_ctx', block, 'skb', skb);
     return finish(call, undefined, 0, runTimes(call, program, block, fixedPacket(head + SKB_HEADROOM + start, size - start, block)));
   } finally {
-    for (const one of blocks) memory.free(one);
+    blocks.free();
   }
 }

@@ -83,6 +83,8 @@ export class Arena {
   readonly #machine: Machine;
   readonly #memory: number;
   readonly #stack: number;
+  /** All frames: tail calls in functions go deeper than calls alone. */
+  readonly #stackBytes: number;
   #current: Program | undefined = undefined;
 
   /** @param options what the machine has beside its helpers */
@@ -116,7 +118,9 @@ export class Arena {
     });
     this.#memory = this.#space.alloc(64, 'memory');
     this.#machine.run(this.#machine.load({ name: 'warm', instructions: toBytes([raw(0x95)]) }), 0, 0);
-    this.#stack = this.#space.live().find((one) => one.label === 'program stack')!.offset;
+    const stack = this.#space.live().find((one) => one.label === 'program stack')!;
+    this.#stack = stack.offset;
+    this.#stackBytes = stack.size;
   }
 
   /** Result, memory, stack, fault and budget of one run on each engine. */
@@ -125,7 +129,7 @@ export class Arena {
     this.#current = program;
     const traces = engines.map((engine) => {
       for (let byte = 0; byte < 64; byte++) this.#space.u8[this.#memory + byte] = byte * 7;
-      this.#space.u8.fill(0, this.#stack, this.#stack + 640 * 9);
+      this.#space.u8.fill(0, this.#stack, this.#stack + this.#stackBytes);
       const { r0Lo, r0Hi, fault, instructions: used } = this.#machine.run(program, this.#memory, KERNEL_HI, { ...engine, budget });
       const memory = bytesToHex(this.#space.getBytes(this.#memory, 64));
       const stack = bytesToHex(this.#space.getBytes(this.#stack + 640 + 64, 512));

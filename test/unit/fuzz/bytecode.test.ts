@@ -1,6 +1,7 @@
 /** The targets `bytecode` and `engines`: generated programs, the promises held against them, sessions that give the same twice. */
 import { describe, expect, test } from 'vitest';
 import { Grammar, KIND_RAW_TRACEPOINT, KIND_SYSCALL, MOST_SLOTS } from '../../../src/fuzz/bytecode/grammar.ts';
+import { Arena } from '../../../src/fuzz/bytecode/unverified.ts';
 import { contextOf, MAPS, World } from '../../../src/fuzz/bytecode/world.ts';
 import { operationsOf, performOnTwin, withAnswers } from '../../../src/fuzz/answers.ts';
 import { Coverage } from '../../../src/fuzz/coverage.ts';
@@ -14,6 +15,8 @@ import type { TargetFactory } from '../../../src/fuzz/types.ts';
 import { Replay } from '../../../src/replay/replay.ts';
 import { KernelTarget } from '../../../src/replay/kernel-target.ts';
 import { assembleText } from '../../../isa/asm.ts';
+import type { Instruction } from '../../../isa/decode.ts';
+import { raw, toBytes } from '../../../isa/encode.ts';
 import { REG_A, REG_SCALAR, REG_TYPE, REG_WORDS } from '../../../verifier/state.ts';
 import { inScalar, random as numbers, someScalar, someValue } from '../verifier/scalar-support.ts';
 
@@ -116,6 +119,18 @@ describe('generated programs', () => {
     const other = shard.describe({ ...finding, answers: [{ ret: -1, errno: 12 }] });
     expect(JSON.parse(other.transcript!.split('\n')[1]!)).toMatchObject({ cmd: 'MAP_CREATE', want: { ret: -1, errno: 12 } });
   });
+});
+
+test('engines find the same stack, however deep the program before went', () => {
+  const arena = new Arena();
+  const [observed, plain] = [{ tier: 'interpreter', mode: 'checked', trace: (): void => undefined }, { tier: 'interpreter', mode: 'checked' }] as const;
+  // Each tail call within a function begins the program anew one frame deeper.
+  const deep = (access: Instruction): Uint8Array => toBytes([raw(0xbf, 8, 10), raw(0x07, 8, 0, 0, -64), access, raw(0x85, 0, 1, 0, 0), raw(0xf5)]);
+  const reads = deep(raw(0xc3, 8, 3, 16, 0xe1)), writes = deep(raw(0x62, 8, 0, 16, 1));
+  arena.run({ name: 'writes', instructions: writes }, 3000, [plain]);
+  const [first, second] = arena.run({ name: 'reads', instructions: reads }, 3000, [observed, plain]);
+  expect(first).toBe(second);
+  expect(JSON.parse(first!)).toMatchObject({ used: 170 });
 });
 
 describe('the oracle of soundness', () => {
