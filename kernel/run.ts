@@ -75,10 +75,12 @@ export class Runner {
       tailCall: (call, mapLo, index) => this.tailCall(mapLo >>> 0, index, high(call, 3)),
       loadPacket: (call, offset, size) => loadPacket(call, offset, size),
     });
-    kernel.unload = (program) => {
-      if (program.prepared !== undefined) this.machine.unload(program.prepared);
-      program.prepared = undefined;
-    };
+  }
+
+  /** Ends what the machine keeps of a program. */
+  forget(program: BPFProgram): void {
+    if (program.prepared !== undefined) this.machine.unload(program.prepared);
+    program.prepared = undefined;
   }
 
   private tailCall(mapOffset: number, index: number, indexHi: number): Program | undefined {

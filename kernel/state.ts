@@ -296,7 +296,7 @@ export class KernelState implements MapHost {
     program.attachBTF?.put();
     for (const hook of this.hooks.bpf_prog_free) hook(program.view());
     this.lsm.ask('bpf_prog_free', [{ at: program.address }]);
-    this.unload?.(program);
+    this.runner?.forget(program);
     for (const map of program.usedMaps) this.releaseUsedMap(program, map);
     for (const btf of program.usedBTFs) btf.put();
     if (program.associated !== undefined) this.putMap(program.associated);
@@ -307,12 +307,6 @@ export class KernelState implements MapHost {
 
   /** Runs programs; set once by {@link Kernel}. */
   runner: Runner | undefined = undefined;
-
-  /** Performs a `bpf()` call of a program (`bpf_sys_bpf`); set once by {@link Kernel}. */
-  systemCallFromProgram: ((cmd: number, lo: number, hi: number, size: number) => number) | undefined = undefined;
-
-  /** Set by the run room: ends what a machine keeps of a program. */
-  unload: ((program: BPFProgram) => void) | undefined = undefined;
 
   private releaseUsedMap(program: BPFProgram, map: BPFMap): void {
     if (program.sleepable) map.sleepableReferences--;
