@@ -28,7 +28,21 @@ export interface CompiledFunction {
   readonly traps: Int32Array;
 }
 
+/**
+ * Constants without a use that keep V8 from unrolling a loop: they count as its instructions (80 are the most that it unrolls), but
+ * become no code.
+ */
+const BALLAST = 80;
+
+/** Comparisons that hold where the other does not, but for equality: its opposite is made of it. */
+const OPPOSITE: Readonly<Record<string, string>> = {
+  jgt: 'jle', jle: 'jgt', jlt: 'jge', jge: 'jlt', jsgt: 'jsle', jsle: 'jsgt', jslt: 'jsge', jsge: 'jslt',
+};
+
 export class FunctionCompiler extends CallEmitter implements BlockEmitter {
+  /** By block that is charged with the one in front of it: what is charged from its beginning on. */
+  protected readonly chargedAhead: Map<number, number> = new Map();
+
   /** In a part: the local with the number of the entry. */
   protected way: number = -1;
 
@@ -201,6 +215,12 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
   /** Budget check at a loop header, inside the loop. */
   emitLoopHead(block: number): void {
     this.ahead = 0;
+    if (this.ballast[block] === 1) {
+      for (let one = 0; one < BALLAST; one++) {
+        this.i32(0);
+        this.out.byte(W.drop);
+      }
+    }
     if (this.left >= 0) this.checkBudget(this.graph.start[block]!, this.facts.live[block]!);
   }
 
@@ -226,9 +246,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     this.knownFrom.fill(0);
     this.shortAt = -1;
     const isSwitch = graph.switches.has(block);
-    const counted = end - start - (FACTS[code[(end - 1) * STRIDE]!]!.kind === KIND.end && !isSwitch ? 1 : 0);
-    this.charge(counted);
-    this.ahead = counted;
+    this.chargeBlock(block);
     for (let dense = start; dense < end; dense++) {
       this.ahead--;
       const at = dense * STRIDE;
@@ -241,6 +259,45 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
       } else this.emit(dense, facts);
       this.zero = zeroAfter(code, dense * STRIDE, this.atomics, this.zero);
       this.forgetKnown(dense, facts);
+    }
+  }
+
+  /** Instructions that a block charges for: the last one of a function's end counts when it is reached; a short block only where it is likelier run. */
+  protected countOf(block: number): number {
+    const { graph, code } = this;
+    const end = graph.end[block]!;
+    const ends = FACTS[code[(end - 1) * STRIDE]!]!.kind === KIND.end && !graph.switches.has(block) ? 1 : 0;
+    const chosen = graph.selectStart[block]! >= 0 && graph.selectIfTaken[block] === 1 ? graph.selectEnd[block]! - graph.selectStart[block]! : 0;
+    return end - graph.start[block]! - ends + chosen;
+  }
+
+  /** The block that follows without a choice and is entered from nowhere else, -1 for none. */
+  protected follower(block: number): number {
+    const { graph } = this;
+    const next = graph.next[block]!;
+    if (graph.taken[block]! >= 0 || next <= block || graph.isHeader[next] === 1 || graph.start[next] === graph.end[next] || this.isEntry[next] === 1) return -1;
+    return graph.firstPredecessor[next + 1]! - graph.firstPredecessor[next]! === 1 ? next : -1;
+  }
+
+  /** Charges for a block and for those that follow it without a choice; {@link ahead} is what is charged behind each point. */
+  protected chargeBlock(block: number): void {
+    if (this.left < 0) return;
+    const before = this.chargedAhead.get(block);
+    if (before !== undefined) {
+      this.ahead = before;
+      return;
+    }
+    const chain: number[] = [];
+    let total = 0;
+    for (let one = block; one >= 0; one = this.follower(one)) {
+      chain.push(one);
+      total += this.countOf(one);
+    }
+    this.charge(total);
+    this.ahead = total;
+    for (const one of chain) {
+      if (one !== block) this.chargedAhead.set(one, total);
+      total -= this.countOf(one);
     }
   }
 
@@ -294,15 +351,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     this.condition(at, facts);
     const condition = this.borrow(TYPE_I32);
     this.set(condition);
-    if (this.left >= 0) {
-      this.get(this.left);
-      this.i64(graph.selectIfTaken[block] === 1 ? end - start : 0);
-      this.i64(graph.selectIfTaken[block] === 1 ? 0 : end - start);
-      this.get(condition);
-      out.byte(W.select);
-      out.byte(W.i64_sub);
-      this.set(this.left);
-    }
+    if (this.left >= 0) this.chargeSelect(at, facts, condition, end - start, graph.selectIfTaken[block] === 1);
     const zeroSkipped = this.zero;
     let zeroRun = this.zero;
     const written: number[] = [];
@@ -349,6 +398,27 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     }
     this.giveBack(TYPE_I32, condition);
     this.zero = zero;
+  }
+
+  /**
+   * The budget of a short block. Whether it is executed is told by the opposite comparison: were it the same, V8 would compute it once as a
+   * number and test that for each selection. A block that is executed where the condition holds is charged already.
+   */
+  protected chargeSelect(at: number, facts: OpFacts, condition: number, count: number, ifTaken: boolean): void {
+    const { out } = this;
+    const opposite = OPPOSITE[facts.stem];
+    this.get(this.left);
+    if (opposite === undefined) {
+      this.get(condition);
+      out.byte(W.i32_eqz);
+    } else this.condition(at, { ...facts, stem: opposite });
+    out.byte(W.i64_extend_i32_u);
+    if (count > 1) {
+      this.i64(count);
+      out.byte(W.i64_mul);
+    }
+    out.byte(ifTaken ? W.i64_add : W.i64_sub);
+    this.set(this.left);
   }
 
   /** `r <<= 32; r >>= 32` is a zero or sign extension. */

@@ -9,7 +9,7 @@ import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import { buildFlowGraph, eachSuccessor, type FlowGraph, type PartView, type TargetsOf } from './cfg.ts';
 import { analyse, definedRegister, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
 import { narrowComparisons } from './pointers.ts';
-import { findLoops, type LoopFacts } from './loops.ts';
+import { findForkingLoops, findLoops, type LoopFacts } from './loops.ts';
 
 /** What is compiled, and how. */
 export interface Variant {
@@ -72,6 +72,8 @@ export class FunctionState {
   protected readonly isEntry: Uint8Array;
   protected readonly facts: BlockFacts;
   protected readonly loops: LoopFacts;
+  /** 1 for headers of loops that V8 should not unroll. */
+  protected readonly ballast: Uint8Array;
   /** The quiet loop around the block at hand, -1 for none. */
   protected loop: number = -1;
   /** Types of the locals behind the parameters. */
@@ -144,6 +146,7 @@ export class FunctionState {
     this.isEntry = new Uint8Array(part === undefined ? 0 : this.graph.count);
     if (part !== undefined) eachSuccessor(this.graph, 0, (to) => { this.isEntry[to] = 1; });
     this.loops = variant.checked ? findLoops(this.code, this.graph) : NO_LOOPS;
+    this.ballast = findForkingLoops(this.graph);
   }
 
   /** Instructions in the function, for limits on the whole module. */

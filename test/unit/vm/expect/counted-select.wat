@@ -31,7 +31,7 @@
     return
   end
   local.get $w7
-  i64.const 2
+  i64.const 3
   i64.sub
   local.set $w7
   i32.const 1
@@ -41,10 +41,12 @@
   i64.gt_u
   local.set $n10
   local.get $w7
-  i64.const 0
+  local.get $r1
+  i64.const 10
+  i64.le_u
+  i64.extend_i32_u
   i64.const 2
-  local.get $n10
-  select
+  i64.mul
   i64.sub
   local.set $w7
   local.get $n9
@@ -62,10 +64,6 @@
   local.get $n10
   select
   local.set $w12
-  local.get $w7
-  i64.const 1
-  i64.sub
-  local.set $w7
   local.get $base
   local.get $w7
   i64.store offset=72
