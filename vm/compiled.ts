@@ -8,9 +8,9 @@
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import { interpret } from './interpreter.ts';
 import { indexOf, STRIDE, type PreparedProgram } from './program.ts';
-import { REGISTERS } from './registers.ts';
+import { REGISTERS, REGISTERS_USE } from './registers.ts';
 import { FAULTED, Unwind, type Run } from './run.ts';
-import type { RunResult } from './types.ts';
+import type { ProgramEntry, RunResult } from './types.ts';
 import {
   FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_AT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
 } from './wasm/layout.ts';
@@ -21,19 +21,23 @@ import type { CompiledModule } from './wasm/module.ts';
 export interface Host {
   readonly space: AddressSpace;
   run: Run | undefined;
-  /** Runs so far in code of each tier. */
-  readonly baseline: Tally;
-  readonly optimised: Tally;
-}
-
-export interface Tally {
-  runs: number;
+  /** Runs so far in code of each tier: one number. */
+  readonly baseline: Float64Array;
+  readonly optimised: Float64Array;
 }
 
 type EntryFunction = (
   unused: number, sp: number, base: number, r1: number, r1h: number, r2: number, r2h: number, r3: number, r3h: number, r4: number, r4h: number,
   r5: number, r5h: number,
 ) => number;
+/** V8 keeps arrays of at most 64 bytes in its heap, where their elements are found by way of the object. */
+const TALLY_LENGTH = 16;
+
+/** A counter: the first element. */
+export function newTally(): Float64Array {
+  return new Float64Array(TALLY_LENGTH);
+}
+
 /** No import has more than six parameters. */
 type Import = (a: number, b: number, c: number, d: number, e: number, f: number) => number | void;
 
@@ -44,13 +48,16 @@ export class CompiledProgram {
   readonly program: PreparedProgram;
   readonly variant: Variant;
   readonly main: (base: number, lo: number, hi: number) => number;
+  /** What the machine keeps with the module. */
+  quick: unknown = undefined;
+  readonly #once: (base: number, offset: number) => number;
   readonly #batch: (base: number, list: number, count: number) => void;
   readonly #go: (sp: number, base: number) => number;
   readonly #roots: Int32Array;
   readonly #entries: readonly EntryFunction[];
   readonly #host: Host;
   readonly #module: CompiledModule;
-  readonly #tally: Tally;
+  readonly #tally: Float64Array;
 
   /** @param optimised the platform was asked for its best code at once */
   constructor(
@@ -65,6 +72,7 @@ export class CompiledProgram {
     const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports } });
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
+    this.#once = exports['once'] as (base: number, offset: number) => number;
     this.#batch = exports['batch'] as (base: number, list: number, count: number) => void;
     this.#go = exports['go'] as (sp: number, base: number) => number;
     this.#roots = compiled.roots;
@@ -80,7 +88,7 @@ export class CompiledProgram {
   enter(run: Run, dense: number): boolean {
     const { registers: r, stack } = run;
     this.#host.run = run;
-    this.#tally.runs++;
+    this.#tally[0]!++;
     if (run.program !== this.program) run.switchTo(this.program);
     if (this.variant.counted) writeBudget(run);
     else run.uncounted = true;
@@ -108,7 +116,7 @@ export class CompiledProgram {
     for (let word = 0; word < 26; word++) i32[to + word] = r[word]!;
     i32[(stack + SCRATCH_GOES) >> 2] = run.goes[run.depth]!;
     this.#host.run = run;
-    this.#tally.runs++;
+    this.#tally[0]!++;
     if (this.variant.counted) writeBudget(run);
     else run.uncounted = true;
     try {
@@ -123,38 +131,77 @@ export class CompiledProgram {
     return true;
   }
 
-  /** Runs the program from its first instruction on a run that is in no other use; for programs that call nothing outside. */
-  runMain(run: Run, lo: number, hi: number, result: RunResult): void {
-    const { stack } = run;
-    this.#host.run = run;
-    this.#tally.runs++;
-    result.instructions = -1;
-    result.fault = undefined;
-    try {
-      result.r0Lo = this.main(stack, lo, hi);
-      result.r0Hi = this.#host.space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
-    } catch (error) {
-      if (error instanceof WebAssembly.RuntimeError) this.explain(run, error);
-      else if (!(error instanceof Unwind)) throw error;
-      result.r0Lo = 0;
-      result.r0Hi = 0;
-      result.fault = run.fault_;
-    }
+  /**
+   * Entries for a program that calls nothing outside, without counting. What they do on each call is all that the call costs, so it is
+   * little: see that the run is still theirs, call the module, take the lower half of the result.
+   *
+   * @param run that of the machine's first level
+   * @param prepare sets it up for the program; false where it is in use
+   * @param otherwise how else to run the program
+   */
+  entry(run: Run, prepare: () => boolean, otherwise: Pick<ProgramEntry, 'batch'> & { run(offset: number): RunResult }): ProgramEntry {
+    const once = this.#once;
+    const batch = this.#batch;
+    const runs = this.#tally;
+    const { stack, space } = run;
+    const token = {};
+    const use = REGISTERS_USE;
+    const low = (stack + SCRATCH_RESULT) >> 2;
+    const result: RunResult = { r0Lo: 0, r0Hi: 0, instructions: -1, fault: undefined };
+    const ofBatch: RunResult = { r0Lo: 0, r0Hi: 0, instructions: -1, fault: undefined };
+    /** The result of the last run, where that did not go well. */
+    let other: RunResult | undefined;
+    const isReady = (): boolean => {
+      if (!prepare()) return false;
+      this.#host.run = run;
+      run.uncounted = true;
+      use.ready = token;
+      other = undefined;
+      return true;
+    };
+    const failed = (error: unknown): RunResult => {
+      use.ready = undefined;
+      return this.#failed(error);
+    };
+    return {
+      run: (offset) => {
+        if (use.ready !== token && !isReady()) return (other = otherwise.run(offset)).r0Lo;
+        runs[0]!++;
+        try {
+          return once(stack, offset);
+        } catch (error) {
+          return (other = failed(error)).r0Lo;
+        }
+      },
+      result: () => {
+        if (other !== undefined) return other;
+        const { i32 } = space;
+        result.r0Lo = i32[low]!;
+        result.r0Hi = i32[low + 1]!;
+        return result;
+      },
+      batch: (list, count) => {
+        if (use.ready !== token && !isReady()) return otherwise.batch(list, count);
+        runs[0]! += count;
+        try {
+          batch(stack, list, count);
+        } catch (error) {
+          return failed(error);
+        }
+        const last = (list + 16 * count - 8) >> 2;
+        ofBatch.r0Lo = count > 0 ? space.i32[last]! : 0;
+        ofBatch.r0Hi = count > 0 ? space.i32[last + 1]! : 0;
+        return ofBatch;
+      },
+    };
   }
 
-  /** Runs the program for `count` entries at offset `list`, as `Machine.runBatch`; for programs that call nothing outside. */
-  runBatch(run: Run, list: number, count: number): boolean {
-    this.#host.run = run;
-    this.#tally.runs += count;
-    run.uncounted = true;
-    try {
-      this.#batch(run.stack, list, count);
-    } catch (error) {
-      if (error instanceof WebAssembly.RuntimeError) this.explain(run, error);
-      else if (!(error instanceof Unwind)) throw error;
-      return false;
-    }
-    return true;
+  /** The result of a run that a trap or a fault has ended. */
+  #failed(error: unknown): RunResult {
+    const run = this.#host.run!;
+    if (error instanceof WebAssembly.RuntimeError) this.explain(run, error);
+    else if (!(error instanceof Unwind)) throw error;
+    return { r0Lo: 0, r0Hi: 0, instructions: -1, fault: run.fault_ };
   }
 
   /**

@@ -7,10 +7,10 @@ import { InternalError } from '../isa/errors.ts';
 import type { CompiledProgram } from './compiled.ts';
 import { KERNEL_HI } from './address-space.ts';
 import { PreparedProgram } from './program.ts';
-import { enterRegisters, leaveRegisters, REGISTER_WORDS, registersInUse } from './registers.ts';
+import { enterRegisters, leaveRegisters, REGISTER_WORDS, REGISTERS_USE } from './registers.ts';
 import { isThrown, Run, Unwind } from './run.ts';
 import {
-  codeIndex, DEFAULT_BUDGET, type EngineStats, type MachineOptions, type Program, type ProgramImage, type RunOptions, type RunResult,
+  codeIndex, DEFAULT_BUDGET, type EngineStats, type MachineOptions, type Program, type ProgramEntry, type ProgramImage, type RunOptions, type RunResult,
 } from './types.ts';
 import { Tiers } from './tiers.ts';
 
@@ -21,9 +21,7 @@ const NO_OPTIONS: RunOptions = {};
 /** What the last run was, if the like of it can be repeated with one call. */
 interface Quick {
   readonly program: PreparedProgram;
-  readonly compiled: CompiledProgram;
-  readonly run: Run;
-  readonly result: RunResult;
+  readonly entry: ProgramEntry;
   readonly mode: RunOptions['mode'];
   readonly tier: RunOptions['tier'];
   readonly budget: RunOptions['budget'];
@@ -80,20 +78,17 @@ export class Machine {
   }
 
   /**
-   * Runs a program with `r1` = (lo, hi). The result object is reused by the next run on the same nesting level.
+   * Runs a program with `r1` = (lo, hi). The result object is reused by the next run on the same nesting level; {@link entry} is for callers
+   * that run one program often.
    *
    * Registers other than r1 (and `extraArguments`) and r10 start at 0; the stack keeps what earlier runs left on it, as in the
    * kernel.
    */
   run(program: Program, lo: number, hi: number, options: RunOptions = NO_OPTIONS): RunResult {
     const quick = this.#quick;
-    if (
-      quick !== undefined && quick.program === program && !registersInUse() && options.mode === quick.mode && options.tier === quick.tier &&
-      options.budget === quick.budget && options.trace === undefined && options.coverage === undefined && options.extraArguments === undefined
-    ) {
-      const { run, result, compiled } = quick;
-      compiled.runMain(run, lo, hi, result);
-      return result;
+    if (quick !== undefined && hi === KERNEL_HI && isLike(quick, program, options)) {
+      quick.entry.run(lo);
+      return quick.entry.result();
     }
     return this.#execute(prepared(program), 0, lo, hi, options.extraArguments, options);
   }
@@ -103,21 +98,37 @@ export class Machine {
    * at, r0 goes to its last 8 bytes. Stops at the first fault, which the result has; its r0 is the last one.
    */
   runBatch(program: Program, list: number, count: number, options: RunOptions = NO_OPTIONS): RunResult {
-    const target = prepared(program);
     if (list % 8 !== 0 || list + 16 * count > this.space.byteLength) throw new InternalError(`batch of ${count} entries at ${list}`);
-    if (this.#isUncounted(target, options) && !target.callsOut) {
-      const outer = enterRegisters();
-      try {
-        const run = this.#begin(target, options);
-        const compiled = this.#tiers.choose(run, target);
-        if (compiled !== null) return this.#finishBatch(run, target, compiled, list, count);
-      } finally {
-        leaveRegisters(outer);
-      }
+    const quick = this.#quick;
+    if (quick !== undefined && isLike(quick, program, options)) return quick.entry.batch(list, count);
+    const target = prepared(program);
+    const compiled = this.#isPlain(target, options) ? this.#choose(target, options) : null;
+    return compiled === null ? this.#runEach(target, list, count, options) : this.#makeQuick(target, compiled, options).entry.batch(list, count);
+  }
+
+  /**
+   * What runs a program with these options again and again. It is compiled at once, unless the options say `interpreter`. The options are
+   * those of this moment.
+   */
+  entry(program: Program, options: RunOptions = NO_OPTIONS): ProgramEntry {
+    const target = prepared(program);
+    const own = { ...options };
+    if (this.#isPlain(target, own) && own.tier !== 'interpreter') {
+      const compiled = this.#choose(target, own.tier === 'optimised' ? own : { ...own, tier: 'baseline' });
+      if (compiled !== null) return this.#entryOf(target, compiled, own);
     }
+    let result: RunResult = { r0Lo: 0, r0Hi: 0, instructions: 0, fault: undefined };
+    return {
+      run: (offset) => (result = this.run(program, offset, KERNEL_HI, own)).r0Lo,
+      result: () => result,
+      batch: (list, count) => this.#runEach(target, list, count, own),
+    };
+  }
+
+  #runEach(program: PreparedProgram, list: number, count: number, options: RunOptions): RunResult {
     let result = this.#results[this.#nesting];
     for (let index = 0; index < count; index++) {
-      result = this.run(program, this.space.i32[(list + 16 * index) >> 2]!, KERNEL_HI, options);
+      result = this.#execute(program, 0, this.space.i32[(list + 16 * index) >> 2]!, KERNEL_HI, options.extraArguments, options);
       if (result.fault !== undefined) break;
       this.space.i32[(list + 16 * index + 8) >> 2] = result.r0Lo;
       this.space.i32[(list + 16 * index + 12) >> 2] = result.r0Hi;
@@ -137,12 +148,37 @@ export class Machine {
     return this.#execute(target, dense, argumentPairs[0]!, argumentPairs[1]!, argumentPairs.subarray(2), options);
   }
 
-  #finishBatch(run: Run, program: PreparedProgram, compiled: CompiledProgram, list: number, count: number): RunResult {
-    const finished = compiled.runBatch(run, list, count);
-    const result = this.#finish(run, program, finished);
-    result.r0Lo = finished && count > 0 ? this.space.i32[(list + 16 * count - 8) >> 2]! : 0;
-    result.r0Hi = finished && count > 0 ? this.space.i32[(list + 16 * count - 4) >> 2]! : 0;
-    return result;
+  /** True where a run needs no state but the stack and the first argument. */
+  #isPlain(program: PreparedProgram, options: RunOptions): boolean {
+    return (
+      !program.callsOut && this.#isUncounted(program, options) && options.trace === undefined && options.coverage === undefined &&
+      options.extraArguments === undefined
+    );
+  }
+
+  #choose(program: PreparedProgram, options: RunOptions): CompiledProgram | null {
+    const outer = enterRegisters();
+    try {
+      return this.#tiers.choose(this.#begin(program, options), program);
+    } finally {
+      leaveRegisters(outer);
+    }
+  }
+
+  #entryOf(program: PreparedProgram, compiled: CompiledProgram, options: RunOptions): ProgramEntry {
+    const prepare = (): boolean => {
+      if (this.#nesting > 0 || REGISTERS_USE.level > 0) return false;
+      this.#begin(program, options);
+      return true;
+    };
+    return compiled.entry(this.#runAt(0, program), prepare, {
+      run: (offset) => this.#execute(program, 0, offset, KERNEL_HI, undefined, options),
+      batch: (list, count) => this.#runEach(program, list, count, options),
+    });
+  }
+
+  #runAt(level: number, program: PreparedProgram): Run {
+    return (this.#runs[level] ??= new Run(this.#options, program, this.#tiers.enter, this.#tiers.promote));
   }
 
   #isUncounted(program: PreparedProgram, options: RunOptions): boolean {
@@ -151,9 +187,7 @@ export class Machine {
 
   /** The run of this nesting level, set up for the entry of a program but for its arguments. */
   #begin(program: PreparedProgram, options: RunOptions): Run {
-    const level = this.#nesting;
-    if (level === 0) this.#quick = undefined;
-    const run = (this.#runs[level] ??= new Run(this.#options, program, this.#tiers.enter, this.#tiers.promote));
+    const run = this.#runAt(this.#nesting, program);
     run.trace = options.trace;
     run.coverage = options.coverage;
     run.coverageOf = program;
@@ -200,14 +234,21 @@ export class Machine {
     }
     const result = this.#finish(run, program, finished);
     if (finished) leaveRegisters(outer);
-    if (level === 0 && dense === 0 && extra === undefined && !run.counted && !program.callsOut) this.#rememberQuick(run, program, result, options);
+    if (level === 0 && dense === 0 && this.#isPlain(program, options)) {
+      const compiled = run.tier === 'interpreter' ? null : this.#tiers.known(run, program);
+      if (compiled !== null && compiled !== undefined) this.#makeQuick(program, compiled, options);
+    }
     return result;
   }
 
-  /** The next run of a program that calls nothing outside needs no state but the stack. */
-  #rememberQuick(run: Run, program: PreparedProgram, result: RunResult, options: RunOptions): void {
-    const compiled = run.tier === 'interpreter' ? null : this.#tiers.known(run, program);
-    this.#quick = compiled === null || compiled === undefined ? undefined : { program, compiled, run, result, mode: options.mode, tier: options.tier, budget: options.budget };
+  /** The next run like this one is one call. */
+  #makeQuick(program: PreparedProgram, compiled: CompiledProgram, options: RunOptions): Quick {
+    const known = compiled.quick as Quick | undefined;
+    if (known !== undefined && isLike(known, program, options)) return (this.#quick = known);
+    const { mode, tier, budget } = options;
+    const quick = { program, mode, tier, budget, entry: this.#entryOf(program, compiled, plain(mode, tier, budget)) };
+    compiled.quick = quick;
+    return (this.#quick = quick);
   }
 
   /** `bpf_throw`: the cookie goes to the exception callback, or is the result itself (kernel/bpf/helpers.c, bpf_throw). */
@@ -234,6 +275,18 @@ export class Machine {
       return false;
     }
   }
+}
+
+function plain(mode: RunOptions['mode'], tier: RunOptions['tier'], budget: RunOptions['budget']): RunOptions {
+  return { ...(mode === undefined ? {} : { mode }), ...(tier === undefined ? {} : { tier }), ...(budget === undefined ? {} : { budget }) };
+}
+
+/** May the entry of an earlier run serve this one? */
+function isLike(quick: Quick, program: Program, options: RunOptions): boolean {
+  return (
+    quick.program === program && options.mode === quick.mode && options.tier === quick.tier && options.budget === quick.budget &&
+    options.trace === undefined && options.coverage === undefined && options.extraArguments === undefined
+  );
 }
 
 function prepared(program: Program): PreparedProgram {

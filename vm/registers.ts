@@ -15,21 +15,23 @@ export const REGISTER_WORDS: number = REGISTER_COUNT * 2;
 export const REGISTERS: RegisterFile = new Int32Array(REGISTER_WORDS);
 
 const saved: Int32Array[] = [];
-let level = 0;
 
-/** True while a run of any machine is under way. */
-export function registersInUse(): boolean {
-  return level > 0;
-}
+/**
+ * How many runs are under way, of all machines, and the entry whose run is still set up because no other run has begun since its last
+ * one: that entry need not begin anew.
+ */
+export const REGISTERS_USE: { level: number; ready: object | undefined } = { level: 0, ready: undefined };
 
 /** Begins a run: gives the level to hand to {@link leaveRegisters}. Keeps the registers of a run that is under way. */
 export function enterRegisters(): number {
+  const { level } = REGISTERS_USE;
+  REGISTERS_USE.ready = undefined;
   if (level > 0) (saved[level] ??= new Int32Array(REGISTER_WORDS)).set(REGISTERS);
-  return level++;
+  return REGISTERS_USE.level++;
 }
 
 /** Ends the run of `outer`, and what was left open above it. */
 export function leaveRegisters(outer: number): void {
-  level = outer;
+  REGISTERS_USE.level = outer;
   if (outer > 0) REGISTERS.set(saved[outer]!);
 }

@@ -3,7 +3,7 @@
  * Decides which engine runs a program: the interpreter first, compiled code for what runs again or runs long. Owns the policy and the
  * compiled modules; results do not depend on it.
  */
-import { CompiledProgram, type Host } from './compiled.ts';
+import { CompiledProgram, newTally, type Host } from './compiled.ts';
 import { interpret } from './interpreter.ts';
 import { PreparedProgram } from './program.ts';
 import { FAULTED, type Enter, type Run } from './run.ts';
@@ -36,13 +36,14 @@ export class Tiers {
 
   constructor(options: MachineOptions) {
     this.#options = options;
-    this.#host = { space: options.space, run: undefined, baseline: { runs: 0 }, optimised: { runs: 0 } };
+    this.#host = { space: options.space, run: undefined, baseline: newTally(), optimised: newTally() };
   }
 
   get stats(): EngineStats {
-    const { baseline, optimised } = this.#host;
+    const baseline = this.#host.baseline[0]!;
+    const optimised = this.#host.optimised[0]!;
     return {
-      interpretedRuns: this.#interpretedRuns, compiledRuns: baseline.runs + optimised.runs, baselineRuns: baseline.runs, optimisedRuns: optimised.runs,
+      interpretedRuns: this.#interpretedRuns, compiledRuns: baseline + optimised, baselineRuns: baseline, optimisedRuns: optimised,
       promotedRuns: this.#promotedRuns, compiledModules: this.#compiledModules, compiledBytes: this.#compiledBytes, emitMilliseconds: this.#emitTime,
       compileMilliseconds: this.#compileTime, refusals: this.#refusals, lastRefusal: this.#lastRefusal, fallbacks: [...this.#fallbacks.values()],
     };

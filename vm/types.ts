@@ -170,7 +170,7 @@ export interface RunOptions {
   tier?: Tier;
 }
 
-/** Result of a run: one object per machine, overwritten by the next run on the same nesting level. */
+/** Result of a run: overwritten by the next run of the machine on the same nesting level. */
 export interface RunResult {
   /** `r0`; 0 after a fault. */
   r0Lo: number;
@@ -181,6 +181,22 @@ export interface RunResult {
    */
   instructions: number;
   fault: Fault | undefined;
+}
+
+/**
+ * Runs one program again and again with the same options, with as little as possible around it: `Machine.entry`.
+ *
+ * @example
+ * const filter = machine.entry(program);
+ * const verdict = filter.run(packet);
+ */
+export interface ProgramEntry {
+  /** Runs the program with `r1` = the kernel address of `offset`. Gives the lower half of r0 as an int32; 0 after a fault. */
+  readonly run: (offset: number) => number;
+  /** What the last `run` gave: all of r0, or its fault. Overwritten by the next run of the machine. */
+  readonly result: () => RunResult;
+  /** As `Machine.runBatch` with `count` entries at offset `list`. */
+  readonly batch: (list: number, count: number) => RunResult;
 }
 
 /** Budget of a run that names none: about ten seconds of the interpreter. */

@@ -16,6 +16,8 @@ export interface InlineBody {
   readonly code: Uint8Array;
   /** As {@link CompiledFunction.traps}, relative to {@link code}. */
   readonly traps: Int32Array;
+  /** True where the first parameter is never written. */
+  readonly keepsFirst: boolean;
 }
 
 /** Shapes of immediates. */
@@ -47,16 +49,25 @@ export function takeApart({ body, traps }: CompiledFunction): InlineBody {
     for (let n = 0; n < count; n++) locals.push(type);
   }
   const start = reader.at;
-  return { locals, code: body.subarray(start), traps: traps.map((value, index) => (index % 2 === 0 ? value - start : value)) };
+  let keepsFirst = true;
+  while (reader.at < body.length) {
+    const opcode = reader.byte();
+    if (IMMEDIATES[opcode] === LOCAL) keepsFirst = !(reader.u32() === 0 && opcode !== W.local_get) && keepsFirst;
+    else reader.skip(IMMEDIATES[opcode]!);
+  }
+  return { locals, code: body.subarray(start), traps: traps.map((value, index) => (index % 2 === 0 ? value - start : value)), keepsFirst };
 }
 
 /**
  * Writes the function as a block that leaves its i64 result on the operand stack.
  *
  * @param local the new index of a local or parameter
- * @param traps hears where in `out` an instruction may trap, and its dense index; ascending
+ * @param low an i32 local with the lower half of the first parameter
+ * @param trap hears where in `out` an instruction may trap, and its dense index; ascending
  */
-export function writeInline(out: ByteWriter, { code, traps }: InlineBody, local: (index: number) => number, trap: (at: number, dense: number) => void): void {
+export function writeInline(
+  out: ByteWriter, { code, traps, keepsFirst }: InlineBody, local: (index: number) => number, low: number, trap: (at: number, dense: number) => void,
+): void {
   const reader = new Reader(code, 0);
   let nextTrap = 0;
   let depth = 0;
@@ -77,7 +88,10 @@ export function writeInline(out: ByteWriter, { code, traps }: InlineBody, local:
     out.byte(opcode);
     const shape = IMMEDIATES[opcode]!;
     if (shape === LOCAL) {
-      out.u32(local(reader.u32()));
+      const index = reader.u32();
+      const isLow = keepsFirst && index === 0 && code[reader.at] === W.i32_wrap_i64;
+      if (isLow) reader.at++;
+      out.u32(isLow ? low : local(index));
       continue;
     }
     if (shape === BLOCK) depth++;

@@ -14,7 +14,7 @@ import { IMPORT_COUNT } from './layout.ts';
 import { PART_INSTRUCTIONS, PartList } from './parts.ts';
 import { habitsOf, type Habits, type ModuleContext, type Variant } from './state.ts';
 import { MAX_BODY, Refusal } from './structure.ts';
-import { batchWrapper, continuationWrapper, entryWrapper, mainWrapper } from './wrappers.ts';
+import { batchWrapper, continuationWrapper, entryWrapper, mainWrapper, onceWrapper } from './wrappers.ts';
 
 /** A module's bytes, and what is needed to run it and to explain its traps. */
 export interface CompiledModule {
@@ -43,6 +43,7 @@ const TYPE_FUNCTION = 0;
 const TYPE_ENTRY = 1;
 const TYPE_SLOW = 4;
 const TYPE_GO = 7;
+const TYPE_ONCE = 7;
 const TYPE_MAIN = 8;
 const TYPE_BATCH = 9;
 /** Parameters and results, by type index. */
@@ -203,8 +204,8 @@ function assemble(
   module.section(1, typeSection());
   module.section(2, importSection());
   const inside = [...own, ...parts];
-  const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(program), batchWrapper(program)];
-  const types = [...inside.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_BATCH];
+  const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(), onceWrapper(program), batchWrapper(program)];
+  const types = [...inside.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_ONCE, TYPE_BATCH];
   if (goesOn) {
     wrappers.push(continuationWrapper(own.length - 1));
     types.push(TYPE_GO);
@@ -250,13 +251,13 @@ function importSection(): ByteWriter {
 function exportSection(roots: number, functions: number, goesOn: boolean): ByteWriter {
   const out = new ByteWriter();
   const first = IMPORT_COUNT + functions;
-  out.u32(roots + (goesOn ? 3 : 2));
+  out.u32(roots + (goesOn ? 4 : 3));
   for (let index = 0; index < roots; index++) {
     out.name(`f${index}`);
     out.byte(0);
     out.u32(first + index);
   }
-  for (const [offset, name] of (goesOn ? ['main', 'batch', 'go'] : ['main', 'batch']).entries()) {
+  for (const [offset, name] of (goesOn ? ['main', 'once', 'batch', 'go'] : ['main', 'once', 'batch']).entries()) {
     out.name(name);
     out.byte(0);
     out.u32(first + roots + offset);

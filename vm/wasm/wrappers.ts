@@ -12,10 +12,34 @@ import { PARAM_BASE, PARAM_SP, PARAMS } from './state.ts';
 
 /** Bodies of at most as many bytes (about a hundred instructions) are repeated in the wrappers that call them. */
 const MAX_INLINE = 1536;
-/** Arguments of a function, r1 to r5, and behind them the locals of an inlined one. */
-const REGISTER_LOCALS = 3;
-const SP_LOCAL = REGISTER_LOCALS + 5;
-const OWN_LOCALS = SP_LOCAL + 1;
+/**
+ * Locals of a wrapper that contains the program: `base`, behind the other parameters the lower half of r1, r1 to r5, the frame's end, and
+ * the program's own.
+ */
+class Locals {
+  readonly low: number;
+  readonly registers: number;
+  readonly sp: number;
+  readonly own: number;
+
+  constructor(parameters: number) {
+    this.low = parameters;
+    this.registers = parameters + 1;
+    this.sp = this.registers + 5;
+    this.own = this.sp + 1;
+  }
+
+  /** The new index of a parameter or local of the program. */
+  readonly of = (index: number): number => {
+    if (index === PARAM_BASE) return 0;
+    if (index === PARAM_SP) return this.sp;
+    return index < PARAMS ? this.registers + index : this.own + index - PARAMS;
+  };
+
+  declare(inline: InlineBody | undefined): ByteWriter {
+    return declare([TYPE_I32, ...Array.from({ length: 5 }, () => TYPE_I64), TYPE_I32, ...(inline?.locals ?? [])]);
+  }
+}
 
 const NO_TRAPS = new Int32Array(0);
 
@@ -105,49 +129,70 @@ function inlined(program: CompiledFunction): InlineBody | undefined {
   return program.body.length <= MAX_INLINE ? takeApart(program) : undefined;
 }
 
-/** Locals of a wrapper around the program, which has three parameters and the first of them is `base`. */
-function localsOf(inline: InlineBody | undefined): readonly number[] {
-  return [...Array.from({ length: 5 }, () => TYPE_I64), TYPE_I32, ...(inline?.locals ?? [])];
+/** With an offset on the operand stack: r1 is its kernel address. */
+function setContext(out: ByteWriter, { low, registers }: Locals): void {
+  out.byte(W.local_tee);
+  out.u32(low);
+  out.byte(W.i64_extend_i32_u);
+  out.byte(W.i64_const);
+  out.s64(0, KERNEL_HI);
+  out.byte(W.i64_or);
+  set(out, registers);
 }
 
-function localOf(index: number): number {
-  if (index === PARAM_BASE) return 0;
-  if (index === PARAM_SP) return SP_LOCAL;
-  return index < PARAMS ? REGISTER_LOCALS + index : OWN_LOCALS + index - PARAMS;
-}
-
-function setFrame(out: ByteWriter): void {
+function setFrame(out: ByteWriter, sp: number): void {
   get(out, 0);
   out.byte(W.i32_const);
   out.s32(FRAME_STRIDE + FRAME_TOP);
   out.byte(W.i32_add);
-  set(out, SP_LOCAL);
+  set(out, sp);
 }
 
 /** The program with r1 in its local: leaves r0. */
-function runProgram(out: ByteWriter, inline: InlineBody | undefined, traps: number[]): void {
+function runProgram(out: ByteWriter, inline: InlineBody | undefined, locals: Locals, traps: number[]): void {
   if (inline !== undefined) {
-    writeInline(out, inline, localOf, (at, dense) => traps.push(at, dense));
+    writeInline(out, inline, locals.of, locals.low, (at, dense) => traps.push(at, dense));
     return;
   }
-  for (let register = 0; register < 5; register++) get(out, REGISTER_LOCALS + register);
-  get(out, SP_LOCAL);
+  for (let register = 0; register < 5; register++) get(out, locals.registers + register);
+  get(out, locals.sp);
   get(out, 0);
   out.byte(W.call);
   out.u32(IMPORT_COUNT);
 }
 
 /** `main(base, r1lo, r1hi) → r0 lo`: the program from its first instruction, in the first frame. */
-export function mainWrapper(program: CompiledFunction): CompiledFunction {
-  const inline = inlined(program);
-  const out = declare(localsOf(inline));
-  const traps: number[] = [];
+export function mainWrapper(): CompiledFunction {
+  const out = declare([TYPE_I64]);
   joinHalves(out, 1, 2);
-  set(out, REGISTER_LOCALS);
-  setFrame(out);
-  runProgram(out, inline, traps);
-  set(out, REGISTER_LOCALS);
-  leaveResult(out, 0, REGISTER_LOCALS);
+  for (let register = 2; register <= 5; register++) zero(out, TYPE_I64);
+  get(out, 0);
+  out.byte(W.i32_const);
+  out.s32(FRAME_STRIDE + FRAME_TOP);
+  out.byte(W.i32_add);
+  get(out, 0);
+  out.byte(W.call);
+  out.u32(IMPORT_COUNT);
+  set(out, 3);
+  leaveResult(out, 0, 3);
+  return finish(out);
+}
+
+/** `once(base, offset) → r0 lo`: as `main` with the kernel address of an offset in r1. Leaves all of r0 in the scratch area. */
+export function onceWrapper(program: CompiledFunction): CompiledFunction {
+  const inline = inlined(program);
+  const locals = new Locals(2);
+  const out = locals.declare(inline);
+  const traps: number[] = [];
+  get(out, 1);
+  setContext(out, locals);
+  setFrame(out, locals.sp);
+  get(out, 0);
+  runProgram(out, inline, locals, traps);
+  out.byte(W.local_tee); out.u32(locals.registers);
+  out.byte(W.i64_store); out.byte(0); out.u32(SCRATCH_RESULT);
+  get(out, locals.registers);
+  out.byte(W.i32_wrap_i64);
   return finish(out, traps);
 }
 
@@ -157,24 +202,23 @@ export function mainWrapper(program: CompiledFunction): CompiledFunction {
  */
 export function batchWrapper(program: CompiledFunction): CompiledFunction {
   const inline = inlined(program);
-  const out = declare(localsOf(inline));
+  const locals = new Locals(3);
+  const out = locals.declare(inline);
   const traps: number[] = [];
-  setFrame(out);
+  setFrame(out, locals.sp);
   out.byte(W.block); out.byte(TYPE_VOID);
   get(out, 2); out.byte(W.i32_eqz); out.byte(W.br_if); out.u32(0);
   out.byte(W.loop); out.byte(TYPE_VOID);
   get(out, 1);
-  out.byte(W.i64_load32_u); out.byte(0); out.u32(0);
-  out.byte(W.i64_const); out.s64(0, KERNEL_HI);
-  out.byte(W.i64_or);
-  set(out, REGISTER_LOCALS);
+  out.byte(W.i32_load); out.byte(0); out.u32(0);
+  setContext(out, locals);
   if (inline !== undefined) {
     // A function's locals begin at zero, those of an iteration where the one before has left them.
-    for (let register = 1; register < 5; register++) { zero(out, TYPE_I64); set(out, REGISTER_LOCALS + register); }
-    for (const [index, type] of inline.locals.entries()) { zero(out, type); set(out, OWN_LOCALS + index); }
+    for (let register = 1; register < 5; register++) { zero(out, TYPE_I64); set(out, locals.registers + register); }
+    for (const [index, type] of inline.locals.entries()) { zero(out, type); set(out, locals.own + index); }
   }
   get(out, 1);
-  runProgram(out, inline, traps);
+  runProgram(out, inline, locals, traps);
   out.byte(W.i64_store); out.byte(0); out.u32(8);
   get(out, 1); out.byte(W.i32_const); out.s32(16); out.byte(W.i32_add); set(out, 1);
   get(out, 2); out.byte(W.i32_const); out.s32(1); out.byte(W.i32_sub); out.byte(W.local_tee); out.u32(2);

@@ -135,6 +135,54 @@ describe('repeated runs', () => {
     }
   });
 
+  test('an entry gives what a run gives, with other programs, faults and batches between', () => {
+    for (const options of [{ mode: 'fast', budget: Infinity, tier: 'baseline' }, { mode: 'checked', budget: Infinity }, { tier: 'interpreter' }, { budget: 1000 }] as const) {
+      const { machine, space, at } = world();
+      const image = { name: 'one', instructions: assemble([ldx('u64', 'r0', 'r1'), stx('u8', 'r1', 16, 'r0'), alu64('mul', 'r0', 3), exit()]) };
+      const program = machine.load(image);
+      const entry = machine.entry(program, options);
+      const other = machine.entry(machine.load({ name: 'two', instructions: body, verified: true }));
+      const list = space.alloc(32, 'list');
+      space.setU32(list, at);
+      space.setU32(list + 16, at);
+      for (let n = 1; n < 8; n++) {
+        space.setU32(at, n);
+        space.setU32(at + 4, n);
+        expect(entry.run(at)).toBe(3 * n);
+        if (n % 3 === 1) expect(other.run(at)).toBe(n + 1);
+        space.setU32(at + 4, n);
+        if (n % 3 === 2) machine.run(program, at, KERNEL_HI, { tier: 'interpreter' });
+        expect(entry.run(at)).toBe(3 * n);
+        expect(entry.result()).toMatchObject({ r0Lo: 3 * n, r0Hi: 3 * n, fault: undefined });
+        expect(space.u8[at + 16]).toBe(n);
+        if (n % 2 === 0) {
+          expect(entry.run(0x7ffffff0)).toBe(0);
+          expect(entry.result()).toMatchObject({ r0Lo: 0, fault: { kind: 'memory', pc: 0, program: 'one' } });
+        }
+        if (n % 4 === 3) {
+          expect(entry.batch(list, 2)).toMatchObject({ r0Lo: 3 * n, r0Hi: 3 * n, fault: undefined });
+          expect([space.getU32(list + 8), space.getU32(list + 12), space.getU32(list + 24)]).toEqual([3 * n, 3 * n, 3 * n]);
+        }
+      }
+    }
+  });
+
+  test('an entry used by a helper leaves the run that is under way alone', () => {
+    const inner = world();
+    const double = inner.machine.entry(inner.machine.load({ name: 'double', instructions: assemble([ldx('u32', 'r0', 'r1'), mov64('r6', 'r0'), alu64('add', 'r0', 'r6'), exit()]), verified: true }));
+    const outer = world({ helpers: [undefined, (call): void => {
+      inner.space.setU32(inner.at, call.u32(1));
+      const doubled = double.run(inner.at);
+      call.setResult(doubled + own.run(outer.at) + call.u32(2));
+    }] });
+    const own = outer.machine.entry(outer.machine.load({ name: 'own', instructions: assemble([mov64('r6', 0), mov64('r0', 1000), exit()]), verified: true }));
+    const program = outer.machine.load({ name: 'outer', instructions: assemble([mov64('r6', 5), mov64('r1', 20), mov64('r2', 7), callHelper(1), alu64('add', 'r0', 'r6'), exit()]), verified: true });
+    expect(own.run(outer.at)).toBe(1000);
+    expect(double.run(inner.at)).toBe(0);
+    for (const tier of ['interpreter', 'baseline'] as const) expect(outer.machine.run(program, 0, 0, { tier }).r0Lo).toBe(1052);
+    expect(own.run(outer.at)).toBe(1000);
+  });
+
   test('each entry of a batch begins with registers of its own', () => {
     // r6 and the lower half of r7 are read before they are written; a loop and several exits lie between.
     const instructions = assemble([
