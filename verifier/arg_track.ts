@@ -7,6 +7,8 @@
  * comparison. A track is a frame with up to four byte offsets, a frame with unknown offset, or a set of frames.
  */
 
+import type { Slab } from './workspace.ts';
+
 /** Not reached yet. */
 export const UNVISITED = 0;
 /** Not derived from a frame pointer. */
@@ -14,6 +16,8 @@ export const NONE = 1;
 
 const FRAME_NONE = -1, FRAME_UNVISITED = -2, FRAME_IMPRECISE = -3;
 const MAX_OFFSETS = 4;
+/** Different hashes, a power of two. */
+const HASHES = 256;
 
 interface Track {
   readonly frame: number;
@@ -26,22 +30,38 @@ interface Track {
 /** True where `v` fits a signed 16-bit offset. */
 const fits = (v: number): boolean => v >= -0x8000 && v <= 0x7fff;
 
+function sameOffsets(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
 /** The tracks of one analysis. */
 export class ArgTracks {
   readonly #tracks: Track[] = [
     { frame: FRAME_UNVISITED, offsets: [], mask: 0 },
     { frame: FRAME_NONE, offsets: [], mask: 0 },
   ];
-  readonly #numbers: Map<string, number> = new Map();
-  readonly #joins: Map<number, number> = new Map();
+  /** By hash: the track that came last, {@link UNVISITED} for none; by track: the one before it with the same hash. */
+  readonly #heads: Int32Array;
+  readonly #previous: number[] = [UNVISITED, UNVISITED];
+  #joins: Map<number, number> | undefined = undefined;
+
+  constructor(slab: Slab) {
+    this.#heads = slab.i32(HASHES);
+  }
 
   #intern(frame: number, offsets: readonly number[], mask: number): number {
-    const key = `${frame}:${mask}:${offsets.join()}`;
-    let n = this.#numbers.get(key);
-    if (n === undefined) {
-      n = this.#tracks.push({ frame, offsets, mask }) - 1;
-      this.#numbers.set(key, n);
+    let hash = Math.imul(frame, 31) + Math.imul(mask, 7);
+    for (let i = 0; i < offsets.length; i++) hash = Math.imul(hash, 5) + (offsets[i]! >> 2);
+    hash &= HASHES - 1;
+    for (let n = this.#heads[hash]!; n !== UNVISITED; n = this.#previous[n]!) {
+      const track = this.#tracks[n]!;
+      if (track.frame === frame && track.mask === mask && sameOffsets(track.offsets, offsets)) return n;
     }
+    const n = this.#tracks.push({ frame, offsets, mask }) - 1;
+    this.#previous.push(this.#heads[hash]!);
+    this.#heads[hash] = n;
     return n;
   }
 
@@ -88,10 +108,11 @@ export class ArgTracks {
     if (a === b || b === UNVISITED) return a;
     if (a === UNVISITED) return b;
     const key = a * 0x200000 + b;
-    let n = this.#joins.get(key);
+    const joins = (this.#joins ??= new Map());
+    let n = joins.get(key);
     if (n === undefined) {
       n = this.#join(this.#tracks[a]!, a, this.#tracks[b]!, b);
-      this.#joins.set(key, n);
+      joins.set(key, n);
     }
     return n;
   }
@@ -128,8 +149,13 @@ export class ArgTracks {
   add(t: number, delta: number): number {
     const { frame, offsets } = this.#tracks[t]!;
     if (offsets.length === 0) return t;
-    const moved = offsets.map((o) => o + delta);
-    return fits(delta) && moved.every(fits) ? this.#intern(frame, moved, 0) : this.somewhere(frame);
+    const moved: number[] = [];
+    let isKnown = fits(delta);
+    for (let i = 0; i < offsets.length; i++) {
+      moved.push(offsets[i]! + delta);
+      isKnown &&= fits(moved[i]!);
+    }
+    return isKnown ? this.#intern(frame, moved, 0) : this.somewhere(frame);
   }
 
   /** The track with its offset forgotten; others stay. */

@@ -167,10 +167,13 @@ function btEmpty(env: VerifierEnv): boolean {
 /** Empties the work list. */
 export function btReset(env: VerifierEnv): void {
   env.btFrame = 0;
-  env.btRegMasks.fill(0);
-  env.btStackLo.fill(0);
-  env.btStackHi.fill(0);
-  env.btArgMasks.fill(0);
+  const { btRegMasks, btStackLo, btStackHi, btArgMasks } = env;
+  for (let i = 0; i < MAX_CALL_FRAMES; i++) {
+    btRegMasks[i] = 0;
+    btStackLo[i] = 0;
+    btStackHi[i] = 0;
+    btArgMasks[i] = 0;
+  }
 }
 
 function enterSubprog(env: VerifierEnv): number {

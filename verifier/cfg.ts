@@ -149,19 +149,21 @@ function visitInsn(env: VerifierEnv, walk: Walk, at: number): number {
 
 /** A tail call or packet load may leave the function: its successors are the next instruction and the function's exit. */
 function noteAbnormalReturn(env: VerifierEnv, at: number): void {
-  env.aux.jumpTables[at] ??= Int32Array.of(at + 1, subprogOf(env, at).exitIdx);
+  const tables = (env.aux.jumpTables ??= new Map());
+  if (!tables.has(at)) tables.set(at, Int32Array.of(at + 1, subprogOf(env, at).exitIdx));
 }
 
 // ---------------------------------------------------------------- indirect jumps
 
 /** An indirect jump goes to any target of the jump tables of its function. */
 function visitGotox(env: VerifierEnv, walk: Walk, at: number): number {
-  let table = env.aux.jumpTables[at];
+  const tables = (env.aux.jumpTables ??= new Map());
+  let table = tables.get(at);
   if (table === undefined) {
     const created = createJumpTable(env, at);
     if (typeof created === 'number') return created;
     table = created;
-    env.aux.jumpTables[at] = table;
+    tables.set(at, table);
   }
   env.aux.flags[at]! |= AUX_PRUNE_POINT;
   let result = DONE;
@@ -222,7 +224,7 @@ function createJumpTable(env: VerifierEnv, at: number): Int32Array | number {
 /** Walks the whole program; 0 or `-errno`. */
 export function checkCFG(env: VerifierEnv): number {
   const n = env.insns.count;
-  const walk: Walk = { state: new Int32Array(n), stack: new Int32Array(n), top: 1 };
+  const walk: Walk = { state: env.slab.i32(n), stack: env.slab.i32(n), top: 1 };
   walk.state[0] = DISCOVERED;
   let error = explore(env, walk);
   if (error !== 0) return error;
@@ -286,7 +288,8 @@ const pair = new Int32Array(2);
 
 /** Number of successors of an instruction; they are in `env.succ` until the next call (`bpf_insn_successors`). */
 export function insnSuccessors(env: VerifierEnv, at: number): number {
-  const table = env.aux.jumpTables[at];
+  const { jumpTables } = env.aux;
+  const table = jumpTables === undefined ? undefined : jumpTables.get(at);
   if (table !== undefined) {
     env.succ = table;
     return table.length;
@@ -305,9 +308,9 @@ export function insnSuccessors(env: VerifierEnv, at: number): number {
 /** Fills `env.postorder` and every subprogram's `postorderStart`; 0. */
 export function computePostorder(env: VerifierEnv): number {
   const n = env.insns.count;
-  const state = new Uint8Array(n);
-  const stack = new Int32Array(n + 1);
-  const order = new Int32Array(n);
+  const state = env.slab.u8(n);
+  const stack = env.slab.i32(n + 1);
+  const order = env.slab.i32(n);
   let placed = 0;
   for (let s = 0; s < env.subprogCount; s++) {
     env.subprogs[s]!.postorderStart = placed;
@@ -332,6 +335,7 @@ export function computePostorder(env: VerifierEnv): number {
     }
   }
   env.subprogs[env.subprogCount]!.postorderStart = placed;
-  env.postorder = order.subarray(0, placed);
+  env.postorder = order;
+  env.reachable = placed;
   return 0;
 }

@@ -137,22 +137,22 @@ export function computeConstRegs(env: VerifierEnv): number {
   const { count } = env.insns;
   const constants = new Constants(count, env.slab);
   for (let i = 0; i < env.subprogCount; i++) constants.startAt(env.subprogs[i]!.start);
-  const { postorder } = env;
+  const { postorder, reachable } = env;
   // an instruction is looked at again only where what holds before it has changed: all else would come out as before
-  const isDue = env.slab.u8(count).fill(1);
+  const isSettled = env.slab.u8(count);
   for (let changed = true; changed; ) {
     changed = false;
-    for (let i = postorder.length - 1; i >= 0; i--) {
+    for (let i = reachable - 1; i >= 0; i--) {
       const insn = postorder[i]!;
-      if (isDue[insn] === 0) continue;
-      isDue[insn] = 0;
+      if (isSettled[insn] !== 0) continue;
+      isSettled[insn] = 1;
       constants.load(insn);
       transfer(env, constants, insn);
       const successors = insnSuccessors(env, insn);
       for (let s = 0; s < successors; s++) {
         const next = env.succ[s]!;
         if (!constants.join(next)) continue;
-        isDue[next] = 1;
+        isSettled[next] = 0;
         changed = true;
       }
     }

@@ -11,6 +11,7 @@ import { ExploredStates } from './explored.ts';
 import type { LiveStack } from './live_stack_marks.ts';
 import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
+import type { ContextArgument } from './progtypes/ctx_args.ts';
 import type { StatePool, VState } from './state.ts';
 import type { Admission, BTFDescriptor, MapDescriptor, ProgramLoad, VerifiedProgram, VerifierEnvironment, XlatedProgram } from './types.ts';
 import { Slab, takeWorkspace, type Workspace } from './workspace.ts';
@@ -51,7 +52,7 @@ export const AUX_MAP_KEY_SEEN = 0x40000;
 export const AUX_LOOP_INIT = 0x80000;
 export const AUX_LOOP_FIT = 0x100000;
 
-/** Instructions, one array a field. `imm` of both halves of a 16-byte load are separate entries. */
+/** Instructions, one array a field, of which the first {@link count} elements mean something. `imm` of both halves of a 16-byte load are separate entries. */
 export class Insns {
   count: number;
   code: Uint8Array;
@@ -60,7 +61,7 @@ export class Insns {
   off: Int16Array;
   imm: Int32Array;
 
-  constructor(bytes: Uint8Array, slab: Slab = new Slab(0)) {
+  constructor(bytes: Uint8Array, slab: Slab = new Slab()) {
     const n = bytes.length >>> 3;
     this.count = n;
     this.code = slab.u8(n);
@@ -68,25 +69,30 @@ export class Insns {
     this.src = slab.u8(n);
     this.off = slab.i16(n);
     this.imm = slab.i32(n);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, n * 8);
-    for (let i = 0; i < n; i++) {
-      this.code[i] = bytes[i * 8]!;
-      this.dst[i] = bytes[i * 8 + 1]! & 15;
-      this.src[i] = bytes[i * 8 + 1]! >> 4;
-      this.off[i] = view.getInt16(i * 8 + 2, true);
-      this.imm[i] = view.getInt32(i * 8 + 4, true);
+    const { code, dst, src, off, imm } = this;
+    for (let i = 0, at = 0; i < n; i++, at += 8) {
+      code[i] = bytes[at]!;
+      dst[i] = bytes[at + 1]! & 15;
+      src[i] = bytes[at + 1]! >> 4;
+      off[i] = bytes[at + 2]! | (bytes[at + 3]! << 8);
+      imm[i] = bytes[at + 4]! | (bytes[at + 5]! << 8) | (bytes[at + 6]! << 16) | (bytes[at + 7]! << 24);
     }
   }
 
   /** The 8-byte form of all instructions. */
   encode(): Uint8Array {
-    const bytes = new Uint8Array(this.count * 8);
-    const view = new DataView(bytes.buffer);
-    for (let i = 0; i < this.count; i++) {
-      bytes[i * 8] = this.code[i]!;
-      bytes[i * 8 + 1] = this.dst[i]! | (this.src[i]! << 4);
-      view.setInt16(i * 8 + 2, this.off[i]!, true);
-      view.setInt32(i * 8 + 4, this.imm[i]!, true);
+    const { count, code, dst, src, off, imm } = this;
+    const bytes = new Uint8Array(count * 8);
+    for (let i = 0, at = 0; i < count; i++, at += 8) {
+      const distance = off[i]!, value = imm[i]!;
+      bytes[at] = code[i]!;
+      bytes[at + 1] = dst[i]! | (src[i]! << 4);
+      bytes[at + 2] = distance;
+      bytes[at + 3] = distance >> 8;
+      bytes[at + 4] = value;
+      bytes[at + 5] = value >> 8;
+      bytes[at + 6] = value >> 16;
+      bytes[at + 7] = value >> 24;
     }
     return bytes;
   }
@@ -123,7 +129,8 @@ export class InsnAux {
   readonly constRegVals: Int32Array;
   readonly fastcallSpills: Uint8Array;
   readonly argProg: Uint8Array;
-  readonly jumpTables: (Int32Array | undefined)[];
+  /** Successors of instructions that have others than their code says; made with the first. */
+  jumpTables: Map<number, Int32Array> | undefined = undefined;
   /** BTF index and struct id of an allocated object's metadata, -1 none. */
   readonly kptrStructBTF: Int32Array;
   readonly kptrStructID: Int32Array;
@@ -131,7 +138,7 @@ export class InsnAux {
   constructor(n: number, slab: Slab) {
     this.flags = slab.u32(n);
     this.ptrType = slab.i32(n);
-    this.mapIndex = slab.i32(n).fill(-1);
+    this.mapIndex = slab.i32(n);
     this.mapOff = slab.i32(n);
     this.btfIndex = slab.i32(n);
     this.btfID = slab.i32(n);
@@ -145,7 +152,6 @@ export class InsnAux {
     this.seen = slab.u32(n);
     this.scc = slab.i32(n);
     this.origIdx = slab.i32(n);
-    for (let i = 0; i < n; i++) this.origIdx[i] = i;
     this.objNewSize = slab.f64(n);
     this.insertOff = slab.i32(n);
     this.liveRegsBefore = slab.u16(n);
@@ -155,9 +161,13 @@ export class InsnAux {
     this.constRegVals = slab.i32(n * 10);
     this.fastcallSpills = slab.u8(n);
     this.argProg = slab.u8(n);
-    this.jumpTables = Array.from({ length: n }, () => undefined);
     this.kptrStructBTF = slab.i32(n);
-    this.kptrStructID = slab.i32(n).fill(-1);
+    this.kptrStructID = slab.i32(n);
+    for (let i = 0; i < n; i++) {
+      this.mapIndex[i] = -1;
+      this.origIdx[i] = i;
+      this.kptrStructID[i] = -1;
+    }
   }
 }
 
@@ -218,6 +228,12 @@ export interface LineInfo {
   readonly lineCol: number;
 }
 
+const NO_ARGUMENTS: readonly ContextArgument[] = [];
+const NO_DIGEST: Uint8Array = new Uint8Array(32);
+const UNDECIDED: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };
+const NO_ORDER: Int32Array = new Int32Array(0);
+const NO_NOTES: InsnAux = new InsnAux(0, new Slab());
+
 export class VerifierEnv {
   readonly load: ProgramLoad;
   readonly ext: VerifierEnvironment;
@@ -231,11 +247,13 @@ export class VerifierEnv {
   hiddenSubprogCount = 0;
   exceptionCallbackSubprog = 0;
   /** Subprograms, callees first. */
-  topoOrder: Int32Array = new Int32Array(0);
+  topoOrder: Int32Array = NO_ORDER;
   /** Instructions in post-order, grouped by subprogram. */
-  postorder: Int32Array = new Int32Array(0);
+  postorder: Int32Array = NO_ORDER;
+  /** Instructions in {@link postorder}. */
+  reachable = 0;
   /** Scratch: targets of the last `insnSuccessors`. */
-  succ: Int32Array = new Int32Array(2);
+  succ: Int32Array = NO_ORDER;
   sccCount = 0;
 
   /** The program's type as the rules see it: an extension's is its target's. */
@@ -283,9 +301,9 @@ export class VerifierEnv {
   /** Continuous `fd_array`, resolved; `undefined` where it is sparse or absent. */
   fdArray: (MapDescriptor | BTFDescriptor)[] | undefined = undefined;
   signed = false;
-  digest: Uint8Array = new Uint8Array(32);
+  digest: Uint8Array = NO_DIGEST;
   /** What admission recorded (verifier/admission.ts). */
-  admission: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };
+  admission: Admission = UNDECIDED;
 
   /** What the machine gets of a verified program. */
   machine: (Pick<VerifiedProgram, 'instructions' | 'subprograms' | 'stackDepths' | 'exceptionCallback'> & { readonly machineIndex: Int32Array }) | undefined = undefined;
@@ -303,6 +321,10 @@ export class VerifierEnv {
   attachFuncName = '';
   attachBTFTrace = false;
   attachBTF: BTF | undefined;
+  /** Arguments of the context, once the attach target is known. */
+  contextArguments: readonly ContextArgument[] = NO_ARGUMENTS;
+  /** It looks at `__sk_buff.tstamp_type`, and therefore gets `tstamp` as it is. */
+  readsTimestampType = false;
   savedDstProgType = 0;
   savedDstAttachType = 0;
 
@@ -328,7 +350,7 @@ export class VerifierEnv {
   /** Stack liveness, once it is computed. */
   liveStack: LiveStack | undefined = undefined;
   /** Module BTFs that kfunc calls name, by `off`. */
-  readonly kfuncBTFs: Map<number, BTFDescriptor> = new Map();
+  kfuncBTFs: Map<number, BTFDescriptor> | undefined = undefined;
   /** The state being checked; `undefined` between runs. */
   cur: VState;
   insnIdx = 0;
@@ -356,17 +378,17 @@ export class VerifierEnv {
 
   // Precision backtracking (`struct backtrack_state`).
   btFrame = 0;
-  readonly btRegMasks: Int32Array = new Int32Array(MAX_CALL_FRAMES);
-  readonly btStackLo: Int32Array = new Int32Array(MAX_CALL_FRAMES);
-  readonly btStackHi: Int32Array = new Int32Array(MAX_CALL_FRAMES);
-  readonly btArgMasks: Int32Array = new Int32Array(MAX_CALL_FRAMES);
+  readonly btRegMasks: Int32Array = this.slab.i32(MAX_CALL_FRAMES);
+  readonly btStackLo: Int32Array = this.slab.i32(MAX_CALL_FRAMES);
+  readonly btStackHi: Int32Array = this.slab.i32(MAX_CALL_FRAMES);
+  readonly btArgMasks: Int32Array = this.slab.i32(MAX_CALL_FRAMES);
 
   constructor(load: ProgramLoad, ext: VerifierEnvironment) {
     this.load = load;
     this.ext = ext;
     this.log = new VerifierLog(load.log.level, load.log.size, load.log.present);
     this.insns = new Insns(load.instructions, this.slab);
-    this.aux = new InsnAux(0, this.slab);
+    this.aux = NO_NOTES;
     this.progType = load.type;
     this.opsType = load.type;
     this.expectedAttachType = load.expectedAttachType;

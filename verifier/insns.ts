@@ -4,7 +4,7 @@
  * of maps, kernel variables, functions. Binds maps and BTFs to the program. Reproduces `check_and_resolve_insns` and what it
  * calls (kernel/bpf/verifier.c), messages in the kernel's order. Control flow is cfg.ts.
  */
-import { digestAndTag } from './tag.ts';
+import { sha256WithoutMaps } from './tag.ts';
 import { E2BIG, EACCES, EBUSY, EFAULT, EINVAL, ENOENT, EPERM, EPROTO } from '../isa/errno.ts';
 import {
   BPF_ABS, BPF_ADD, BPF_ADDR_SPACE_CAST, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ARSH, BPF_ATOMIC, BPF_B, BPF_CALL, BPF_DIV, BPF_DW, BPF_END,
@@ -367,7 +367,7 @@ function resolveMapLoad(env: VerifierEnv, i: number): number {
 export function checkAndResolveInsns(env: VerifierEnv): number {
   const { code, dst, src, off, count } = env.insns;
   // Here, as in the kernel: after CO-RE relocations were applied.
-  if (!env.signed) env.digest = digestAndTag(env.insns.encode());
+  if (!env.signed) env.digest = sha256WithoutMaps(env.insns.encode());
   for (let i = 0; i < count; i++) {
     if (dst[i]! >= MAX_BPF_REG && !isStackArgStore(env, i)) return refuse(env, `R${dst[i]!} is invalid`);
     if (src[i]! >= MAX_BPF_REG && !isStackArgLoad(env, i)) return refuse(env, `R${src[i]!} is invalid`);

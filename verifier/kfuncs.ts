@@ -267,9 +267,10 @@ function kfuncBTF(env: VerifierEnv, offset: number): BTFDescriptor | number {
     env.log.write('negative offset disallowed for kernel module function call\n');
     return -EINVAL;
   }
-  const known = env.kfuncBTFs.get(offset);
+  const tables = (env.kfuncBTFs ??= new Map<number, BTFDescriptor>());
+  const known = tables.get(offset);
   if (known !== undefined) return known;
-  if (env.kfuncBTFs.size === MAX_KFUNC_BTFS) {
+  if (tables.size === MAX_KFUNC_BTFS) {
     env.log.write('too many different module BTFs\n');
     return -E2BIG;
   }
@@ -279,7 +280,7 @@ function kfuncBTF(env: VerifierEnv, offset: number): BTFDescriptor | number {
     env.log.write('BTF fd for kfunc is not a module BTF\n');
     return -EINVAL;
   }
-  env.kfuncBTFs.set(offset, found);
+  tables.set(offset, found);
   return found;
 }
 

@@ -37,7 +37,7 @@ interface Analysis {
   /** By subprogram: tracks before each instruction, of the last analysis. */
   readonly before: (TrackRows | undefined)[];
   /** By call site: tracks of the caller's slots. */
-  readonly slotsAt: Map<number, Int32Array>;
+  slotsAt: Map<number, Int32Array> | undefined;
   /** Call sites above the function being analysed. */
   readonly callsites: Int32Array;
 }
@@ -90,8 +90,9 @@ class TrackRows {
 
   /** The stack slots of a row, all of them. */
   slots(row: number): Int32Array {
-    const slots = new Int32Array(SLOTS).fill(this.#rest(row));
-    slots.set(this.rows.subarray(row * this.stride + TRACKED_REGS, (row + 1) * this.stride));
+    const { rows, stride } = this, held = stride - TRACKED_REGS, from = row * stride + TRACKED_REGS;
+    const slots = this.#slab.i32(SLOTS), rest = this.#rest(row);
+    for (let i = 0; i < SLOTS; i++) slots[i] = i < held ? rows[from + i]! : rest;
     return slots;
   }
 
@@ -113,9 +114,9 @@ class TrackRows {
 
 /** Analyses every function with all its callers; 0 or `-errno`. */
 export function computeStackLiveness(env: VerifierEnv): number {
-  const live = new LiveStack();
+  const live = new LiveStack(env.slab);
   env.liveStack = live;
-  const a: Analysis = { env, live, tracks: new ArgTracks(), before: [], slotsAt: new Map(), callsites: new Int32Array(MAX_CALL_FRAMES) };
+  const a: Analysis = { env, live, tracks: new ArgTracks(env.slab), before: [], slotsAt: undefined, callsites: env.slab.i32(MAX_CALL_FRAMES) };
   for (let k = env.subprogCount - 1; k >= 0; k--) {
     const sub = env.topoOrder[k]!;
     if (a.before[sub] !== undefined && !isGlobalSubprog(env, sub)) continue;
@@ -123,7 +124,7 @@ export function computeStackLiveness(env: VerifierEnv): number {
     if (err !== 0) return err;
   }
   if (talks(env)) {
-    const all = [...live.instances.values()].toSorted((x, y) => x.callsite - y.callsite || x.depth - y.depth);
+    const all = live.instances.toSorted((x, y) => x.callsite - y.callsite || x.depth - y.depth);
     for (const instance of all) printInstance(env, instance);
   }
   return 0;
@@ -135,8 +136,8 @@ function callInstance(a: Analysis, caller: Instance | undefined, callsite: numbe
   const key = depth > 0 ? callsite : start;
   let instance = a.live.find(key, depth);
   if (instance === undefined) {
-    instance = new Instance(key, depth, subprog, start, a.env.subprogs[subprog + 1]!.start - start);
-    a.live.instances.set(key * MAX_CALL_FRAMES + depth, instance);
+    instance = new Instance(key, depth, subprog, start, a.env.subprogs[subprog + 1]!.start - start, a.env.slab);
+    a.live.add(instance);
   }
   return instance;
 }
@@ -149,7 +150,7 @@ function analyse(a: Analysis, args: Int32Array | undefined, known: Instance): nu
     return -E2BIG;
   }
   // a second analysis goes into a fresh instance: a write counts only if every analysis has it
-  const instance = known.analysed ? new Instance(known.callsite, known.depth, known.subprog, known.start, known.count) : known;
+  const instance = known.analysed ? new Instance(known.callsite, known.depth, known.subprog, known.start, known.count, env.slab) : known;
   const { subprog, depth, start } = instance;
   trackFunction(a, args, instance);
   const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
@@ -157,7 +158,8 @@ function analyse(a: Analysis, args: Int32Array | undefined, known: Instance): nu
     const insn = env.postorder[p]!;
     if (env.insns.code[insn] !== CALL) continue;
     const { rows, stride } = a.before[subprog]!, at = (insn - start) * stride;
-    const callArgs = new Int32Array(TRACKED_REGS).fill(NONE);
+    const callArgs = env.slab.i32(TRACKED_REGS);
+    for (let r = 0; r < TRACKED_REGS; r++) callArgs[r] = NONE;
     let callee: number;
     if (isPseudoCall(env, insn)) {
       callee = findSubprog(env, insn + env.insns.imm[insn]! + 1);
@@ -210,7 +212,7 @@ function mergeInstances(known: Instance, fresh: Instance): void {
     if (from === undefined && known.frames[f] === undefined) continue;
     const had = known.frames[f] !== undefined;
     const m = known.marks(f);
-    for (let at = 0; at < m.length; at += MARK_WORDS) {
+    for (let at = 0; at < known.count * MARK_WORDS; at += MARK_WORDS) {
       for (let i = 0; i < 4; i++) {
         if (from !== undefined) m[at + READ + i]! |= from[at + READ + i]!;
         m[at + WRITE + i] = had && from !== undefined ? m[at + WRITE + i]! & from[at + WRITE + i]! : 0;
@@ -223,22 +225,22 @@ function mergeInstances(known: Instance, fresh: Instance): void {
 /** Backward pass to a fixed point: live before = (live after without writes) with reads. */
 function propagate(env: VerifierEnv, instance: Instance): void {
   instance.analysed = true;
-  const words = instance.frames.map((m) => (m === undefined ? 0 : wordsRead(m)));
   const from = env.subprogs[instance.subprog]!.postorderStart, to = env.subprogs[instance.subprog + 1]!.postorderStart;
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (let f = 0; f <= instance.depth; f++) {
-      const m = instance.frames[f];
-      if (m === undefined || words[f] === 0) continue;
-      for (let p = from; p < to; p++) changed = propagateInsn(env, m, instance.start, env.postorder[p]!, words[f]!) || changed;
+  for (let f = 0; f <= instance.depth; f++) {
+    const m = instance.frames[f];
+    const words = m === undefined ? 0 : wordsRead(m, instance.count);
+    if (m === undefined || words === 0) continue;
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let p = from; p < to; p++) changed = propagateInsn(env, m, instance.start, env.postorder[p]!, words) || changed;
     }
   }
 }
 
 /** Bit i: word i of a mask is read, or live, somewhere; the other words stay as they are. */
-function wordsRead(m: Int32Array): number {
+function wordsRead(m: Int32Array, count: number): number {
   let words = 0;
-  for (let at = 0; at < m.length; at += MARK_WORDS) {
+  for (let at = 0; at < count * MARK_WORDS; at += MARK_WORDS) {
     for (let i = 0; i < 4; i++) if ((m[at + READ + i]! | m[at + LIVE + i]!) !== 0) words |= 1 << i;
   }
   return words;
@@ -299,20 +301,21 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
   before.rows.fill(NONE, 0, before.stride);
   before.rows[FRAME_POINTER] = tracks.single(depth, 0);
   if (args !== undefined) for (let r = 1; r <= 5; r++) before.rows[r] = args[r]!;
-  const incoming = env.slab.i32(MAX_STACK_ARG_SLOTS).fill(NONE);
-  if (args !== undefined) incoming.set(args.subarray(MAX_BPF_REG));
+  const incoming = env.slab.i32(MAX_STACK_ARG_SLOTS);
+  for (let i = 0; i < MAX_STACK_ARG_SLOTS; i++) incoming[i] = args === undefined ? NONE : args[MAX_BPF_REG + i]!;
   if (talk) env.log.write(`subprog#${subprog}: analyzing (depth ${depth})...\n`);
 
   const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
-  const out = env.slab.i32(TRACKED).fill(NONE);
+  const out = env.slab.i32(TRACKED);
+  for (let i = 0; i < TRACKED; i++) out[i] = NONE;
   // an instruction is looked at again only where what holds before it has changed: all else would come out as before
-  const isDue = env.slab.u8(count).fill(1);
+  const isSettled = env.slab.u8(count);
   for (let changed = true; changed; ) {
     changed = false;
     for (let p = to - 1; p >= from; p--) {
       const insn = env.postorder[p]!, row = insn - start;
-      if ((isDue[row] === 0 && !talk) || !before.isReached(row)) continue;
-      isDue[row] = 0;
+      if ((isSettled[row] !== 0 && !talk) || !before.isReached(row)) continue;
+      isSettled[row] = 1;
       before.read(row, out);
       transfer(a, insn, out, incoming, depth);
       if (isStore(env.insns.code[insn]!)) before.widen(out);
@@ -321,7 +324,7 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
       for (let s = 0; s < successors; s++) {
         const target = env.succ[s]!;
         if (target < start || target >= end || !joinRow(a, before, target - start, out, insn, target)) continue;
-        isDue[target - start] = 1;
+        isSettled[target - start] = 0;
         changed = true;
       }
     }
@@ -330,7 +333,7 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
     const insn = env.postorder[p]!, at = (insn - start) * before.stride;
     recordMemoryAccess(a, instance, before.rows, at, insn);
     if (env.insns.code[insn] === CALL) recordCallAccess(a, instance, before.rows, at, insn);
-    if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) a.slotsAt.set(insn, before.slots(insn - start));
+    if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) (a.slotsAt ??= new Map()).set(insn, before.slots(insn - start));
   }
   a.before[subprog] = before;
   if (talk) printTracks(a.env, a.tracks, subprog, before.rows);
@@ -402,7 +405,7 @@ function transferLoad(a: Analysis, insn: number, t: Int32Array, depth: number): 
   if (!isWhole) t[dst[insn]!] = NONE;
   else if (mayBeLocal(tracks, depth, s, from)) t[dst[insn]!] = fill(tracks, t, TRACKED_REGS, s, from, off[insn]!, depth);
   else if (frame >= 0 && frame < depth) {
-    const slots = a.slotsAt.get(a.callsites[frame]!);
+    const slots = a.slotsAt?.get(a.callsites[frame]!);
     t[dst[insn]!] = slots === undefined ? tracks.imprecise((1 << (frame + 1)) - 1) : fill(tracks, slots, 0, s, from, off[insn]!, frame);
   } else if (!tracks.isImprecise(from) || tracks.mask(from) === 0) t[dst[insn]!] = NONE;
   else t[dst[insn]!] = from;
@@ -508,6 +511,18 @@ function record(instance: Instance, frame: number, offsets: readonly number[], b
   } else if (reads || offsets.length === 1) for (const o of offsets) recordAt(instance, o, bytes, frame, insn);
 }
 
+/** An access at a distance from where a pointer may point. */
+function recordMoved(instance: Instance, frame: number, offsets: readonly number[], by: number, bytes: number, insn: number): void {
+  if (offsets.length === 1) {
+    const at = addOffsets(offsets[0]!, by);
+    if (at === undefined) record(instance, frame, [], bytes, insn);
+    else if (bytes !== 0) recordAt(instance, at, bytes, frame, insn);
+    return;
+  }
+  const moved = offsets.map((o) => addOffsets(o, by));
+  record(instance, frame, moved.includes(undefined) ? [] : (moved as number[]), bytes, insn);
+}
+
 function recordImprecise(instance: Instance, mask: number, insn: number): void {
   for (let f = 0; f <= instance.depth; f++) if ((mask & (1 << f)) !== 0) instance.addAll(f, insn);
 }
@@ -525,8 +540,7 @@ function recordMemoryAccess(a: Analysis, instance: Instance, before: Int32Array,
   const t = before[at + (isLoad ? src[insn]! : dst[insn]!)]!;
   const frame = tracks.frame(t);
   if (frame >= 0 && frame <= instance.depth) {
-    const moved = tracks.offsets(t).map((o) => addOffsets(o, off[insn]!));
-    record(instance, frame, moved.includes(undefined) ? [] : (moved as number[]), bytes, insn);
+    recordMoved(instance, frame, tracks.offsets(t), off[insn]!, bytes, insn);
   } else if (tracks.isImprecise(t)) recordImprecise(instance, tracks.mask(t), insn);
 }
 

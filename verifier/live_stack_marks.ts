@@ -3,6 +3,7 @@
  * What is known of the stack at every instruction of a function as it is called from one place: halves of slots that may be read, must be
  * written, are live. Data only; `live_stack.ts` finds it.
  */
+import type { Slab } from './workspace.ts';
 import { MAX_BPF_REG, MAX_CALL_FRAMES, MAX_STACK_ARG_SLOTS } from './regtypes.ts';
 
 /** Halves of slots in a frame, and bytes of each. */
@@ -22,11 +23,13 @@ export class Instance {
   readonly subprog: number;
   readonly start: number;
   readonly count: number;
-  /** Marks by frame, then instruction. */
+  readonly #slab: Slab;
+  /** Marks by frame, then instruction: {@link MARK_WORDS} each for {@link count} of them. */
   readonly frames: (Int32Array | undefined)[] = [];
   analysed = false;
 
-  constructor(callsite: number, depth: number, subprog: number, start: number, count: number) {
+  constructor(callsite: number, depth: number, subprog: number, start: number, count: number, slab: Slab) {
+    this.#slab = slab;
     this.callsite = callsite;
     this.depth = depth;
     this.subprog = subprog;
@@ -36,7 +39,7 @@ export class Instance {
 
   /** Marks of `frame`, made on first use. */
   marks(frame: number): Int32Array {
-    return (this.frames[frame] ??= new Int32Array(this.count * MARK_WORDS));
+    return (this.frames[frame] ??= this.#slab.i32(this.count * MARK_WORDS));
   }
 
   /** Adds halves `low` to `high` to a mark. */
@@ -46,7 +49,8 @@ export class Instance {
   }
 
   addAll(frame: number, insn: number): void {
-    this.marks(frame).fill(-1, (insn - this.start) * MARK_WORDS + READ, (insn - this.start) * MARK_WORDS + READ + 4);
+    const m = this.marks(frame), at = (insn - this.start) * MARK_WORDS + READ;
+    for (let i = 0; i < 4; i++) m[at + i] = -1;
   }
 
   /** Adds to `live` the halves of a frame that are live before an instruction. */
@@ -58,17 +62,38 @@ export class Instance {
   }
 }
 
+/** Instances that are looked through one by one. */
+const FEW = 8;
+
 /** The result, and the question being asked of it. */
 export class LiveStack {
-  readonly instances: Map<number, Instance> = new Map();
+  readonly instances: Instance[] = [];
+  /** The same by call site and depth, once there are many. */
+  #index: Map<number, Instance> | undefined = undefined;
   analyses = 0;
   // The query: instances and call sites by frame.
-  readonly byFrame: (Instance | undefined)[] = Array.from({ length: MAX_CALL_FRAMES }, () => undefined);
-  readonly callsites: Int32Array = new Int32Array(MAX_CALL_FRAMES);
+  readonly byFrame: (Instance | undefined)[] = [];
+  readonly callsites: Int32Array;
   curframe = 0;
   insn = 0;
 
+  constructor(slab: Slab) {
+    this.callsites = slab.i32(MAX_CALL_FRAMES);
+  }
+
+  add(instance: Instance): void {
+    const { instances } = this;
+    instances.push(instance);
+    if (instances.length <= FEW) return;
+    const index = (this.#index ??= new Map(instances.map((each) => [each.callsite * MAX_CALL_FRAMES + each.depth, each])));
+    index.set(instance.callsite * MAX_CALL_FRAMES + instance.depth, instance);
+  }
+
+  /** The instance for a call site (of the outermost frame: the function's start) and a depth. */
   find(callsite: number, depth: number): Instance | undefined {
-    return this.instances.get(callsite * MAX_CALL_FRAMES + depth);
+    if (this.#index !== undefined) return this.#index.get(callsite * MAX_CALL_FRAMES + depth);
+    const { instances } = this;
+    for (let i = 0; i < instances.length; i++) if (instances[i]!.callsite === callsite && instances[i]!.depth === depth) return instances[i];
+    return undefined;
   }
 }

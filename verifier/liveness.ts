@@ -172,10 +172,10 @@ export function computeLiveRegisters(env: VerifierEnv): number {
   }
   const err = computeStackLiveness(env);
   if (err !== 0) return err;
-  const { postorder } = env;
+  const { postorder, reachable } = env;
   for (let changed = true; changed; ) {
     changed = false;
-    for (let p = 0; p < postorder.length; p++) {
+    for (let p = 0; p < reachable; p++) {
       const insn = postorder[p]!;
       let out = 0;
       for (let s = insnSuccessors(env, insn) - 1; s >= 0; s--) out |= before[env.succ[s]!]!;

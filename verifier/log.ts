@@ -22,6 +22,7 @@ export interface LogEvent {
 /** Longest text of one message; the kernel formats into a buffer of 1024 bytes with the final NUL. */
 const MAX_MESSAGE = 1023;
 const UINT_MAX = 0xffffffff;
+const NO_LOG: readonly [error: number, trueSize: number] = [0, 0];
 
 export class VerifierLog {
   /** `BPF_LOG_*` bits as given by the caller; 0 writes nothing. */
@@ -125,7 +126,7 @@ export class VerifierLog {
 
   /** `[0 or -errno, log_true_size]` (`bpf_vlog_finalize`). */
   finalize(): readonly [error: number, trueSize: number] {
-    if (this.level === 0) return [0, 0];
+    if (this.level === 0) return NO_LOG;
     if (this.hasBuffer !== this.size > 0) return [-EFAULT, this.maxLength];
     if (this.hasBuffer && this.maxLength > this.size) return [-ENOSPC, this.maxLength];
     return [0, this.maxLength];

@@ -253,7 +253,7 @@ export function printInsnState(env: VerifierEnv, st: VState, frameno: number): v
 }
 
 function kfuncName(env: VerifierEnv, off: number, id: number): string {
-  const btf = off === 0 ? env.ext.kernelBTF()?.btf : env.kfuncBTFs.get(off)?.btf;
+  const btf = off === 0 ? env.ext.kernelBTF()?.btf : env.kfuncBTFs?.get(off)?.btf;
   return btf === undefined || btf.kind(id) !== BTF_KIND_FUNC ? '<error>' : btf.typeName(id);
 }
 

@@ -14,10 +14,10 @@ const NOT_ON_STACK = 0xffffffff;
 export function computeSCC(env: VerifierEnv): number {
   const { count } = env.insns;
   const { aux } = env;
-  const members = new Int32Array(count);
-  const preorder = new Uint32Array(count);
-  const low = new Uint32Array(count);
-  const walk = new Int32Array(count);
+  const members = env.slab.i32(count);
+  const preorder = env.slab.u32(count);
+  const low = env.slab.u32(count);
+  const walk = env.slab.i32(count);
   let nextPreorder = 1;
   let nextSCC = 1;
   for (let root = 0; root < count; root++) {

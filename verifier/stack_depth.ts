@@ -48,9 +48,9 @@ class Walk {
   constructor(env: VerifierEnv, hasPrivStack: boolean) {
     this.env = env;
     this.hasPrivStack = hasPrivStack;
-    this.caller = new Int32Array(env.subprogCount);
-    this.returnTo = new Int32Array(env.subprogCount);
-    this.frameOf = new Int32Array(env.subprogCount);
+    this.caller = env.slab.i32(env.subprogCount);
+    this.returnTo = env.slab.i32(env.subprogCount);
+    this.frameOf = env.slab.i32(env.subprogCount);
   }
 
   refuse(message: string, error: number): number {
@@ -162,8 +162,8 @@ class Walk {
 
 /** Checks the stack over all chains of calls from the main program and from asynchronous callbacks; 0 or `-errno`. */
 export function checkMaxStackDepth(env: VerifierEnv): number {
-  const subs = env.subprogs.slice(0, env.subprogCount);
-  const mode = subs.some((sub) => sub.hasTailCall) ? NO_PRIV_STACK : privStackMode(env);
+  let mode = privStackMode(env);
+  for (let i = 0; i < env.subprogCount; i++) if (env.subprogs[i]!.hasTailCall) mode = NO_PRIV_STACK;
   for (let i = env.subprogCount - 1; i >= 0; i--) {
     if (i > 0 && !env.subprogs[i]!.isAsyncCallback) continue;
     const error = new Walk(env, i === 0 && mode === ADAPTIVE).run(i);

@@ -221,9 +221,9 @@ export function checkSubprogs(env: VerifierEnv): number {
 /** Fills `env.topoOrder`, callees first; refuses recursion. 0 or `-errno`. */
 export function sortSubprogsTopologically(env: VerifierEnv): number {
   const n = env.subprogCount;
-  const color = new Uint8Array(n);
-  const stack = new Int32Array(n);
-  const order = new Int32Array(n);
+  const color = env.slab.u8(n);
+  const stack = env.slab.i32(n);
+  const order = env.slab.i32(n);
   let placed = 0;
   for (let root = 0; root < n; root++) {
     if (color[root] !== 0) continue;

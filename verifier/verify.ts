@@ -3,7 +3,7 @@
  * A load from admission to the rewritten program, in the order of the kernel's `bpf_check` (kernel/bpf/verifier.c). Owns the
  * order of the phases, the statistics at the end of the log and the verdict; the phases themselves are in their own modules.
  */
-import { within, type Phase } from '../isa/phases.ts';
+import { within, type Phase, type Phases } from '../isa/phases.ts';
 import { admit, admitBeforeLog } from './admission.ts';
 import { checkAttachTarget } from './attach_target.ts';
 import { checkCFG, computePostorder } from './cfg.ts';
@@ -38,22 +38,38 @@ export const BPF_COMPLEXITY_LIMIT_INSNS = 1_000_000;
  * if (verdict.errno === 0) run(verdict.program!);
  */
 export function verify(load: ProgramLoad, environment: VerifierEnvironment): Verdict {
-  const start = environment.now();
+  const env = setUp(load, environment);
+  try {
+    return verifyIn(env, environment);
+  } finally {
+    leaveWorkspace(env.workspace);
+  }
+}
+
+function setUp(load: ProgramLoad, environment: VerifierEnvironment): VerifierEnv {
   const { phases } = environment;
-  const env = within(phases, 'set-up', () => new VerifierEnv(load, environment));
+  return phases === undefined ? new VerifierEnv(load, environment) : within(phases, 'set-up', () => new VerifierEnv(load, environment));
+}
+
+function verifyIn(env: VerifierEnv, environment: VerifierEnvironment): Verdict {
+  const start = environment.now();
   const early = admitBeforeLog(env);
   if (early !== 0) return verdict(env, early, false);
   const logError = env.log.check();
   if (logError !== 0) return verdict(env, logError, false);
-  env.diag = within(phases, 'set-up', () => createDiagnostics(env));
+  env.diag = createDiagnostics(env);
   const { error, admission } = admit(env);
   env.admission = admission;
   if (error !== 0) return verdict(env, error, true);
   const checked = check(env);
-  return within(phases, 'log', () => {
-    writeStatistics(env, environment.now() - start);
-    return verdict(env, checked, true);
-  });
+  const { phases } = environment;
+  return phases === undefined ? conclude(env, checked, start) : within(phases, 'log', () => conclude(env, checked, start));
+}
+
+function conclude(env: VerifierEnv, checked: number, start: number): Verdict {
+  const end = env.ext.now();
+  if (env.log.level !== 0) writeStatistics(env, end - start);
+  return verdict(env, checked, true);
 }
 
 /** What is done to the program, in the kernel's order, with the part of the load that each step belongs to. */
@@ -70,11 +86,16 @@ const STEPS: readonly (readonly [Phase, (env: VerifierEnv) => number])[] = [
 /** The steps over the program; 0 or `-errno` of the first that refuses. */
 function check(env: VerifierEnv): number {
   const { phases } = env.ext;
-  for (const [phase, step] of STEPS) {
-    const error = within(phases, phase, () => step(env));
+  for (let i = 0; i < STEPS.length; i++) {
+    const step = STEPS[i]!;
+    const error = phases === undefined ? step[1](env) : timed(env, phases, step);
     if (error < 0) return error;
   }
   return 0;
+}
+
+function timed(env: VerifierEnv, phases: Phases, [phase, step]: (typeof STEPS)[number]): number {
+  return within(phases, phase, () => step(env));
 }
 
 function noteInstructions(env: VerifierEnv): number {
@@ -112,9 +133,10 @@ function writeStatistics(env: VerifierEnv, microseconds: number): void {
   );
 }
 
+const NO_LOG: readonly [error: number, trueSize: number] = [0, 0];
+
 function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict {
-  leaveWorkspace(env.workspace);
-  const [logError, logTrueSize] = logIsOpen ? env.log.finalize() : [0, 0];
+  const [logError, logTrueSize] = logIsOpen ? env.log.finalize() : NO_LOG;
   const error = logError !== 0 ? logError : result;
   return {
     errno: error === 0 ? 0 : -error,
@@ -129,6 +151,11 @@ function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict 
   };
 }
 
+function hasArenaArgument(env: VerifierEnv): boolean {
+  const list = contextArguments(env);
+  return list.length > 0 && list.some(({ regType }) => baseType(regType) === PTR_TO_ARENA);
+}
+
 function verifiedProgram(env: VerifierEnv): VerifiedProgram {
   // Field by field: a spread costs more here than most phases of a small program.
   const { instructions, subprograms, stackDepths, machineIndex, exceptionCallback } = env.machine!;
@@ -140,7 +167,7 @@ function verifiedProgram(env: VerifierEnv): VerifiedProgram {
     usedMaps: env.usedMaps,
     usedBTFs: env.usedBTFs,
     btf: env.btf,
-    hasArenaArgument: contextArguments(env).some(({ regType }) => baseType(regType) === PTR_TO_ARENA),
+    hasArenaArgument: hasArenaArgument(env),
     maxCtxOffset: env.maxCtxOffset,
     verifiedInstructions: env.insnProcessed,
     fullyVerified: true,

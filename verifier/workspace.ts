@@ -6,63 +6,105 @@
  */
 import { StatePool } from './state.ts';
 
-const SLAB_BYTES: number = 1 << 19;
 /** Space for a program much larger than most is given back. */
 const KEPT_STATES = 1024;
+/** Elements of the smallest array that is handed out, as a power of two, and sizes above it: the largest kept has 8192. */
+const SMALLEST_SHIFT = 6;
+const KEPT_SIZES = 8;
+/** Arrays of one kind and size that are kept. */
+const KEPT_ARRAYS = 256;
 
-/** Zeroed arrays out of one buffer, until it is used up: then out of buffers of their own. */
-export class Slab {
-  readonly #buffer: ArrayBuffer;
-  readonly #bytes: Uint8Array;
-  #used = 0;
+type IntegerArray = Int32Array | Uint32Array | Int16Array | Uint16Array | Uint8Array | Float64Array;
 
-  constructor(bytes: number = SLAB_BYTES) {
-    this.#buffer = new ArrayBuffer(bytes);
-    this.#bytes = new Uint8Array(this.#buffer);
+/** An array, and its bytes as words: zeroed through those, whatever the kind. */
+interface Piece<T extends IntegerArray> {
+  readonly array: T;
+  readonly words: Int32Array;
+}
+
+/** Arrays of one kind, by size. */
+class Shelf<T extends IntegerArray> {
+  readonly #make: (elements: number) => T;
+  readonly #bytesShift: number;
+  /** By size: those given out lie before `#used[size]`. */
+  readonly #pieces: Piece<T>[][] = Array.from({ length: KEPT_SIZES }, () => []);
+  readonly #used: number[] = Array.from({ length: KEPT_SIZES }, () => 0);
+
+  constructor(bytesShift: number, make: (elements: number) => T) {
+    this.#bytesShift = bytesShift;
+    this.#make = make;
   }
 
   reset(): void {
-    this.#used = 0;
+    const used = this.#used;
+    for (let size = 0; size < KEPT_SIZES; size++) {
+      if (used[size]! > KEPT_ARRAYS) this.#pieces[size]!.length = KEPT_ARRAYS;
+      used[size] = 0;
+    }
   }
 
-  /** Offset of `size` zero bytes, -1 where the buffer is used up. */
-  #take(size: number): number {
-    const at = this.#used;
-    const end = (at + size + 7) & ~7;
-    if (end < 0 || end > this.#bytes.length) return -1;
-    this.#used = end;
-    this.#bytes.fill(0, at, end);
-    return at;
+  take(n: number): T {
+    const size = n <= 1 << SMALLEST_SHIFT ? 0 : 32 - Math.clz32(n - 1) - SMALLEST_SHIFT;
+    if (size >= KEPT_SIZES) return this.#make(n);
+    const pieces = this.#pieces[size]!;
+    const at = this.#used[size]!;
+    this.#used[size] = at + 1;
+    if (at === pieces.length) {
+      const array = this.#make(1 << (size + SMALLEST_SHIFT));
+      pieces.push({ array, words: new Int32Array(array.buffer) });
+      return array;
+    }
+    const { array, words } = pieces[at]!;
+    // a loop: a call of fill() costs more than most arrays have words
+    for (let i = ((n << this.#bytesShift) + 3) >> 2; --i >= 0; ) words[i] = 0;
+    return array;
+  }
+}
+
+/**
+ * Arrays for one load, used again by the next: a new array costs more than what is done with most. One has at least as many elements
+ * as asked for, and those are zero.
+ */
+export class Slab {
+  readonly #i32 = new Shelf(2, (n) => new Int32Array(n));
+  readonly #u32 = new Shelf(2, (n) => new Uint32Array(n));
+  readonly #i16 = new Shelf(1, (n) => new Int16Array(n));
+  readonly #u16 = new Shelf(1, (n) => new Uint16Array(n));
+  readonly #u8 = new Shelf(0, (n) => new Uint8Array(n));
+  readonly #f64 = new Shelf(3, (n) => new Float64Array(n));
+
+  /** Takes back everything that was handed out. */
+  reset(): void {
+    this.#i32.reset();
+    this.#u32.reset();
+    this.#i16.reset();
+    this.#u16.reset();
+    this.#u8.reset();
+    this.#f64.reset();
   }
 
   i32(n: number): Int32Array {
-    const at = this.#take(n * 4);
-    return at < 0 ? new Int32Array(n) : new Int32Array(this.#buffer, at, n);
+    return this.#i32.take(n);
   }
 
   u32(n: number): Uint32Array {
-    const at = this.#take(n * 4);
-    return at < 0 ? new Uint32Array(n) : new Uint32Array(this.#buffer, at, n);
+    return this.#u32.take(n);
   }
 
   i16(n: number): Int16Array {
-    const at = this.#take(n * 2);
-    return at < 0 ? new Int16Array(n) : new Int16Array(this.#buffer, at, n);
+    return this.#i16.take(n);
   }
 
   u16(n: number): Uint16Array {
-    const at = this.#take(n * 2);
-    return at < 0 ? new Uint16Array(n) : new Uint16Array(this.#buffer, at, n);
+    return this.#u16.take(n);
   }
 
   u8(n: number): Uint8Array {
-    const at = this.#take(n);
-    return at < 0 ? new Uint8Array(n) : new Uint8Array(this.#buffer, at, n);
+    return this.#u8.take(n);
   }
 
   f64(n: number): Float64Array {
-    const at = this.#take(n * 8);
-    return at < 0 ? new Float64Array(n) : new Float64Array(this.#buffer, at, n);
+    return this.#f64.take(n);
   }
 }
 

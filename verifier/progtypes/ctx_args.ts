@@ -99,14 +99,12 @@ export function structOpsArguments(btf: BTF, struct: string, member: string, pro
   return found;
 }
 
-const known = new WeakMap<VerifierEnv, readonly ContextArgument[]>();
-
 /** Notes the arguments of a load, once its attach target is known. */
 export function setContextArguments(env: VerifierEnv, list: readonly ContextArgument[]): void {
-  known.set(env, list);
+  env.contextArguments = list;
 }
 
 /** The arguments of a load's context; none before its attach target is known. The caller sets `refID` of refcounted ones. */
 export function contextArguments(env: VerifierEnv): readonly ContextArgument[] {
-  return known.get(env) ?? [];
+  return env.contextArguments;
 }

@@ -544,7 +544,7 @@ export interface ConversionContext {
  *   knows (Linux: 4 bytes within an 8-byte field of `struct bpf_tcp_sock`), which ends the load with `EFAULT`
  */
 export function convertAccess(context: ConversionContext, ptrType: number, insn: Instruction, ctxFieldSize: number): readonly Instruction[] | undefined {
-  const converter = ptrType === PTR_TO_CTX ? BY_PROGRAM.get(context.progType) : BY_POINTER.get(ptrType);
+  const converter = converterOf(context.progType, ptrType);
   if (converter === undefined) return undefined;
   const size = accessSize(insn.code);
   const isNarrow = size < ctxFieldSize;
@@ -557,6 +557,15 @@ export function convertAccess(context: ConversionContext, ptrType: number, insn:
   if (isNarrow && size < conversion.targetSize) cutOut(conversion, insn, size, ctxFieldSize);
   if ((insn.code & 0xe0) === U.BPF_MEMSX) conversion.emit(U.BPF_ALU64 | U.BPF_MOV | U.BPF_X, insn.dst, insn.dst, size * 8, 0);
   return conversion.out;
+}
+
+function converterOf(progType: number, ptrType: number): Converter | undefined {
+  return ptrType === PTR_TO_CTX ? BY_PROGRAM.get(progType) : BY_POINTER.get(ptrType);
+}
+
+/** True where accesses through a pointer of this kind may have to be converted. */
+export function hasConversion(progType: number, ptrType: number): boolean {
+  return converterOf(progType, ptrType) !== undefined;
 }
 
 /** Fields that may be accessed anywhere in them; of others only the start is converted. */

@@ -12,7 +12,7 @@ import { btfContextAccess, hookContextAccess, structOpsContextAccess } from './b
 import {
   CONTEXT_RULES, NETFILTER_STRUCTS, sockAccess, sockCommonAccess, tcpSockAccess, xdpSockAccess, type ContextRule,
 } from './ctx_access.ts';
-import { convertAccess } from './ctx_convert.ts';
+import { convertAccess, hasConversion } from './ctx_convert.ts';
 import { fieldAt, NF_CTX, offsetOf, SK_BUFF } from './ctx_layouts.ts';
 import { factsOf } from './facts.ts';
 import { findProto, isForbidden } from './funcs.ts';
@@ -47,7 +47,7 @@ export function isValidAccess(env: VerifierEnv, off: number, size: number, type:
       const rule = CONTEXT_RULES.get(env.resolvedProgType);
       const facts = factsOf(env);
       if (rule === undefined || !rule({ off, size, isWrite: type === BPF_WRITE, info, facts })) return false;
-      if (isTimestampType(env, off)) timestampTypeReaders.add(env);
+      if (isTimestampType(env, off)) env.readsTimestampType = true;
       return env.resolvedProgType !== U.BPF_PROG_TYPE_NETFILTER || pointsToKernelStruct(env, off, info);
     }
   }
@@ -91,9 +91,6 @@ export function mayAccessSkb(progType: number): boolean {
   return progType === U.BPF_PROG_TYPE_SOCKET_FILTER || progType === U.BPF_PROG_TYPE_SCHED_CLS || progType === U.BPF_PROG_TYPE_SCHED_ACT;
 }
 
-/** Loads of programs that look at `__sk_buff.tstamp_type`, and therefore get `tstamp` as it is. */
-const timestampTypeReaders = new WeakSet<VerifierEnv>();
-
 function isTimestampType(env: VerifierEnv, off: number): boolean {
   const type = env.resolvedProgType;
   return off === offsetOf(SK_BUFF, 'tstamp_type') && (type === U.BPF_PROG_TYPE_SCHED_CLS || type === U.BPF_PROG_TYPE_SCHED_ACT);
@@ -102,6 +99,11 @@ function isTimestampType(env: VerifierEnv, off: number): boolean {
 function layoutOf(env: VerifierEnv): KernelLayout | undefined {
   const kernel = env.ext.kernelBTF();
   return kernel === undefined ? undefined : kernelLayout(kernel.btf);
+}
+
+/** False where accesses through such a pointer stay as they are, whatever they access: what {@link convertCtxAccess} would find. */
+export function isConverted(env: VerifierEnv, ptrType: number): boolean {
+  return hasConversion(env.resolvedProgType, ptrType);
 }
 
 /**
@@ -114,7 +116,7 @@ function layoutOf(env: VerifierEnv): KernelLayout | undefined {
 export function convertCtxAccess(env: VerifierEnv, ptrType: number, insn: Instruction, ctxFieldSize: number): readonly Instruction[] | undefined {
   const kernel = layoutOf(env);
   if (kernel === undefined) return undefined;
-  return convertAccess({ kernel, progType: env.resolvedProgType, knowsTimestampType: timestampTypeReaders.has(env) }, ptrType, insn, ctxFieldSize);
+  return convertAccess({ kernel, progType: env.resolvedProgType, knowsTimestampType: env.readsTimestampType }, ptrType, insn, ctxFieldSize);
 }
 
 /** What replaces the program's first instruction where the program writes into its packet; empty for nothing (`gen_prologue`). */

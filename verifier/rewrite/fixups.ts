@@ -18,10 +18,11 @@ import {
   AUX_PERCPU_ALLOC_PTR, AUX_ZEXT_DST, BPF_F_TEST_RND_HI32, Subprog, type VerifierEnv,
 } from '../env.ts';
 import { isCastTo32, subregDefinedBy } from '../liveness.ts';
-import { convertCtxAccess, genLdAbs, genPrologue } from '../progtypes/index.ts';
+import { convertCtxAccess, genLdAbs, genPrologue, isConverted } from '../progtypes/index.ts';
 import { kernelLayout } from '../progtypes/kernel_layout.ts';
 import { PTR_TO_ARENA, PTR_TO_CTX, mayFaultOnDeref, typeIsPtrToMemOrBTFID } from '../regtypes.ts';
 import { markExceptionCallback } from '../subprogs.ts';
+import type { Slab } from '../workspace.ts';
 import {
   AX, KERNEL_ADDRESS_HI, alu64, aluK, aluX, barrier, callKernel, copy64, jumpK, jumpX, load, load64, mov32, mov64, percpuAddress, skip, store, storeK,
 } from './code.ts';
@@ -63,6 +64,9 @@ function emitLoop(r: Rewrite, base: number, callback: number): void {
 /** Loops instead of calls of `bpf_loop()` with a callback that is always the same (`bpf_optimize_bpf_loop`). */
 function inlineLoops(r: Rewrite, env: VerifierEnv): number {
   const isLoop = (i: number): boolean => r.code[i] === CALL && r.src[i] === 0 && r.imm[i] === BPF_FUNC_loop && (r.flags(i) & AUX_LOOP_FIT) !== 0;
+  let isNeeded = false;
+  for (let i = 0; i < r.count && !isNeeded; i++) isNeeded = r.code[i] === CALL && isLoop(i);
+  if (!isNeeded) return 0;
   let sub = 0;
   let needed = 0;
   return r.pass((i) => {
@@ -103,9 +107,9 @@ function isEmptyJump(r: Rewrite, i: number): boolean {
 }
 
 /** Which jumps to the next instruction go; removing a `may_goto` also removes what thereby jumps to the next. */
-function emptyJumps(r: Rewrite): Uint8Array {
-  const gone = new Uint8Array(r.count);
-  const kept = new Int32Array(r.count);
+function emptyJumps(r: Rewrite, slab: Slab): Uint8Array {
+  const gone = slab.u8(r.count);
+  const kept = slab.i32(r.count);
   let keptCount = 0;
   for (let i = 0; i < r.count; i++) {
     if (!isEmptyJump(r, i) || r.off[i] !== 0) {
@@ -125,16 +129,26 @@ function emptyJumps(r: Rewrite): Uint8Array {
   return gone;
 }
 
-function removeDeadCode(r: Rewrite, isPrivileged: boolean): number {
+function removeDeadCode(r: Rewrite, isPrivileged: boolean, slab: Slab): number {
   if (!isPrivileged) {
     for (let i = 0; i < r.count; i++) if (!r.isSeen(i)) r.set(i, BPF_JMP | BPF_JA, 0, 0, -1, 0);
     return 0;
   }
-  hardWireBranches(r);
-  const result = r.pass((i) => (r.isSeen(i) ? KEEP : REMOVE));
-  if (result < 0) return result;
-  const gone = emptyJumps(r);
+  let hasDeadCode = false, hasEmptyJumps = false;
+  for (let i = 0; i < r.count && !hasDeadCode; i++) hasDeadCode = !r.isSeen(i);
+  if (hasDeadCode) {
+    hardWireBranches(r);
+    const result = r.pass(keepSeen);
+    if (result < 0) return result;
+  }
+  for (let i = 0; i < r.count && !hasEmptyJumps; i++) hasEmptyJumps = r.off[i] === 0 && isEmptyJump(r, i);
+  if (!hasEmptyJumps) return 0;
+  const gone = emptyJumps(r, slab);
   return r.pass((i) => (gone[i] === 0 ? KEEP : REMOVE));
+}
+
+function keepSeen(i: number, r: Rewrite): number {
+  return r.isSeen(i) ? KEEP : REMOVE;
 }
 
 // ---------------------------------------------------------------- accesses
@@ -178,15 +192,16 @@ function convertAccesses(r: Rewrite, env: VerifierEnv): number {
     });
     if (result < 0) return result;
   }
-  return r.pass((i) => {
-    const flags = r.flags(i);
-    const hasBarrier = (flags & AUX_NOSPEC) !== 0;
-    if (hasBarrier) barrier(r);
-    const verdict = convertAccess(r, env, i);
-    if (verdict !== KEEP || !hasBarrier) return verdict;
-    r.emitSelf();
-    return REPLACE;
-  });
+  return r.pass(convertOne);
+}
+
+function convertOne(i: number, r: Rewrite): number {
+  const hasBarrier = (r.flags(i) & AUX_NOSPEC) !== 0;
+  if (hasBarrier) barrier(r);
+  const verdict = convertAccess(r, r.env, i);
+  if (verdict !== KEEP || !hasBarrier) return verdict;
+  r.emitSelf();
+  return REPLACE;
 }
 
 function convertAccess(r: Rewrite, env: VerifierEnv, i: number): number {
@@ -206,6 +221,7 @@ function convertAccess(r: Rewrite, env: VerifierEnv, i: number): number {
     r.code[i] = guarded;
     return KEEP;
   }
+  if (!isConverted(env, ptrType)) return KEEP;
   const converted = convertCtxAccess(env, ptrType, r.at(i), r.aux.ctxFieldSize[notes]!);
   if (converted === undefined) return KEEP;
   if (converted.length === 0) {
@@ -390,22 +406,27 @@ function rewriteAll(r: Rewrite, env: VerifierEnv): number {
     const result = addExceptionCallback(r, env);
     if (result < 0) return result;
   }
-  const hasMayGoto = new Uint8Array(r.subprogs.length);
-  let sub = 0;
-  const result = r.pass((i) => {
-    const at = sub;
-    if (r.starts[at + 1] === i + 1) sub++;
-    if (isMayGoto(r, i)) hasMayGoto[at] = 1;
-    return rewriteOne(r, env, i, env.subprogs[at]!.stackDepth);
-  });
+  const subprogs = r.subprogs.length;
+  let hasMayGoto: Uint8Array | undefined;
+  for (let i = 0, sub = 0; i < r.count; i++) {
+    if (isMayGoto(r, i)) (hasMayGoto ??= env.slab.u8(subprogs))[sub] = 1;
+    if (r.starts[sub + 1] === i + 1) sub++;
+  }
+  const result = r.pass(rewriteNext);
   if (result < 0) return result;
-  if (!hasMayGoto.includes(1)) return 0;
-  for (const [i, has] of hasMayGoto.entries()) {
-    if (has === 0) continue;
+  if (hasMayGoto === undefined) return 0;
+  for (let i = 0; i < subprogs; i++) {
+    if (hasMayGoto[i] === 0) continue;
     env.subprogs[i]!.stackDepth += MAY_GOTO_STACK;
     env.subprogs[i]!.stackExtra = MAY_GOTO_STACK;
   }
   return initMayGoto(r, env, hasMayGoto);
+}
+
+function rewriteNext(i: number, r: Rewrite): number {
+  const at = r.sub;
+  if (r.starts[at + 1] === i + 1) r.sub++;
+  return rewriteOne(r, r.env, i, r.env.subprogs[at]!.stackDepth);
 }
 
 function initMayGoto(r: Rewrite, env: VerifierEnv, hasMayGoto: Uint8Array): number {
@@ -447,6 +468,8 @@ function isCompareAndExchange(r: Rewrite, i: number): boolean {
 function rewriteUpperHalves(r: Rewrite, env: VerifierEnv): number {
   const fills = (env.load.flags & BPF_F_TEST_RND_HI32) !== 0;
   return r.pass((i) => {
+    // only those are followed by anything
+    if (!fills && !isCompareAndExchange(r, i)) return KEEP;
     const reg = subregDefinedBy(r, i, env.arena);
     const isExtended = r.isPatched(i) ? reg >= 0 : (r.flags(i) & AUX_ZEXT_DST) !== 0;
     if (isExtended) {
@@ -483,6 +506,11 @@ function checkStackArguments(env: VerifierEnv): number {
 function moveSubprogs(r: Rewrite, env: VerifierEnv): void {
   const end = env.subprogs[env.subprogCount]!;
   const old = env.subprogs;
+  if (r.subprogs.length === env.subprogCount && env.hiddenSubprogCount === 0) {
+    // none is gone
+    for (let i = 0; i < r.starts.length; i++) old[i]!.start = r.starts[i]!;
+    return;
+  }
   let hidden = env.subprogCount - env.hiddenSubprogCount;
   env.subprogs = [...r.subprogs.map((index) => old[index < 0 ? hidden++ : index]!), end];
   env.subprogCount = r.subprogs.length;
@@ -490,29 +518,26 @@ function moveSubprogs(r: Rewrite, env: VerifierEnv): void {
   for (const [i, start] of r.starts.entries()) env.subprogs[i]!.start = start;
 }
 
+function removeDead(r: Rewrite, env: VerifierEnv): number {
+  const result = removeDeadCode(r, env.bpfCapable, env.slab);
+  if (result === 0) moveSubprogs(r, env);
+  return result;
+}
+
+function finish(r: Rewrite, env: VerifierEnv): number {
+  moveSubprogs(r, env);
+  return checkStackArguments(env);
+}
+
+const PASSES: readonly ((r: Rewrite, env: VerifierEnv) => number)[] = [inlineLoops, removeDead, convertAccesses, rewriteAll, rewriteUpperHalves, finish];
+
 /**
  * All passes over `r`; the subprograms of `env` move with their instructions.
  * @returns 0 or `-errno`, with the reason in the log
  */
 export function applyFixups(r: Rewrite, env: VerifierEnv): number {
-  const isPrivileged = env.bpfCapable;
-  const passes = [
-    () => inlineLoops(r, env),
-    () => {
-      const result = removeDeadCode(r, isPrivileged);
-      if (result === 0) moveSubprogs(r, env);
-      return result;
-    },
-    () => convertAccesses(r, env),
-    () => rewriteAll(r, env),
-    () => rewriteUpperHalves(r, env),
-    () => {
-      moveSubprogs(r, env);
-      return checkStackArguments(env);
-    },
-  ];
-  for (const pass of passes) {
-    const result = pass();
+  for (let i = 0; i < PASSES.length; i++) {
+    const result = PASSES[i]!(r, env);
     if (r.failed >= 0) {
       env.log.write(`insn ${r.failed} cannot be patched due to 16-bit range\n`);
       return -ENOMEM;

@@ -5,8 +5,9 @@
  * and BTF ids.
  */
 import { ENOMEM } from '../../isa/errno.ts';
+import { BPF_STX } from '../../isa/uapi.ts';
 import type { VerifierEnv } from '../env.ts';
-import { convertCtxAccess } from '../progtypes/index.ts';
+import { convertCtxAccess, isConverted } from '../progtypes/index.ts';
 import { guardedCode, isPlainLoad, isPlainStore } from './fixups.ts';
 import { KEEP, REPLACE, Rewrite } from './rewrite.ts';
 
@@ -24,26 +25,37 @@ export interface MachineProgram {
   readonly exceptionCallback: number | undefined;
 }
 
+function convertForMachine(i: number, r: Rewrite): number {
+  const code = r.code[i]!;
+  const isAccess = isPlainLoad(code) || isPlainStore(code);
+  if (!isAccess && (code & 7) !== BPF_STX) return KEEP;
+  const notes = r.notes(i);
+  if (notes < 0) return KEEP;
+  const ptrType = r.aux.ptrType[notes]!;
+  const guarded = guardedCode(code, ptrType);
+  if (guarded !== code) r.code[i] = guarded;
+  if (guarded !== code || !isAccess) return KEEP;
+  if (!isConverted(r.env, ptrType)) return KEEP;
+  const converted = convertCtxAccess(r.env, ptrType, r.at(i), r.aux.ctxFieldSize[notes]!);
+  if (converted === undefined || converted.length === 0) return KEEP;
+  r.emitAll(converted);
+  return REPLACE;
+}
+
 /** @returns the program, or `-errno` where a jump would become too long */
 export function machineProgram(env: VerifierEnv): MachineProgram | number {
   const r = new Rewrite(env);
-  const result = r.pass((i) => {
-    const notes = r.notes(i);
-    if (notes < 0) return KEEP;
-    const code = r.code[i]!;
-    const ptrType = r.aux.ptrType[notes]!;
-    r.code[i] = guardedCode(code, ptrType);
-    if (r.code[i] !== code || (!isPlainLoad(code) && !isPlainStore(code))) return KEEP;
-    const converted = convertCtxAccess(env, ptrType, r.at(i), r.aux.ctxFieldSize[notes]!);
-    if (converted === undefined || converted.length === 0) return KEEP;
-    r.emitAll(converted);
-    return REPLACE;
-  });
+  const result = r.pass(convertForMachine);
   if (result < 0) return -ENOMEM;
+  const subprograms: number[] = [], stackDepths: number[] = [];
+  for (let i = 0; i < env.subprogCount; i++) {
+    subprograms.push(r.starts[i]!);
+    stackDepths.push(env.subprogs[i]!.stackDepth);
+  }
   return {
     instructions: r.encode(),
-    subprograms: r.starts.slice(0, env.subprogCount),
-    stackDepths: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.stackDepth),
+    subprograms,
+    stackDepths,
     machineIndex: r.position,
     exceptionCallback: env.exceptionCallbackSubprog === 0 ? undefined : env.exceptionCallbackSubprog,
   };

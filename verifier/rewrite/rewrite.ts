@@ -23,6 +23,8 @@ export const REPLACE = 2;
 export const CALLS = 1;
 
 const NO_FROM = -1;
+const NO_WORDS: Int32Array = new Int32Array(0);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 interface Arrays {
   readonly code: Uint8Array;
@@ -66,6 +68,7 @@ export function isJump(code: number): boolean {
 
 /** The program that is being rewritten; the arrays are replaced with each pass. */
 export class Rewrite {
+  readonly env: VerifierEnv;
   readonly aux: InsnAux;
   count: number;
   /** First instruction of each subprogram, then the number of instructions. */
@@ -80,34 +83,41 @@ export class Rewrite {
   /** True once the pass under way changed something: until then nothing is copied. */
   #isCopying = false;
   #outCount = 0;
-  #origin: Int32Array = new Int32Array(0);
-  #marks: Uint8Array = new Uint8Array(0);
-  #newStart: Int32Array = new Int32Array(0);
-  #jumpStart: Int32Array = new Int32Array(0);
+  #origin: Int32Array = NO_WORDS;
+  #marks: Uint8Array = NO_BYTES;
+  #newStart: Int32Array = NO_WORDS;
+  #jumpStart: Int32Array = NO_WORDS;
   #visited = 0;
+  /** For the visitor's use: 0 at the start of a pass. */
+  sub = 0;
   #overflow: { readonly insn: number; readonly target: number } | undefined;
   /** Instruction as verified that could not be replaced because a jump over it would be too long. */
   failed = -1;
 
   constructor(env: VerifierEnv) {
     const { insns, aux } = env;
+    this.env = env;
     this.aux = aux;
     this.count = insns.count;
     this.#slab = env.slab;
-    this.#out = createArrays(0, env.slab);
-    this.#now = createArrays(insns.count, env.slab);
-    const now = this.#now;
-    now.code.set(insns.code.subarray(0, insns.count));
-    now.dst.set(insns.dst.subarray(0, insns.count));
-    now.src.set(insns.src.subarray(0, insns.count));
-    now.off.set(insns.off.subarray(0, insns.count));
-    now.imm.set(insns.imm.subarray(0, insns.count));
+    const now = createArrays(insns.count, env.slab);
+    this.#now = now;
+    this.#out = now;
     for (let i = 0; i < insns.count; i++) {
+      now.code[i] = insns.code[i]!;
+      now.dst[i] = insns.dst[i]!;
+      now.src[i] = insns.src[i]!;
+      now.off[i] = insns.off[i]!;
+      now.imm[i] = insns.imm[i]!;
       now.from[i] = i;
       now.place[i] = i;
     }
-    this.starts = env.subprogs.slice(0, env.subprogCount + 1).map((sub) => sub.start);
-    this.subprogs = Array.from({ length: env.subprogCount }, (_, i) => i);
+    this.starts = [];
+    this.subprogs = [];
+    for (let i = 0; i <= env.subprogCount; i++) {
+      this.starts.push(env.subprogs[i]!.start);
+      if (i < env.subprogCount) this.subprogs.push(i);
+    }
     this.position = new Int32Array(insns.count + 1);
     for (let i = 0; i <= insns.count; i++) this.position[i] = i;
   }
@@ -209,18 +219,19 @@ export class Rewrite {
   }
 
   /**
-   * One pass: `visit(i)` says what becomes of each instruction, in order.
+   * One pass: `visit(i, this)` says what becomes of each instruction, in order.
    * @returns 0, or a negative number that `visit` gave, or -1 with {@link failed} set where a jump became too long
    */
-  pass(visit: (i: number) => number): number {
+  pass(visit: (i: number, r: Rewrite) => number): number {
     const n = this.count;
     this.#isCopying = false;
     this.#outCount = 0;
     this.#overflow = undefined;
+    this.sub = 0;
     for (let i = 0; i < n; i++) {
       this.#visited = i;
       if (!this.#isCopying) {
-        const first = visit(i);
+        const first = visit(i, this);
         if (first < 0) return first;
         if (first === KEEP && !this.#isCopying) {
           this.#outCount++;
@@ -233,7 +244,7 @@ export class Rewrite {
       const start = this.#outCount;
       this.#newStart[i] = start;
       this.#jumpStart[i] = start;
-      const verdict = visit(i);
+      const verdict = visit(i, this);
       if (verdict < 0) return verdict;
       if (verdict === KEEP && this.#outCount === start) this.#keep(i);
       else this.#settle(i, start, verdict);
@@ -280,14 +291,16 @@ export class Rewrite {
   #beginCopy(): void {
     const n = this.count, done = this.#visited, slab = this.#slab, now = this.#now;
     const out = createArrays(n + 16, slab);
-    out.code.set(now.code.subarray(0, done));
-    out.dst.set(now.dst.subarray(0, done));
-    out.src.set(now.src.subarray(0, done));
-    out.off.set(now.off.subarray(0, done));
-    out.imm.set(now.imm.subarray(0, done));
-    out.from.set(now.from.subarray(0, done));
-    out.place.set(now.place.subarray(0, done));
-    out.patched.set(now.patched.subarray(0, done));
+    for (let i = 0; i < done; i++) {
+      out.code[i] = now.code[i]!;
+      out.dst[i] = now.dst[i]!;
+      out.src[i] = now.src[i]!;
+      out.off[i] = now.off[i]!;
+      out.imm[i] = now.imm[i]!;
+      out.from[i] = now.from[i]!;
+      out.place[i] = now.place[i]!;
+      out.patched[i] = now.patched[i]!;
+    }
     this.#out = out;
     this.#origin = slab.i32(n + 16);
     this.#marks = slab.u8(n + 16);
@@ -322,13 +335,17 @@ export class Rewrite {
   encode(): Uint8Array {
     const { code, dst, src, off, imm } = this.#now;
     const bytes = new Uint8Array(this.count * 8);
-    const view = new DataView(bytes.buffer);
-    for (let i = 0; i < this.count; i++) {
+    for (let i = 0, at = 0; i < this.count; i++, at += 8) {
       const source = code[i] === LD_IMM64 && src[i] !== BPF_PSEUDO_FUNC ? 0 : src[i]!;
-      bytes[i * 8] = code[i]!;
-      bytes[i * 8 + 1] = dst[i]! | (source << 4);
-      view.setInt16(i * 8 + 2, off[i]!, true);
-      view.setInt32(i * 8 + 4, imm[i]!, true);
+      const distance = off[i]!, value = imm[i]!;
+      bytes[at] = code[i]!;
+      bytes[at + 1] = dst[i]! | (source << 4);
+      bytes[at + 2] = distance;
+      bytes[at + 3] = distance >> 8;
+      bytes[at + 4] = value;
+      bytes[at + 5] = value >> 8;
+      bytes[at + 6] = value >> 16;
+      bytes[at + 7] = value >> 24;
     }
     return bytes;
   }
@@ -414,10 +431,17 @@ export class Rewrite {
       const isRemoved = at < this.count && newStart[at] === newStart[at + 1];
       position[i] = isRemoved ? -1 : newStart[at]!;
     }
-    const moved = starts.map((start) => newStart[start]!);
-    const stays = this.subprogs.map((_, i) => moved[i]! < moved[i + 1]!);
-    this.starts = moved.filter((_, i) => i >= stays.length || stays[i]!);
-    this.subprogs = this.subprogs.filter((_, i) => stays[i]!);
+    let kept = 0;
+    for (let i = 0; i < starts.length; i++) {
+      const at = newStart[starts[i]!]!;
+      if (i < this.subprogs.length) {
+        if (at === newStart[starts[i + 1]!]) continue;
+        this.subprogs[kept] = this.subprogs[i]!;
+      }
+      starts[kept++] = at;
+    }
+    starts.length = kept;
+    this.subprogs.length = Math.min(this.subprogs.length, kept - 1);
     this.#now = this.#out;
     this.count = this.#outCount;
   }

@@ -31,18 +31,19 @@ function moveLines(env: VerifierEnv, position: Int32Array): { record: number; in
  */
 export function xlate(env: VerifierEnv): XlatedProgram | number {
   const rewrite = new Rewrite(env);
-  const records = new Map(env.subprogs.slice(0, env.subprogCount).map((sub, i) => [sub, i]));
+  const before = env.subprogs;
   const error = applyFixups(rewrite, env);
   if (error !== 0) return error;
   const functionCount = env.subprogCount - env.hiddenSubprogCount;
-  const own = env.subprogs.slice(0, functionCount);
+  const subprograms: number[] = [];
+  for (let i = 0; i < env.subprogCount; i++) subprograms.push(env.subprogs[i]!.start);
   return {
     instructions: rewrite.encode(),
-    subprograms: env.subprogs.slice(0, env.subprogCount).map((sub) => sub.start),
+    subprograms,
     functionCount,
     lines: moveLines(env, rewrite.position),
-    functions: env.funcInfoCount === 0 ? [] : own.map((sub) => ({
-      record: records.get(sub)!, instruction: sub.start, unreliable: sub.unreliable, isExceptionCallback: sub.isExceptionCallback,
+    functions: env.funcInfoCount === 0 ? [] : env.subprogs.slice(0, functionCount).map((sub) => ({
+      record: before.indexOf(sub), instruction: sub.start, unreliable: sub.unreliable, isExceptionCallback: sub.isExceptionCallback,
       changesPacketData: sub.changesPktData, mightSleep: sub.mightSleep,
     })),
     position: rewrite.position,

@@ -2,7 +2,7 @@
  * Algorithms that the recorded kernel was built without, by the kernel's own rules (crypto/ecdsa.c, ecdsa-x962.c, mldsa.c), and
  * the promise that native and portable primitives never differ.
  */
-import { createSign, generateKeyPairSync } from 'node:crypto';
+import { createHash, createSign, generateKeyPairSync } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ALL_ALGORITHMS, DISTRIBUTION_ALGORITHMS } from '../../../crypto/algorithms.ts';
 import { bigIntToBytes, bytesToBigInt, fromHex, toHex } from '../../../crypto/bytes.ts';
@@ -21,6 +21,14 @@ const HASHES: readonly HashName[] = ['sha1', 'sha224', 'sha256', 'sha384', 'sha5
 afterEach(() => setProvider(undefined));
 
 describe('native and portable primitives agree', () => {
+  test('on SHA-256 of every length around the ends of blocks', () => {
+    setProvider(createNodeProvider());
+    for (let length = 0; length < 400; length++) {
+      const bytes = Uint8Array.from({ length }, (_, i) => i * 37 + length);
+      expect(toHex(sha256(bytes)), `${length} bytes`).toBe(createHash('sha256').update(bytes).digest('hex'));
+    }
+  });
+
   test('on recorded keys, primitives and chains, with all algorithms', () => {
     for (const recorded of cases.filter(({ name }) => /^(?:key|chain):/.test(name))) {
       setProvider(undefined);
