@@ -3,12 +3,15 @@
  * Calls of all kinds, and the operations that leave the straight course of a block: local calls, helpers inside and outside of the
  * module, tail calls, packet loads, indirect jumps, may_goto.
  */
+import { KERNEL_HI } from '../address-space.ts';
+import { DECLINED, type DirectImport } from '../direct.ts';
 import { OPS as OP_NAMES } from '../ops.ts';
 import { STRIDE } from '../program.ts';
 import { CODE_HI, codeAddress } from '../types.ts';
 import { ArithmeticEmitter } from './arithmetic.ts';
-import { TYPE_VOID, W } from './bytes.ts';
+import { TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { callsNowhere } from './cfg.ts';
+import { writeInline, type InlineBody } from './inline.ts';
 import { ALL_REGISTERS, KIND, zeroAfter, type OpFacts } from './flow.ts';
 import { FRAME_STRIDE, IMPORT, SCRATCH_AT, SCRATCH_DEEPEST, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
 import { PARAM_BASE, PARAM_SP } from './state.ts';
@@ -52,11 +55,40 @@ export class CallEmitter extends ArithmeticEmitter {
     this.afterCall(at / STRIDE);
   }
 
+  /** A helper's body in place of its call. */
+  protected repeat(body: InlineBody): void {
+    const { out } = this;
+    const types = [TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64];
+    const own = [...types, ...body.locals].map((type) => ({ type, index: this.borrow(type) }));
+    for (const [index, one] of own.entries()) {
+      if (index < 5) this.pushWide(index + 1);
+      else if (one.type === TYPE_I32) this.i32(0);
+      else this.i64(0);
+      this.set(one.index);
+    }
+    const low = this.borrow(TYPE_I32);
+    if (body.keepsFirst) {
+      this.pushNarrow(1);
+      this.set(low);
+    }
+    const local = (index: number): number => (index < 5 ? own[index]!.index : index === 5 ? PARAM_SP : index === 6 ? PARAM_BASE : own[index - 2]!.index);
+    // It computes only: nothing in it traps.
+    writeInline(out, body, local, low, () => {});
+    this.setWide(0);
+    this.giveBack(TYPE_I32, low);
+    for (const { type, index } of own) this.giveBack(type, index);
+  }
+
   protected callHelper(dense: number, facts: OpFacts): void {
     const { out, code } = this;
     const at = dense * STRIDE;
     const isKfunc = OP_NAMES[code[at]!] === 'kfunc';
     const inline = facts.kind === KIND.helper && !isKfunc ? this.module.inlineHelper(code[at + 3]!) : -1;
+    const body = inline < 0 ? undefined : this.module.helperBody(code[at + 3]!);
+    if (body !== undefined) {
+      this.repeat(body);
+      return;
+    }
     if (inline >= 0) {
       const isInvolved = this.module.isInvolved(code[at + 3]!);
       if (isInvolved) {
@@ -73,7 +105,27 @@ export class CallEmitter extends ArithmeticEmitter {
       if (isInvolved) this.afterCall(dense);
       return;
     }
+    const direct = facts.kind === KIND.helper && !isKfunc ? this.module.direct(code[at + 3]!) : undefined;
     this.storeLeft(this.ahead);
+    if (direct === undefined) {
+      this.callOutside(at, facts, isKfunc);
+      if (this.isWide(dense, 0)) {
+        out.byte(W.i64_extend_i32_u);
+        this.get(PARAM_BASE);
+        this.memory(W.i64_load32_u, SCRATCH_RESULT + 4);
+        this.i64(32);
+        out.byte(W.i64_shl);
+        out.byte(W.i64_or);
+        this.setWide(0);
+      } else this.setNarrow(0);
+    } else if (direct.form.result === 'memory') this.callInMemory(dense, direct.index, direct.form, direct.registers);
+    else this.callDirect(dense, facts, direct.index, direct.form);
+    this.afterCall(dense);
+  }
+
+  /** Calls a helper in the general form, or a kfunc: leaves the lower half of the result, the upper one is in the scratch area. */
+  protected callOutside(at: number, facts: OpFacts, isKfunc: boolean): void {
+    const { out, code } = this;
     this.storeArguments(5);
     if (this.module.isHelper) {
       this.get(PARAM_BASE);
@@ -89,16 +141,62 @@ export class CallEmitter extends ArithmeticEmitter {
     } else this.i32(code[at + 3]!);
     this.get(PARAM_SP);
     this.call(isKfunc ? IMPORT.kfunc : IMPORT.helper);
+  }
+
+  /** Arguments and result in memory, at addresses that are constants. */
+  protected callInMemory(dense: number, index: number, { parameters }: DirectImport, registers: number): void {
+    for (let register = 1; register <= parameters.length; register++) {
+      this.i32(0);
+      this.pushWide(register);
+      this.memory(W.i64_store, registers + 8 * register);
+    }
+    this.call(index);
+    this.i32(0);
     if (this.isWide(dense, 0)) {
-      out.byte(W.i64_extend_i32_u);
-      this.get(PARAM_BASE);
-      this.memory(W.i64_load32_u, SCRATCH_RESULT + 4);
-      this.i64(32);
-      out.byte(W.i64_shl);
-      out.byte(W.i64_or);
+      this.memory(W.i64_load, registers);
       this.setWide(0);
-    } else this.setNarrow(0);
-    this.afterCall(dense);
+    } else {
+      this.memory(W.i32_load, registers);
+      this.setNarrow(0);
+    }
+  }
+
+  /** Arguments as parameters. Where the helper declines, it is called in the general form. */
+  protected callDirect(dense: number, facts: OpFacts, index: number, { parameters, result }: DirectImport): void {
+    const { out } = this;
+    for (const [argument, form] of parameters.entries()) {
+      this.pushNarrow(argument + 1);
+      if (form === 'pair') this.pushHigh(argument + 1);
+    }
+    this.call(index);
+    if (result === 'unsigned') {
+      this.setNarrow(0);
+      return;
+    }
+    const low = this.borrow(TYPE_I32);
+    this.tee(low);
+    this.i32(DECLINED);
+    out.byte(W.i32_eq);
+    out.byte(W.if);
+    out.byte(TYPE_VOID);
+    this.callOutside(dense * STRIDE, facts, false);
+    this.set(low);
+    out.byte(W.end);
+    this.get(low);
+    if (!this.isWide(dense, 0)) this.setNarrow(0);
+    else {
+      if (result === 'signed') out.byte(W.i64_extend_i32_s);
+      else {
+        out.byte(W.i64_extend_i32_u);
+        this.i64(0, KERNEL_HI);
+        this.i64(0);
+        this.get(low);
+        out.byte(W.select);
+        out.byte(W.i64_or);
+      }
+      this.setWide(0);
+    }
+    this.giveBack(TYPE_I32, low);
   }
 
   /** Arguments travel in memory: thirteen int32 parameters cost more than the call. */

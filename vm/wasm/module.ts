@@ -3,6 +3,7 @@
  * Puts the functions of a program into one WebAssembly module: types, imports, functions, their wrappers. Source: WebAssembly Core
  * Specification, chapter 5.
  */
+import { NO_DIRECT, type DirectImport, type DirectImports } from '../direct.ts';
 import { indexOf, STRIDE, type PreparedProgram } from '../program.ts';
 import { op, OPS } from '../ops.ts';
 import { CODE_HI, codeIndex } from '../types.ts';
@@ -10,6 +11,7 @@ import { ByteWriter, TYPE_I32, TYPE_I64 } from './bytes.ts';
 import { BAD_TARGET_OP, findLeaders, FunctionWalk, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
 import { LoopCompiler } from './counted-loops.ts';
 import type { CompiledFunction } from './function.ts';
+import { takeApart, type InlineBody } from './inline.ts';
 import { IMPORT_COUNT } from './layout.ts';
 import { PART_INSTRUCTIONS, PartList } from './parts.ts';
 import { habitsOf, type Habits, type ModuleContext, type Variant } from './state.ts';
@@ -24,6 +26,8 @@ export interface CompiledModule {
   /** Byte positions in the module that may trap, ascending, and the dense instruction of each: -1 inside helpers. */
   readonly trapPositions: Int32Array;
   readonly trapInstructions: Int32Array;
+  /** Ids of the helpers that it imports, as `h<id>`. */
+  readonly directs: readonly number[];
 }
 
 /** A frame that is under way: where it goes on, and the bytes of its stack. The function is exported as `go(sp, base)`. */
@@ -34,6 +38,9 @@ export interface Continuation {
 
 /** Functions that share much code, as only hostile programs have, would be compiled many times over. */
 const MAX_EXPANSION = 4;
+
+/** Bytes of a helper's body up to which it takes the place of its calls. */
+const MAX_REPEATED = 120;
 
 const CALL = op('call');
 const HELPER = op('helper');
@@ -69,23 +76,33 @@ const IMPORTS: readonly (readonly [name: string, type: number])[] = [
  * Compiles a program.
  *
  * @param inlineHelpers helpers given as eBPF functions, compiled into the module where the program calls them
+ * @param direct helpers that unchecked code of verified programs imports by themselves
  * @param partInstructions functions of more instructions are compiled in parts of about as many
  * @throws Refusal where the program does not fit into what WebAssembly engines accept
  */
 export function compileModule(
   program: PreparedProgram, variant: Variant, inlineHelpers: InlinePrograms, continuation?: Continuation, partInstructions: number = PART_INSTRUCTIONS,
+  direct: DirectImports = NO_DIRECT,
 ): CompiledModule {
   const roots = findRoots(program);
   const used = usedHelpers(program, inlineHelpers, variant);
+  const directs = program.image.verified === true && !variant.checked ? directHelpers(program, used, inlineHelpers, direct) : [];
+  const firstFunction = IMPORT_COUNT + directs.length;
   // What is handed over to the interpreter in the middle needs whole registers.
   const narrows = program.image.verified === true && !variant.checked && !variant.counted;
+  const bodies = new Map<number, InlineBody>();
   const context: ModuleContext = {
     code: variant.checked ? program.checked : narrows ? program.fast.slice() : program.fast,
-    functionIndex: (dense) => IMPORT_COUNT + indexOf(roots, dense),
+    functionIndex: (dense) => firstFunction + indexOf(roots, dense),
     inlineHelper: (id) => {
       const at = used.indexOf(id);
-      return at < 0 ? -1 : IMPORT_COUNT + roots.length + at;
+      return at < 0 ? -1 : firstFunction + roots.length + at;
     },
+    direct: (id) => {
+      const at = directs.indexOf(id);
+      return at < 0 ? undefined : { index: IMPORT_COUNT + at, form: direct.get(id)!, registers: direct.at };
+    },
+    helperBody: (id) => bodies.get(id),
     isInvolved: (id) => inlineHelpers(id)?.isInvolved === true,
     isHelper: false,
     habits: () => (habits ??= habitsOf(program.fast, program.atomics)),
@@ -94,7 +111,7 @@ export function compileModule(
   const leaders = findLeaders(program.fast, program.jumps?.dense);
   const targets = targetsOf(program);
   const functions: CompiledFunction[] = [];
-  const parts = new PartList(IMPORT_COUNT + roots.length + used.length + (continuation === undefined ? 0 : 1));
+  const parts = new PartList(firstFunction + roots.length + used.length + (continuation === undefined ? 0 : 1));
   let budget = program.denseCount * MAX_EXPANSION + 1000;
   const isLarge = program.denseCount > partInstructions ? largeFunctions(program, roots, targets, partInstructions, budget) : undefined;
   /** A function, in one piece or in parts; with `going` the rest of a frame. */
@@ -112,15 +129,18 @@ export function compileModule(
     }
     return parts.divide(program, leaders, root, variant, context, targets, partInstructions, frameBytes, continuation?.dense ?? -1);
   };
-  for (const root of roots) functions.push(compile(root));
+  const helpers: CompiledFunction[] = [];
   for (const id of used) {
-    const { program: helper } = inlineHelpers(id)!;
+    const { program: helper, isInvolved } = inlineHelpers(id)!;
     const inside: ModuleContext = { ...context, code: helper.fast, inlineHelper: () => -1, isHelper: true };
     const compiled = new LoopCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
-    functions.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
+    helpers.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
+    if (!isInvolved && compiled.body.length <= MAX_REPEATED) bodies.set(id, takeApart(compiled));
   }
+  for (const root of roots) functions.push(compile(root));
+  functions.push(...helpers);
   if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));
-  return assemble(roots, functions, parts.functions, continuation !== undefined);
+  return assemble(roots, functions, parts.functions, continuation !== undefined, new Map(directs.map((id) => [id, direct.get(id)!])));
 }
 
 /**
@@ -195,33 +215,55 @@ function usedHelpers(program: PreparedProgram, inlineHelpers: InlinePrograms, va
   return [...used];
 }
 
+/** Helpers that the program, or a helper inside the module, calls outside and that have a direct form. */
+function directHelpers(program: PreparedProgram, used: readonly number[], inlineHelpers: InlinePrograms, direct: DirectImports): readonly number[] {
+  const found = new Set<number>();
+  for (const { fast } of [program, ...used.map((id) => inlineHelpers(id)!.program)]) {
+    const isInside = fast !== program.fast;
+    for (let at = 0; at < fast.length; at += STRIDE) {
+      const id = fast[at + 3]!;
+      if (fast[at] === HELPER && (isInside || !used.includes(id)) && direct.get(id) !== undefined) found.add(id);
+    }
+  }
+  return [...found];
+}
+
 function assemble(
-  roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], goesOn: boolean,
+  roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], goesOn: boolean, directs: ReadonlyMap<number, DirectImport>,
 ): CompiledModule {
   const program = own[0]!;
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
-  module.section(1, typeSection());
-  module.section(2, importSection());
+  module.section(1, typeSection([...directs.values()]));
+  module.section(2, importSection([...directs.keys()]));
   const inside = [...own, ...parts];
-  const wrappers = [...Array.from(roots, (_, index) => entryWrapper(index)), mainWrapper(), onceWrapper(program), batchWrapper(program)];
+  const first = IMPORT_COUNT + directs.size;
+  const wrappers = [
+    ...Array.from(roots, (_, index) => entryWrapper(first + index)), mainWrapper(first), onceWrapper(first, program), batchWrapper(first, program),
+  ];
   const types = [...inside.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_ONCE, TYPE_BATCH];
   if (goesOn) {
-    wrappers.push(continuationWrapper(own.length - 1));
+    wrappers.push(continuationWrapper(first + own.length - 1));
     types.push(TYPE_GO);
   }
   const functionSection = new ByteWriter();
   functionSection.u32(types.length);
   for (const type of types) functionSection.u32(type);
   module.section(3, functionSection);
-  module.section(7, exportSection(roots.length, inside.length, goesOn));
-  return codeSection(module, roots, [...inside, ...wrappers]);
+  module.section(7, exportSection(roots.length, first + inside.length, goesOn));
+  return { ...codeSection(module, roots, [...inside, ...wrappers]), directs: [...directs.keys()] };
 }
 
-function typeSection(): ByteWriter {
+/** Parameters and results of a helper's import. */
+function typeOf({ parameters, result }: DirectImport): readonly [parameters: readonly number[], results: readonly number[]] {
+  return result === 'memory' ? [[], []] : [parameters.flatMap((one) => (one === 'pair' ? [TYPE_I32, TYPE_I32] : [TYPE_I32])), [TYPE_I32]];
+}
+
+function typeSection(directs: readonly DirectImport[]): ByteWriter {
   const out = new ByteWriter();
-  out.u32(TYPES.length);
-  for (const [parameters, results] of TYPES) {
+  const types = [...TYPES, ...directs.map(typeOf)];
+  out.u32(types.length);
+  for (const [parameters, results] of types) {
     out.byte(0x60);
     out.u32(parameters.length);
     for (const type of parameters) out.byte(type);
@@ -231,10 +273,11 @@ function typeSection(): ByteWriter {
   return out;
 }
 
-function importSection(): ByteWriter {
+function importSection(directs: readonly number[]): ByteWriter {
   const out = new ByteWriter();
-  out.u32(IMPORTS.length + 1);
-  for (const [name, type] of IMPORTS) {
+  const imports = [...IMPORTS, ...directs.map((id, index) => [`h${id}`, TYPES.length + index] as const)];
+  out.u32(imports.length + 1);
+  for (const [name, type] of imports) {
     out.name('m');
     out.name(name);
     out.byte(0);
@@ -248,9 +291,8 @@ function importSection(): ByteWriter {
   return out;
 }
 
-function exportSection(roots: number, functions: number, goesOn: boolean): ByteWriter {
+function exportSection(roots: number, first: number, goesOn: boolean): ByteWriter {
   const out = new ByteWriter();
-  const first = IMPORT_COUNT + functions;
   out.u32(roots + (goesOn ? 4 : 3));
   for (let index = 0; index < roots; index++) {
     out.name(`f${index}`);
@@ -265,7 +307,7 @@ function exportSection(roots: number, functions: number, goesOn: boolean): ByteW
   return out;
 }
 
-function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): CompiledModule {
+function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): Omit<CompiledModule, 'directs'> {
   const code = new ByteWriter(functions.reduce((sum, one) => sum + one.body.length + 8, 256));
   const positions: number[] = [];
   const instructions: number[] = [];

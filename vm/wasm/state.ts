@@ -4,8 +4,10 @@
  * the analyses found; and the smallest pieces of code. The layers above it: `exits` (budget, faults, handing over to the interpreter),
  * `memory`, `arithmetic`, `function`.
  */
+import type { DirectImport } from '../direct.ts';
 import { STRIDE, type Atomic, type PreparedProgram } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
+import type { InlineBody } from './inline.ts';
 import { buildFlowGraph, eachSuccessor, type FlowGraph, type PartView, type TargetsOf } from './cfg.ts';
 import { analyse, definedRegister, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
 import { narrowComparisons } from './pointers.ts';
@@ -25,8 +27,12 @@ export interface ModuleContext {
   functionIndex(dense: number): number;
   /** Function index of a helper that is compiled into the module, -1 for one that is called outside. */
   inlineHelper(id: number): number;
+  /** The same as a body to be repeated, where it is short and does nothing but compute. */
+  helperBody(id: number): InlineBody | undefined;
   /** True where that function may access memory or call out. */
   isInvolved(id: number): boolean;
+  /** A helper that is imported by itself; `registers` is the offset of r0 for helpers that work in memory. */
+  direct(id: number): { readonly index: number; readonly form: DirectImport; readonly registers: number } | undefined;
   /** True while such a helper is compiled: it calls out on behalf of its caller. */
   readonly isHelper: boolean;
   /** What any function of the program does: code that begins inside a frame does not see what was done before. */
