@@ -6,6 +6,7 @@
  * Every import takes and gives int32 only: an i64 would arrive as a BigInt (about 100 ns a call against 8).
  */
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
+import type { DirectImports } from './direct.ts';
 import { interpret } from './interpreter.ts';
 import { indexOf, STRIDE, type PreparedProgram } from './program.ts';
 import { REGISTERS, REGISTERS_USE } from './registers.ts';
@@ -61,15 +62,16 @@ export class CompiledProgram {
 
   /** @param optimised the platform was asked for its best code at once */
   constructor(
-    program: PreparedProgram, variant: Variant, compiled: CompiledModule, module: WebAssembly.Module, host: Host, optimised: boolean,
+    program: PreparedProgram, variant: Variant, compiled: CompiledModule, module: WebAssembly.Module, host: Host, optimised: boolean, direct: DirectImports,
   ) {
     this.program = program;
     this.variant = variant;
     this.#host = host;
     this.#tally = optimised ? host.optimised : host.baseline;
     this.#module = compiled;
+    const directs = Object.fromEntries(compiled.directs.map((id) => [`h${id}`, direct.get(id)!.call]));
     const imports = variant.counted ? countedImports(host, program) : plainImports(host, program);
-    const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports } });
+    const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports, ...directs } });
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
     this.#once = exports['once'] as (base: number, offset: number) => number;

@@ -6,6 +6,7 @@
 import { InternalError } from '../isa/errors.ts';
 import type { CompiledProgram } from './compiled.ts';
 import { KERNEL_HI } from './address-space.ts';
+import { DirectImports, DirectRegisters } from './direct.ts';
 import { PreparedProgram } from './program.ts';
 import { enterRegisters, leaveRegisters, REGISTER_WORDS, REGISTERS_USE } from './registers.ts';
 import { isThrown, Run, Unwind } from './run.ts';
@@ -40,13 +41,15 @@ export class Machine {
   readonly #runs: Run[] = [];
   readonly #results: RunResult[] = [];
   readonly #tiers: Tiers;
+  readonly #registers: DirectRegisters | undefined;
   #quick: Quick | undefined = undefined;
   #nesting: number = 0;
 
   constructor(options: MachineOptions) {
     this.space = options.space;
     this.#options = options;
-    this.#tiers = new Tiers(options);
+    this.#registers = options.directHelpers === undefined ? undefined : new DirectRegisters(options.space);
+    this.#tiers = new Tiers(options, new DirectImports(options.directHelpers, this.#registers));
   }
 
   /** What the engines have done so far. */
@@ -75,6 +78,7 @@ export class Machine {
     if (this.#nesting !== 0) throw new InternalError('machine disposed of while it runs');
     for (const run of this.#runs) this.space.free(run.stack);
     this.#runs.length = 0;
+    if (this.#registers !== undefined) this.space.free(this.#registers.at);
   }
 
   /**

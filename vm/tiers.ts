@@ -4,6 +4,7 @@
  * compiled modules; results do not depend on it.
  */
 import { CompiledProgram, newTally, type Host } from './compiled.ts';
+import type { DirectImports } from './direct.ts';
 import { interpret } from './interpreter.ts';
 import { PreparedProgram } from './program.ts';
 import { FAULTED, type Enter, type Run } from './run.ts';
@@ -23,6 +24,7 @@ type Compiled = (CompiledProgram | null | undefined)[];
 export class Tiers {
   readonly #options: MachineOptions;
   readonly #host: Host;
+  readonly #direct: DirectImports;
   readonly #inlineHelpers: Map<number, InlineProgram | undefined> = new Map();
   #interpretedRuns: number = 0;
   #promotedRuns: number = 0;
@@ -34,8 +36,9 @@ export class Tiers {
   #refusals: number = 0;
   #lastRefusal: string = '';
 
-  constructor(options: MachineOptions) {
+  constructor(options: MachineOptions, direct: DirectImports) {
     this.#options = options;
+    this.#direct = direct;
     this.#host = { space: options.space, run: undefined, baseline: newTally(), optimised: newTally() };
   }
 
@@ -131,12 +134,12 @@ export class Tiers {
     this.#options.phases?.enter('compile');
     try {
       const started = this.#now();
-      const compiled = compileModule(program, variant, this.#inline, continuation, this.#options.partInstructions);
+      const compiled = compileModule(program, variant, this.#inline, continuation, this.#options.partInstructions, this.#direct);
       const emitted = this.#now();
       this.#emitTime += emitted - started;
       const bytes = compiled.bytes as Uint8Array<ArrayBuffer>;
       const module = optimised && this.#options.compileOptimised !== undefined ? this.#options.compileOptimised(bytes) : new WebAssembly.Module(bytes);
-      const result = new CompiledProgram(program, variant, compiled, module, this.#host, optimised);
+      const result = new CompiledProgram(program, variant, compiled, module, this.#host, optimised, this.#direct);
       this.#compileTime += this.#now() - emitted;
       this.#compiledModules++;
       this.#compiledBytes += compiled.bytes.length;

@@ -6,6 +6,7 @@
  */
 import type { Phases } from '../isa/phases.ts';
 import type { AddressSpace } from './address-space.ts';
+import type { DirectHelpers } from './direct.ts';
 
 /**
  * Registers of the running program as int32 pairs: register `n` has its low half at `2n` and its high half at `2n + 1`. A helper
@@ -231,6 +232,11 @@ export interface MachineOptions {
    * only those that neither access memory nor call. Each helper is asked for once, when the first program that calls it is compiled.
    */
   readonly inlineHelpers?: InlineHelpers;
+  /**
+   * Helpers that compiled code of verified programs may call with less around the call; each has its entry in {@link helpers} too, and does
+   * the same.
+   */
+  readonly directHelpers?: DirectHelpers;
   /**
    * Compiles a module with the platform's optimising compiler at once, where there is a way to ask for it (Node:
    * `v8.setFlagsFromString('--no-liftoff')` around `new WebAssembly.Module`). Without it V8 decides by itself, between calls.

@@ -7,7 +7,7 @@ import { KERNEL_HI } from '../address-space.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import type { CompiledFunction } from './function.ts';
 import { takeApart, writeInline, type InlineBody } from './inline.ts';
-import { FRAME_STRIDE, FRAME_TOP, IMPORT_COUNT, SCRATCH_RESULT } from './layout.ts';
+import { FRAME_STRIDE, FRAME_TOP, SCRATCH_RESULT } from './layout.ts';
 import { PARAM_BASE, PARAM_SP, PARAMS } from './state.ts';
 
 /** Bodies of at most as many bytes (about a hundred instructions) are repeated in the wrappers that call them. */
@@ -99,26 +99,26 @@ function declare(types: readonly number[]): ByteWriter {
 }
 
 /** `f<i>(unused, sp, base, r1lo, r1hi, …, r5hi) → r0 lo`; the upper half of r0 is in the scratch area. */
-export function entryWrapper(index: number): CompiledFunction {
+export function entryWrapper(callee: number): CompiledFunction {
   const out = declare([TYPE_I64]);
   for (let register = 0; register < 5; register++) joinHalves(out, 3 + 2 * register, 4 + 2 * register);
   get(out, 1);
   get(out, 2);
   out.byte(W.call);
-  out.u32(IMPORT_COUNT + index);
+  out.u32(callee);
   set(out, 13);
   leaveResult(out, 2, 13);
   return finish(out);
 }
 
 /** `go(sp, base) → r0 lo`: the rest of a frame whose registers are in the scratch area. */
-export function continuationWrapper(index: number): CompiledFunction {
+export function continuationWrapper(callee: number): CompiledFunction {
   const out = declare([TYPE_I64]);
   for (let register = 1; register <= 5; register++) zero(out, TYPE_I64);
   get(out, 0);
   get(out, 1);
   out.byte(W.call);
-  out.u32(IMPORT_COUNT + index);
+  out.u32(callee);
   set(out, 2);
   leaveResult(out, 1, 2);
   return finish(out);
@@ -149,7 +149,7 @@ function setFrame(out: ByteWriter, sp: number): void {
 }
 
 /** The program with r1 in its local: leaves r0. */
-function runProgram(out: ByteWriter, inline: InlineBody | undefined, locals: Locals, traps: number[]): void {
+function runProgram(out: ByteWriter, callee: number, inline: InlineBody | undefined, locals: Locals, traps: number[]): void {
   if (inline !== undefined) {
     writeInline(out, inline, locals.of, locals.low, (at, dense) => traps.push(at, dense));
     return;
@@ -158,11 +158,11 @@ function runProgram(out: ByteWriter, inline: InlineBody | undefined, locals: Loc
   get(out, locals.sp);
   get(out, 0);
   out.byte(W.call);
-  out.u32(IMPORT_COUNT);
+  out.u32(callee);
 }
 
 /** `main(base, r1lo, r1hi) → r0 lo`: the program from its first instruction, in the first frame. */
-export function mainWrapper(): CompiledFunction {
+export function mainWrapper(callee: number): CompiledFunction {
   const out = declare([TYPE_I64]);
   joinHalves(out, 1, 2);
   for (let register = 2; register <= 5; register++) zero(out, TYPE_I64);
@@ -172,14 +172,14 @@ export function mainWrapper(): CompiledFunction {
   out.byte(W.i32_add);
   get(out, 0);
   out.byte(W.call);
-  out.u32(IMPORT_COUNT);
+  out.u32(callee);
   set(out, 3);
   leaveResult(out, 0, 3);
   return finish(out);
 }
 
 /** `once(base, offset) → r0 lo`: as `main` with the kernel address of an offset in r1. Leaves all of r0 in the scratch area. */
-export function onceWrapper(program: CompiledFunction): CompiledFunction {
+export function onceWrapper(callee: number, program: CompiledFunction): CompiledFunction {
   const inline = inlined(program);
   const locals = new Locals(2);
   const out = locals.declare(inline);
@@ -188,7 +188,7 @@ export function onceWrapper(program: CompiledFunction): CompiledFunction {
   setContext(out, locals);
   setFrame(out, locals.sp);
   get(out, 0);
-  runProgram(out, inline, locals, traps);
+  runProgram(out, callee, inline, locals, traps);
   out.byte(W.local_tee); out.u32(locals.registers);
   out.byte(W.i64_store); out.byte(0); out.u32(SCRATCH_RESULT);
   get(out, locals.registers);
@@ -200,7 +200,7 @@ export function onceWrapper(program: CompiledFunction): CompiledFunction {
  * `batch(base, list, count)`: runs the program for each of `count` 16-byte entries at offset `list`: r1 is the kernel address of the
  * offset in the entry's first word, r0 goes to its second half.
  */
-export function batchWrapper(program: CompiledFunction): CompiledFunction {
+export function batchWrapper(callee: number, program: CompiledFunction): CompiledFunction {
   const inline = inlined(program);
   const locals = new Locals(3);
   const out = locals.declare(inline);
@@ -218,7 +218,7 @@ export function batchWrapper(program: CompiledFunction): CompiledFunction {
     for (const [index, type] of inline.locals.entries()) { zero(out, type); set(out, locals.own + index); }
   }
   get(out, 1);
-  runProgram(out, inline, locals, traps);
+  runProgram(out, callee, inline, locals, traps);
   out.byte(W.i64_store); out.byte(0); out.u32(8);
   get(out, 1); out.byte(W.i32_const); out.s32(16); out.byte(W.i32_add); set(out, 1);
   get(out, 2); out.byte(W.i32_const); out.s32(1); out.byte(W.i32_sub); out.byte(W.local_tee); out.u32(2);
