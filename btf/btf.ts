@@ -34,6 +34,8 @@ export interface BTFOptions {
   readonly name?: string;
   /** True for the BTF of a kernel or a module. */
   readonly isKernel?: boolean;
+  /** libbpf does not look at the header's version. */
+  readonly anyVersion?: boolean;
 }
 
 /**
@@ -98,7 +100,7 @@ export class BTF {
     if (header.magic !== BTF_MAGIC) {
       throw new InputError(file, 'byte 0', `no BTF: magic is 0x${header.magic.toString(16)}, not 0x${BTF_MAGIC.toString(16)}`);
     }
-    if (header.version !== BTF_VERSION) throw new InputError(file, 'byte 2', `unknown BTF version ${header.version}`);
+    if (header.version !== BTF_VERSION && options.anyVersion !== true) throw new InputError(file, 'byte 2', `unknown BTF version ${header.version}`);
     const bodyLength = bytes.length - header.headerLength;
     if (header.headerLength < BTF_HEADER_SIZE_V0 || bodyLength < 0) {
       throw new InputError(file, 'byte 4', `header length ${header.headerLength} does not fit into ${bytes.length} bytes`);

@@ -493,7 +493,8 @@ export class CDumper {
 
   /** Nameless bit-fields that take the place of a gap which the compiler would not leave by itself. Offsets in bits. */
   #padding(from: number, to: number, align: number, inBitField: boolean, level: number): string {
-    if (from >= to) return '';
+    // libbpf counts in integers of 32 bits.
+    if ((from | 0) >= (to | 0)) return '';
     const fillers = [['long', 8 * this.#types.pointerSize], ['int', 32], ['short', 16], ['char', 8]] as const;
     let text = '';
     let at = from;

@@ -168,7 +168,7 @@ export function indexTypes(file: string, words: Uint32Array, header: BTFHeader, 
   let at = 0;
   let id = 1;
   while (at < words.length) {
-    if (at + TYPE_WORDS > words.length) throw new InputError(file, `type [${id}]`, 'type section ends inside a type');
+    if (at + TYPE_WORDS > words.length) throw new InputError(file, `type [${id}]`, 'BTF types data is malformed: it ends inside a type');
     const info = words[at + 1] ?? 0;
     const kind = (info >>> 24) & 0x7f;
     let trailing = trailingWords(kind, info & 0xffffff);
@@ -176,7 +176,7 @@ export function indexTypes(file: string, words: Uint32Array, header: BTFHeader, 
     if (trailing < 0) throw new InputError(file, `type [${id}]`, `unknown kind ${kind}`);
     list.push(at);
     at += TYPE_WORDS + trailing;
-    if (at > words.length) throw new InputError(file, `type [${id}]`, `${BTF_KIND_NAMES[kind] ?? kind} exceeds the type section`);
+    if (at > words.length) throw new InputError(file, `type [${id}]`, `BTF type [${id}] is malformed: ${BTF_KIND_NAMES[kind] ?? kind} exceeds the type section`);
     id++;
   }
   return list.finish();

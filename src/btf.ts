@@ -4,13 +4,14 @@
  * and `btf/c-header.ts`; this adds what libbpf asks of a file's types before it hands them out.
  */
 import { BTF } from '../btf/btf.ts';
+import { readBTFHeader } from '../btf/encoding.ts';
 import { littleEndianBTF } from '../btf/byte-order.ts';
 import { cHeader } from '../btf/c-header.ts';
 import { describeType, dumpText, type DumpRecord, type DumpValue } from '../btf/dump.ts';
 import { rewriteNames, rewriteTypeIDs } from '../btf/references.ts';
 import { typeSource, type TypeSource } from '../btf/type-source.ts';
 import { InputError } from '../isa/errors.ts';
-import { BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_FWD } from '../isa/uapi.ts';
+import { BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC, BTF_KIND_FUNC_PROTO, BTF_KIND_FWD, BTF_MAGIC } from '../isa/uapi.ts';
 
 /** Raw BTF and what is known of where it lies. */
 export interface BTFInput {
@@ -61,9 +62,24 @@ function sourceOf(btf: BTF, { file, pointerSize }: BTFInput): TypeSource {
 
 function parseBTF(input: BTFInput, base: BTF | undefined): BTF {
   const { buffer, byteOffset, byteLength } = input.bytes;
-  const btf = BTF.parse(littleEndianBTF(new Uint8Array(buffer, byteOffset, byteLength)), { name: input.file, ...(base === undefined ? {} : { base }) });
+  const bytes = littleEndianBTF(new Uint8Array(buffer, byteOffset, byteLength));
+  checkLayout(bytes, base !== undefined, input.file);
+  const btf = BTF.parse(bytes, { name: input.file, anyVersion: true, ...(base === undefined ? {} : { base }) });
   checkReferences(btf, input.file);
   return btf;
+}
+
+/** libbpf wants types before strings, and strings that begin with the empty one (`btf_parse_hdr`, `btf_parse_str_sec`). */
+function checkLayout(bytes: Uint8Array, isSplit: boolean, file: string): void {
+  const header = readBTFHeader(bytes);
+  if (header === undefined || header.magic !== BTF_MAGIC || header.headerLength > bytes.length) return;
+  const { typeOffset, typeLength, stringOffset, stringLength, headerLength } = header;
+  if (typeOffset + typeLength > stringOffset) {
+    throw new InputError(file, 'byte 8', `Invalid BTF data sections layout: type data at ${typeOffset} + ${typeLength}, strings data at ${stringOffset} + ${stringLength}`);
+  }
+  if (isSplit) return;
+  if (stringLength === 0) throw new InputError(file, 'byte 16', 'Invalid BTF string section');
+  if ((bytes[headerLength + stringOffset] ?? 0) !== 0) throw new InputError(file, 'byte 16', 'Malformed BTF string section, did you forget to provide base BTF?');
 }
 
 const PART_NAMES: Readonly<Record<number, string>> = { [BTF_KIND_ENUM]: 'enum', [BTF_KIND_ENUM64]: 'enum', [BTF_KIND_FUNC_PROTO]: 'param' };
@@ -83,8 +99,10 @@ function checkReferences(btf: BTF, file: string): void {
       what = `${PART_NAMES[kind] ?? 'field'} name`;
       return offset;
     });
-    // The third word of a forward declaration is no reference for libbpf's check.
-    if (kind !== BTF_KIND_FWD) rewriteTypeIDs(words, (target) => (btf.has(target) ? target : fail(`invalid referenced type ID ${target}`)));
+    // The third word of a forward declaration is no reference for libbpf's check, nor is what a function returns.
+    const unchecked = kind === BTF_KIND_FUNC_PROTO ? 1 : 0;
+    let references = 0;
+    if (kind !== BTF_KIND_FWD) rewriteTypeIDs(words, (target) => (references++ < unchecked || btf.has(target) ? target : fail(`invalid referenced type ID ${target}`)));
     if (kind === BTF_KIND_FUNC && btf.kind(btf.type(id)) !== BTF_KIND_FUNC_PROTO) fail(`referenced type [${btf.type(id)}] is not FUNC_PROTO`);
   }
 }

@@ -156,14 +156,15 @@ export class LinkInput {
 
   #checkSection({ name, elf }: InputSection): void {
     if (elf === undefined) return;
-    const { index, align } = elf;
+    const { index, align, offset } = elf;
     const place = `section ${name === '' ? index : name}`;
     if (name === '') this.fail(place, `ELF section #${index} has empty name in ${this.file}`);
     if (isDebug(name)) return;
     if (align !== 0 && !Number.isInteger(Math.log2(align))) this.fail(place, `ELF section #${index} alignment ${align} is non pow-of-2 alignment in ${this.file}`);
-    // libelf does not believe an alignment that is larger than the section's offset.
-    if (elf.type !== SHT_NOBITS && elf.size > 0 && align > elf.offset) {
-      this.fail(place, `ELF section #${index} has inconsistent alignment addr=${align} != d=${elf.offset} in ${this.file}`);
+    // libelf takes none for 1, and does not believe an alignment that is larger than the section's offset.
+    const believed = align === 0 ? 1 : align <= offset ? align : offset === 0 ? 0 : 2 ** Math.ceil(Math.log2(offset));
+    if (elf.type !== SHT_NOBITS && elf.size > 0 && align !== believed) {
+      this.fail(place, `ELF section #${index} has inconsistent alignment addr=${align} != d=${believed} in ${this.file}`);
     }
     switch (elf.type) {
       case SHT_SYMTAB: return this.#checkSymbols(elf, place);
@@ -222,7 +223,7 @@ export class LinkInput {
       const what = `ELF relo #${i} in section #${index}`;
       if (!RELOCATION_TYPES.has(relocation.type)) this.fail(place, `${what} has unexpected type ${relocation.type} in ${this.file}`);
       if (relocation.symbol === 0 || relocation.symbol >= this.symbols.length) this.fail(place, `${what} points to invalid symbol #${relocation.symbol} in ${this.file}`);
-      if ((flags & SHF_EXECINSTR) !== 0 && relocation.offset % 8 !== 0) this.fail(place, `${what} points to missing symbol #${relocation.symbol} in ${this.file}`);
+      if ((flags & SHF_EXECINSTR) !== 0 && (!Number.isSafeInteger(relocation.offset) || relocation.offset % 8 !== 0)) this.fail(place, `${what} points to missing symbol #${relocation.symbol} in ${this.file}`);
     }
   }
 

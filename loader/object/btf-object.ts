@@ -104,7 +104,7 @@ export class ObjectBTF implements TypeSource {
       const limit = this.#strings.length;
       const typeAt = PART_TYPE[kind] ?? 0;
       if (kind !== U.BTF_KIND_DATASEC) for (let at = first; at < end; at += partWords) if ((words[at] ?? 0) >= limit) this.#checkName(id, words[at] ?? 0, PART_NAMES[kind] ?? 'field');
-      if (kind === U.BTF_KIND_FUNC_PROTO) this.#checkReference(id, words[start + 2] ?? 0);
+      // What a function returns is no reference for libbpf's check.
       if (typeAt !== 0) for (let at = first + typeAt - 1; at < end; at += partWords) if ((words[at] ?? 0) >= this.#count) this.#checkReference(id, words[at] ?? 0);
       return;
     }

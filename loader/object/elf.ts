@@ -42,6 +42,12 @@ export const REL_SIZE = 16;
 const MAX_SECTIONS = 65_536;
 const MAX_SYMBOLS = 1 << 20;
 const MAX_NAME = 4096;
+/** Sections of these types are tables: libelf gives no data of one that ends inside an entry. */
+const ENTRY_SIZES: ReadonlyMap<number, number> = new Map([
+  [SHT_SYMTAB, SYMBOL_SIZE], [4, 24], [5, 4], [6, 16], [SHT_REL, REL_SIZE], [11, SYMBOL_SIZE], [14, 8], [15, 8], [16, 8], [17, 4], [18, 4],
+]);
+/** `Elf64_Chdr`, which only its byte order tells from other bytes. */
+const COMPRESSION_HEADER_SIZE = 24;
 
 /** One section. `data` is empty for `SHT_NOBITS`, and reading it throws `InputError` where it does not lie in the file; `size` is what the header says. */
 export interface Section {
@@ -164,11 +170,17 @@ class ELFReader {
     return u64(this.#view, at, this.#little);
   }
 
+  /** The same in full, for messages. */
+  #long(at: number): string {
+    return String(this.#view.getBigUint64(at, this.#little));
+  }
+
   #checkIdentity(): void {
     const bytes = this.#bytes;
     if (bytes.length === 0) this.#fail('', 'the file is empty');
     const isELF = bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
-    if (!isELF) this.#fail('byte 0', `elf: '${this.#file}' is not a proper ELF object`);
+    // libelf knows one version of the format.
+    if (!isELF || (bytes.length > 6 && bytes[6] !== 1)) this.#fail('byte 0', `elf: '${this.#file}' is not a proper ELF object`);
     if (bytes[4] !== 2) this.#fail('byte 4', `elf: '${this.#file}' is not a 64-bit ELF object`);
     if (bytes.length < HEADER_SIZE) this.#fail(`byte ${bytes.length}`, 'the file ends inside the ELF header');
     if (bytes[5] !== 1 && bytes[5] !== 2) this.#fail('byte 5', `elf: '${this.#file}' has unknown byte order`);
@@ -180,18 +192,27 @@ class ELFReader {
   #readSections(): Section[] {
     const table = this.#u64(40);
     if (table === 0) return [];
-    if (table + SECTION_HEADER_SIZE > this.#bytes.length) this.#fail('byte 40', `the section headers begin at ${table}, beyond the file's ${this.#bytes.length} bytes`);
+    if (table + SECTION_HEADER_SIZE > this.#bytes.length) this.#fail('byte 40', `elf: failed to get section names strings from ${this.#file}: the section headers begin at ${this.#long(40)}, beyond the file's ${this.#bytes.length} bytes`);
     // With many sections the true counts are in the first header.
     const count = this.#u16(60) || this.#u64(table + 32);
     const namesIndex = this.#u16(62) === SHN_XINDEX ? this.#u32(table + 40) : this.#u16(62);
     if (count > MAX_SECTIONS || table + count * SECTION_HEADER_SIZE > this.#bytes.length) {
-      this.#fail('byte 60', `${count} section headers at ${table} do not fit into the file's ${this.#bytes.length} bytes`);
+      this.#fail('byte 60', `elf: failed to get section names strings from ${this.#file}: ${count} section headers at ${table} do not fit into the file's ${this.#bytes.length} bytes`);
     }
     if (namesIndex >= count) this.#fail('byte 62', `elf: failed to get section names section index for ${this.#file}`);
-    const names = this.#sectionData(table, namesIndex, 'section names');
+    const names = this.#sectionNamesData(table, namesIndex);
     this.#sectionNames = names;
     this.#sectionNamesIndex = namesIndex;
     return Array.from({ length: count }, (_, index) => this.#readSection(table, index, names));
+  }
+
+  #sectionNamesData(table: number, index: number): Uint8Array {
+    try {
+      return this.#sectionData(table, index, 'section names');
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      return this.#fail(error.place, `elf: failed to get section names strings from ${this.#file}: ${error.reason}`);
+    }
   }
 
   #readSection(table: number, index: number, names: Uint8Array): Section {
@@ -202,7 +223,7 @@ class ELFReader {
     let data: Uint8Array | undefined;
     const readData = (): Uint8Array => {
       if (index === 0) return new Uint8Array(0);
-      if ((flags & SHF_COMPRESSED) !== 0) this.#fail(`section ${name}`, 'compressed sections are not supported');
+      if ((flags & SHF_COMPRESSED) !== 0) this.#checkCompressed(table, index, name);
       return this.#sectionData(table, index, name);
     };
     return {
@@ -221,6 +242,12 @@ class ELFReader {
     };
   }
 
+  /** libbpf takes a compressed section's bytes as they are; libelf has swapped its header in the other byte order. */
+  #checkCompressed(table: number, index: number, name: string): void {
+    const size = this.#u64(table + index * SECTION_HEADER_SIZE + 32);
+    if (!this.#little || size < COMPRESSION_HEADER_SIZE) this.#fail(`section ${name}`, `elf: failed to get section(${index}) ${name} data from ${this.#file}: compressed sections are not supported`);
+  }
+
   #sectionData(table: number, index: number, name: string): Uint8Array {
     const at = table + index * SECTION_HEADER_SIZE;
     if (this.#u32(at + 4) === SHT_NOBITS) return new Uint8Array(0);
@@ -228,15 +255,16 @@ class ELFReader {
     const size = this.#u64(at + 32);
     // Nothing may lie anywhere.
     if (size === 0) return new Uint8Array(0);
-    if (offset + size > this.#bytes.length) {
-      this.#fail(`section ${name}`, `elf: failed to get section(${index}) ${name} data from ${this.#file}: its ${size} bytes at ${offset} do not fit into the file's ${this.#bytes.length}`);
-    }
+    const fail = (reason: string): never => this.#fail(`section ${name}`, `elf: failed to get section(${index}) ${name} data from ${this.#file}: ${reason}`);
+    if (offset + size > this.#bytes.length) fail(`its ${this.#long(at + 32)} bytes at ${this.#long(at + 24)} do not fit into the file's ${this.#bytes.length}`);
+    const entry = ENTRY_SIZES.get(this.#u32(at + 4)) ?? 1;
+    if (size % entry !== 0) fail(`its ${size} bytes are no multiple of the ${entry} that its entries have`);
     return this.#bytes.subarray(offset, offset + size);
   }
 
   #string(table: Uint8Array, offset: number, place: string): string {
     const end = offset < table.length ? table.indexOf(0, offset) : -1;
-    if (end < 0) this.#fail(place, `its name at ${offset} does not lie in the string table of ${table.length} bytes`);
+    if (end < 0) this.#fail(place, `elf: failed to get section name string at offset ${offset} from ${this.#file}: it does not lie in the string table of ${table.length} bytes`);
     if (end - offset > MAX_NAME) this.#fail(place, `a name longer than ${MAX_NAME} bytes`);
     return latin1(table.subarray(offset, end));
   }

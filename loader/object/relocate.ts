@@ -250,7 +250,8 @@ export function recordBytes(records: readonly Uint32Array[], isLittle: boolean):
 function recordsBySection({ btf, elf }: BPFObject, info: ExtInfo | undefined): Map<number, ExtSection> {
   const found = new Map<number, ExtSection>();
   for (const records of info?.sections ?? []) {
-    const name = btf?.string(records.nameOffset) ?? '';
+    // libbpf passes over a section without a name.
+    const name = btf !== undefined && btf.hasString(records.nameOffset) ? btf.string(records.nameOffset) : '';
     const index = elf.sections.find((candidate) => candidate.index > 0 && candidate.name === name)?.index;
     if (index !== undefined && !found.has(index)) found.set(index, records);
   }

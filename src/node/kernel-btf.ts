@@ -10,6 +10,8 @@ import { BTF_MAGIC } from '../../isa/uapi.ts';
 import { packageFile } from './package-file.ts';
 
 /** `BTF_MAGIC` of a machine of the other byte order. */
+const SHT_PROGBITS = 1, SHF_COMPRESSED = 0x800;
+const LONGEST_BTF_NAME = '.BTF.base'.length;
 const SWAPPED_BTF_MAGIC = 0x9feb;
 const ASSET = 'assets/vmlinux-7.3.4.btf.gz';
 /** The largest BTF that is accepted, bytes: four times the kernel's own limit for one BTF. */
@@ -136,12 +138,14 @@ class ELFLayout {
 function readELFSection(path: string, descriptor: number, fileSize: number, head: Uint8Array): BTFFile {
   const [elfClass = 0, order = 0] = head.subarray(4, 6);
   const is64 = elfClass === 2;
-  if ((!is64 && elfClass !== 1) || (order !== 1 && order !== 2) || head.length < (is64 ? 64 : 52)) throw new InputError(path, 'ELF header', 'no ELF file of 32 or 64 bits');
+  if ((!is64 && elfClass !== 1) || (order !== 1 && order !== 2) || head[6] !== 1 || head.length < (is64 ? 64 : 52)) throw new InputError(path, 'ELF header', `failed to get EHDR from ${path}: no ELF file of 32 or 64 bits`);
   const layout = new ELFLayout(is64, order === 1);
   const header = new DataView(head.buffer, head.byteOffset, head.byteLength);
   const tableOffset = layout.offset(header, is64 ? 40 : 32);
-  const [entrySize, count, namesIndex] = (is64 ? [58, 60, 62] : [46, 48, 50]).map((at) => layout.half(header, at)) as [number, number, number];
-  if (entrySize < (is64 ? 64 : 40) || count === 0 || namesIndex >= count || tableOffset + entrySize * count > fileSize) {
+  const [count, namesIndex] = (is64 ? [60, 62] : [48, 50]).map((at) => layout.half(header, at)) as [number, number];
+  // libelf does not ask the header how long its entries are.
+  const entrySize = is64 ? 64 : 40;
+  if (count === 0 || namesIndex >= count || tableOffset + entrySize * count > fileSize) {
     throw new InputError(path, 'ELF header', 'the section table does not lie in the file');
   }
   if (entrySize * count > MAX_HEADER_TABLE) throw new InputError(path, 'ELF header', 'the section table is too large');
@@ -151,14 +155,29 @@ function readELFSection(path: string, descriptor: number, fileSize: number, head
     const at = index * entrySize;
     const offset = layout.offset(table, at + (is64 ? 24 : 16));
     const size = layout.offset(table, at + (is64 ? 32 : 20));
-    if (offset + size > fileSize || size > limit) throw new InputError(path, `section ${name}`, 'does not lie in the file');
+    if (offset + size > fileSize || size > limit) {
+      const what = index === namesIndex ? `failed to get e_shstrndx from ${path}` : `failed to get section(${index}, ${name}) data from ${path}`;
+      throw new InputError(path, `section ${name}`, `${what}: it does not lie in the file`);
+    }
     return readRange(path, descriptor, offset, size);
   };
   const namesBytes = section(namesIndex, '.shstrtab', MAX_HEADER_TABLE);
   const names = Buffer.from(namesBytes.buffer, namesBytes.byteOffset, namesBytes.byteLength);
-  for (let i = 0; i < count; i++) {
+  let bytes: Uint8Array | undefined;
+  for (let i = 1; i < count; i++) {
     const nameAt = layout.word(table, i * entrySize);
-    if (names.toString('latin1', nameAt, nameAt + 5) === '.BTF\0') return { bytes: section(i, '.BTF', MAX_BTF_SIZE), pointerSize: is64 ? 8 : 4 };
+    const end = names.indexOf(0, nameAt);
+    if (nameAt >= names.length || end < 0) throw new InputError(path, `section ${i}`, `failed to get section(${i}) name from ${path}`);
+    const name = end - nameAt > LONGEST_BTF_NAME ? '' : names.toString('latin1', nameAt, end);
+    if (name !== '.BTF' && name !== '.BTF.ext' && name !== '.BTF.base') continue;
+    const type = layout.word(table, i * entrySize + 4);
+    if (type !== SHT_PROGBITS) throw new InputError(path, `section ${name}`, `unexpected section type (${type}) of section(${i}, ${name}) from ${path}`);
+    const found = section(i, name, MAX_BTF_SIZE);
+    const flags = layout.word(table, i * entrySize + (is64 && !layout.isLittle ? 12 : 8));
+    // libelf has swapped the header of what claims to be compressed in the other byte order.
+    if ((flags & SHF_COMPRESSED) !== 0 && !layout.isLittle) throw new InputError(path, `section ${name}`, 'compressed sections are not supported');
+    if (name === '.BTF') bytes = found;
   }
-  throw new InputError(path, '', "failed to find '.BTF' ELF section");
+  if (bytes === undefined) throw new InputError(path, '', `failed to find '.BTF' ELF section in ${path}`);
+  return { bytes, pointerSize: is64 ? 8 : 4 };
 }

@@ -115,7 +115,7 @@ describe('the type graph', () => {
     expect(parse((_, view) => view.setUint16(0, 0xeb9f, false))).toThrow('big-endian');
     expect(parse((_, view) => view.setUint32(12, 0xfffffff0, true))).toThrow('type section');
     expect(parse((_, view) => view.setUint32(20, 0xfffffff0, true))).toThrow('string section');
-    expect(parse((_, view) => view.setUint32(28, 0x04ffffff, true))).toThrow('type [1]: STRUCT exceeds the type section');
+    expect(parse((_, view) => view.setUint32(28, 0x04ffffff, true))).toThrow('type [1]: BTF type [1] is malformed: STRUCT exceeds the type section');
     expect(parse((_, view) => view.setUint32(28, 0x55000000, true))).toThrow('type [1]: unknown kind 85');
   });
 

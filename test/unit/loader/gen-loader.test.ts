@@ -85,7 +85,7 @@ describe('malformed objects', () => {
     expect(failure(changed(4, 1))).toBe("a.o: byte 4: elf: 'a.o' is not a 64-bit ELF object");
     expect(failure(changed(5, 3))).toBe("a.o: byte 5: elf: 'a.o' has unknown byte order");
     expect(failure(changed(16, 2))).toBe('a.o: byte 16: elf: a.o is not a valid eBPF object file');
-    expect(failure(changed(60, 0xff, 0xff))).toMatch(/^a\.o: byte 60: 65535 section headers at \d+ do not fit into the file's \d+ bytes$/);
+    expect(failure(changed(60, 0xff, 0xff))).toMatch(/^a\.o: byte 60: elf: failed to get section names strings from a\.o: 65535 section headers at \d+ do not fit into the file's \d+ bytes$/);
     expect(failure(changed(62, 0xf0, 0xff))).toMatch(/^a\.o: byte 62: elf: failed to get section names section index/);
   });
 
