@@ -6,6 +6,9 @@ import { setFlagsFromString } from 'node:v8';
 import type { EngineOptions } from '../../kernel/api.ts';
 import type { Tier } from '../../vm/types.ts';
 
+/** V8 14 (Node 26) ends the process where it inlines functions of a module that has no baseline code to have learnt from. */
+const isInliningFatal: boolean = Number(process.versions.v8.split('.')[0]) >= 14;
+
 /**
  * Compiles a module with V8's optimising compiler, without the baseline code that V8 begins with otherwise. The flags are the process's:
  * they are set for the time of this call, which is synchronous.
@@ -16,11 +19,13 @@ export function compileOptimised(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Mo
   setFlagsFromString('--no-liftoff');
   // Otherwise V8 compiles a function when it is called first, which is when baseline code is allowed again.
   setFlagsFromString('--no-wasm-lazy-compilation');
+  if (isInliningFatal) setFlagsFromString('--no-wasm-inlining');
   try {
     return new WebAssembly.Module(bytes);
   } finally {
     setFlagsFromString('--liftoff');
     setFlagsFromString('--wasm-lazy-compilation');
+    if (isInliningFatal) setFlagsFromString('--wasm-inlining');
   }
 }
 
