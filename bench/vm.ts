@@ -14,6 +14,7 @@ import { readFileSync } from 'node:fs';
 import { alu64, assemble, exit } from '../isa/encode.ts';
 import { compileOptimised } from '../src/node/engine.ts';
 import { AddressSpace, KERNEL_HI } from '../vm/address-space.ts';
+import type { DirectHelper } from '../vm/direct.ts';
 import { Machine } from '../vm/machine.ts';
 import type { HelperCall, Program, RunOptions } from '../vm/types.ts';
 import { barsOfCalls, barsOfRows, printBars, type Row } from './vm-bars.ts';
@@ -47,6 +48,16 @@ function mix({ registers: r }: HelperCall): void {
   r[0] = lo;
   r[1] = hi;
 }
+
+/** The same on registers in memory. */
+const MIX_IN_MEMORY: DirectHelper = {
+  arguments: 5,
+  bind: (registers) => () => {
+    const r = registers.i64;
+    const mixed = BigInt.asIntN(64, r[1]! ^ BigInt.asIntN(64, r[2]! << 1n));
+    r[0] = BigInt.asIntN(64, BigInt.asIntN(64, BigInt.asIntN(64, mixed + r[3]!) + r[4]!) + r[5]!);
+  },
+};
 
 /** The same as an eBPF function, for compiled code to contain. */
 const MIX = assemble([
@@ -148,7 +159,7 @@ function main(): void {
   const peers = flags('--peer').map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1).trim().split(/\s+/)] as const);
   const space = new AddressSpace();
   const inside = new Machine({ space, helpers: [undefined, mix], compileOptimised, inlineHelpers: new Map([[1, MIX]]) });
-  const machines: Machines = { inside, outside: new Machine({ space, helpers: [undefined, mix], compileOptimised }) };
+  const machines: Machines = { inside, outside: new Machine({ space, helpers: [undefined, mix], compileOptimised, directHelpers: new Map([[1, MIX_IN_MEMORY]]) }) };
   if (process.argv.includes('--calls')) {
     const calls = measureCalls(inside, bytes('pktparse.bin'), bytes('pkt.ctx'), peers.map(([name, command]) => [name, (count) => peerCall(command, count)]));
     const bars = barsOfCalls(calls);

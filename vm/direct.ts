@@ -53,31 +53,41 @@ export interface DirectHelpers {
 
 const REGISTERS = 6;
 
-/** r0 to r5 in memory: where {@link MemoryHelper}s find their arguments. Ask for a view in each call: a growing memory detaches them. */
+/**
+ * r0 to r5 in memory: where {@link MemoryHelper}s find their arguments. A helper asks for a view in each call, as a growing memory
+ * detaches them; before the memory grows for the first time, V8 takes view and address for constants.
+ */
 export class DirectRegisters {
   readonly space: AddressSpace;
   /** Offset of r0. */
   readonly at: number;
-  #i64: BigInt64Array;
-  #i32: Int32Array;
+  // Declared only: a field that is written twice, as defining and setting it does, is no constant to V8.
+  private declare words64: BigInt64Array;
+  private declare words32: Int32Array;
 
   constructor(space: AddressSpace) {
     this.space = space;
     this.at = space.alloc(8 * REGISTERS, 'registers of a call', 8);
-    this.#i64 = new BigInt64Array(space.memory.buffer, this.at, REGISTERS);
-    this.#i32 = new Int32Array(space.memory.buffer, this.at, 2 * REGISTERS);
+    this.words64 = new BigInt64Array(space.memory.buffer, this.at, REGISTERS);
+    this.words32 = new Int32Array(space.memory.buffer, this.at, 2 * REGISTERS);
   }
 
   /** Register `n` at `n`. */
   get i64(): BigInt64Array {
-    if (this.#i64.length === 0) this.#i64 = new BigInt64Array(this.space.memory.buffer, this.at, REGISTERS);
-    return this.#i64;
+    const { words64 } = this;
+    return words64.length === 0 ? this.renew().words64 : words64;
   }
 
   /** As a `RegisterFile`: the lower half of register `n` at `2n`, the upper one behind it. */
   get i32(): Int32Array {
-    if (this.#i32.length === 0) this.#i32 = new Int32Array(this.space.memory.buffer, this.at, 2 * REGISTERS);
-    return this.#i32;
+    const { words32 } = this;
+    return words32.length === 0 ? this.renew().words32 : words32;
+  }
+
+  private renew(): this {
+    this.words64 = new BigInt64Array(this.space.memory.buffer, this.at, REGISTERS);
+    this.words32 = new Int32Array(this.space.memory.buffer, this.at, 2 * REGISTERS);
+    return this;
   }
 }
 
