@@ -7,17 +7,20 @@
 //
 //   node test/corpora/fetch.mjs [DIR]     default: node_modules/.cache/bpftwin-corpora
 //
-// DIR/NAME/*.bpf.o are the objects of each corpus, DIR/selftests-linked.txt which of them are linked together. Needs apt-get and
-// dpkg-deb for the packages. What cannot be had is said and left out; nothing of it is part of this repository.
+// DIR/NAME/*.bpf.o are the objects of each corpus, DIR/NAME/package which package they are of, DIR/selftests-linked.txt which of them are
+// linked together. Needs apt-get and dpkg-deb for the packages. What is there already is kept; what cannot be had within its time is said and
+// left out; nothing of it is part of this repository.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Debian's packages with BPF objects; libbpf-tools are the tools of BCC that use libbpf. */
 const PACKAGES = ['libbpf-tools', 'xdp-tools', 'xdp-tests', 'libxdp1'];
+/** Milliseconds for one package, and for the lists of packages. */
+const PATIENCE = 30_000;
 const ET_REL = 1;
 const EM_BPF = 247;
 const SHT_NOBITS = 8;
@@ -60,12 +63,31 @@ function filesIn(dir) {
   });
 }
 
+/** The package's file; a machine that has no lists of packages yet fetches them once, where it may. */
+function download(name, folder) {
+  const attempt = () => execFileSync('apt-get', ['download', '-q', '-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=10', name], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], timeout: PATIENCE });
+  try {
+    attempt();
+  } catch (error) {
+    if (!/unable to locate|no packages found/i.test(error.stderr?.toString() ?? '') || lists.tried || process.getuid?.() !== 0) throw error;
+    lists.tried = true;
+    if (spawnSync('apt-get', ['update', '-qq', '-o', 'Acquire::http::Timeout=10'], { stdio: 'ignore', timeout: PATIENCE }).status !== 0) throw error;
+    attempt();
+  }
+  return readdirSync(folder).find((file) => file.endsWith('.deb'));
+}
+const lists = { tried: false };
+
+/** Whether the package could be had. */
 function fetchPackage(name, out) {
   const tmp = mkdtempSync(join(tmpdir(), 'bpftwin-corpus-'));
+  // Under its own name only when it is whole.
+  const draft = join(out, `.${name}.${process.pid}`);
   try {
-    execFileSync('apt-get', ['download', '-q', name], { cwd: tmp, stdio: ['ignore', 'ignore', 'ignore'] });
-    const [deb] = readdirSync(tmp).filter((file) => file.endsWith('.deb'));
-    execFileSync('dpkg-deb', ['-x', join(tmp, deb), join(tmp, 'root')]);
+    const deb = download(name, tmp);
+    execFileSync('dpkg-deb', ['-x', join(tmp, deb), join(tmp, 'root')], { timeout: PATIENCE });
+    mkdirSync(draft, { recursive: true });
+    writeFileSync(join(draft, 'package'), `${deb}\n`);
     const seen = new Set();
     let count = 0;
     for (const file of filesIn(join(tmp, 'root')).toSorted()) {
@@ -74,16 +96,20 @@ function fetchPackage(name, out) {
         if (seen.has(digest)) continue;
         seen.add(digest);
         const stem = basename(file).replace(/(\.bpf)?\.o$/, '');
-        mkdirSync(join(out, name), { recursive: true });
-        writeFileSync(join(out, name, `${stem}${i === 0 ? '' : `-${i}`}.bpf.o`), object);
+        writeFileSync(join(draft, `${stem}${i === 0 ? '' : `-${i}`}.bpf.o`), object);
         count++;
       }
     }
+    renameSync(draft, join(out, name));
     console.log(`${name}: ${count} objects of ${deb}`);
+    return true;
   } catch (error) {
-    console.log(`${name}: not fetched: ${error instanceof Error ? error.message.split('\n')[0] : error}`);
+    const why = error?.code === 'ETIMEDOUT' ? `no answer within ${PATIENCE / 1000} seconds` : error?.code === 'ENOENT' ? `no ${error.path ?? 'apt-get'} here` : error?.stderr?.toString().trim().split('\n').at(-1) || (error instanceof Error ? error.message.split('\n')[0] : error);
+    console.log(`${name}: not fetched: ${why}`);
+    return false;
   } finally {
     rmSync(tmp, { recursive: true, force: true });
+    rmSync(draft, { recursive: true, force: true });
   }
 }
 
@@ -122,7 +148,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
   const out = process.argv[2] ?? join(root, 'node_modules/.cache/bpftwin-corpora');
   mkdirSync(out, { recursive: true });
-  for (const name of PACKAGES) if (!existsSync(join(out, name))) fetchPackage(name, out);
+  // Who gets nothing for the first has no network: the others would only cost their time.
+  PACKAGES.filter((name) => !existsSync(join(out, name))).every((name) => fetchPackage(name, out));
   const { LINUX: linux } = process.env;
   if (existsSync(join(out, 'selftests-light.txt'))) console.log('selftests: compiled already');
   else if (linux === undefined || !existsSync(join(linux, 'tools/testing/selftests/bpf/Makefile'))) console.log('selftests: no kernel source, set LINUX to its folder');

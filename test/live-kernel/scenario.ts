@@ -17,8 +17,14 @@ import { RunnableSkeleton as SignedRunnable } from '../fixtures/modules/runnable
 import { TailcallsSkeleton } from '../fixtures/modules/tailcalls.ts';
 import { TracingSkeleton } from '../fixtures/modules/tracing.ts';
 import { TracingSkeleton as LightTracing } from '../fixtures/modules/tracing.light.ts';
+import { ArenaSkeleton } from './arena.ts';
+import { ArenaSkeleton as LightArena } from './arena.light.ts';
+import { ArenadataSkeleton } from './arenadata.ts';
 import { CongestionSkeleton } from './congestion.ts';
+import { JumptablesSkeleton } from './jumptables.ts';
 import { ProbesSkeleton } from './probes.ts';
+import { SpecialSkeleton } from './special.ts';
+import { SpecialSkeleton as LightSpecial } from './special.light.ts';
 
 /** A kernel and what is known of it. */
 export interface Place {
@@ -28,6 +34,9 @@ export interface Place {
   readonly addKey: (der: Uint8Array) => number;
   readonly certificate: Uint8Array;
 }
+
+/** What the variables of `special.bpf.c` are told; its loader was generated without. */
+const CONFIGURATION = 'CONFIG_TWIN_NUMBER=1000\nCONFIG_TWIN_FLAG=y\nCONFIG_TWIN_STATE=m\nCONFIG_TWIN_TEXT="some text"\n';
 
 interface Skeleton {
   readonly maps: object;
@@ -163,6 +172,23 @@ export function commonAccounts({ port, kernelBTF, addKey, certificate }: Place):
   const lsm = LsmSkeleton.open().load(port, { kernelBTF });
   accounts['lsm'] = describe(port, lsm);
   lsm.destroy();
+  for (const [name, skeleton] of [['arena', ArenaSkeleton.open().load(port, { kernelBTF })], ['arena, light', LightArena.open().load(port)]] as const) {
+    accounts[name] = { ...describe(port, skeleton), retval: skeleton.progs.refer.testRun().retval };
+    skeleton.destroy();
+  }
+  const arena = ArenadataSkeleton.open();
+  arena.arena.counter = 40;
+  arena.load(port, { kernelBTF });
+  accounts['arena with data'] = { ...describe(port, arena), retvals: [arena.progs.bump.testRun().retval, arena.progs.bump.testRun().retval], counter: arena.arena.counter };
+  arena.destroy();
+  const jumps = JumptablesSkeleton.open().load(port, { kernelBTF });
+  accounts['jump tables'] = { ...describe(port, jumps), retvals: [jumps.progs.main_jumps, jumps.progs.calls].map((program) => program.testRun({ data: packet(14) }).retval) };
+  jumps.destroy();
+  for (const [name, skeleton] of [['special', SpecialSkeleton.open().load(port, { kernelBTF, configuration: CONFIGURATION })], ['special, light', LightSpecial.open().load(port)]] as const) {
+    const retvals = [skeleton.progs.configured, skeleton.progs.absent].map((program) => program.testRun({ data: packet(14) }).retval);
+    accounts[name] = { ...describe(port, skeleton), retvals, seen: String(skeleton.bss.seen), kconfig: { number: skeleton.kconfig.CONFIG_TWIN_NUMBER, flag: skeleton.kconfig.CONFIG_TWIN_FLAG, text: skeleton.kconfig.CONFIG_TWIN_TEXT.text } };
+    skeleton.destroy();
+  }
   const probes = ProbesSkeleton.open().load(port, { kernelBTF });
   accounts['probes'] = describe(port, probes);
   probes.destroy();
