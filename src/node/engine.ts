@@ -6,16 +6,13 @@ import { setFlagsFromString } from 'node:v8';
 import type { EngineOptions } from '../../kernel/api.ts';
 import type { Tier } from '../../vm/types.ts';
 
-/** V8 14 (Node 26) ends the process where it inlines functions of a module that has no baseline code to have learnt from. */
-const isInliningFatal: boolean = Number(process.versions.v8.split('.')[0]) >= 14;
-
 const V8 = Number(process.versions.v8.split('.')[0]);
 /**
  * Flags for the time of a compilation, and what they are otherwise. V8 compiles a function when it is called first, unless it is told not to:
- * baseline code would be allowed again by then. Newer ones want counts of calls for inlining, which only baseline code keeps, and
- * V8 14 ends the process where there are none. What V8 12 does is not known, so it is not asked.
+ * baseline code would be allowed again by then. V8 14 (Node 26) ends the process where it inlines functions of a module that has no
+ * baseline code to have counted calls. What V8 12 does is not known, so it is not asked.
  */
-const FLAGS: readonly string[] = ['liftoff', ...(V8 === 12 ? [] : ['wasm-lazy-compilation']), ...(V8 > 12 ? ['wasm-inlining'] : [])];
+const FLAGS: readonly string[] = ['liftoff', ...(V8 === 12 ? [] : ['wasm-lazy-compilation']), ...(V8 >= 14 ? ['wasm-inlining'] : [])];
 
 /**
  * Compiles a module with V8's optimising compiler, without the baseline code that V8 begins with otherwise. The flags are the process's:
