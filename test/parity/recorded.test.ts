@@ -22,6 +22,7 @@ const FILES: Readonly<Record<string, number>> = {
   'attach-programs.jsonl.gz': 24,
   'fields.jsonl.gz': 302,
   'graph.jsonl.gz': 9,
+  'special-objects.jsonl.gz': 18,
 };
 
 describe.each(Object.entries(FILES))('%s', (file, count) => {
