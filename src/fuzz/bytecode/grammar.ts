@@ -6,6 +6,7 @@
  */
 import * as U from '../../../isa/uapi.ts';
 import type { Random } from '../random.ts';
+import { divergingPaths, dynamicPointer, iteratorLoop, type IteratorFunctions, type Writer } from './sequences.ts';
 
 /** Most slots of 8 bytes that a program has. */
 export const MOST_SLOTS = 64;
@@ -75,8 +76,20 @@ export class Grammar {
   /** Calls (and addresses) of functions still to be written. */
   readonly #calls: { readonly at: number; readonly isCallback: boolean }[] = [];
 
-  constructor(maps: MapNumbers) {
+  readonly #iterator: IteratorFunctions | undefined;
+
+  /** @param iterator where the kernel's types are known: how it calls its number iterator */
+  constructor(maps: MapNumbers, iterator?: IteratorFunctions) {
     this.#maps = maps;
+    this.#iterator = iterator;
+  }
+
+  /** What sequences are written with. */
+  get #writer(): Writer {
+    const lead = (at: number, target: number): void => this.#view.setInt16(at * 8 + 2, target - at - 1, true);
+    return {
+      random: this.#random, here: () => this.#count, lead, land: (at) => lead(at, this.#count), emit: (code, dst, src, off, imm) => this.#emit(code, dst, src, off, imm),
+    };
   }
 
   /** One program of a kind, 8 bytes a slot. */
@@ -244,7 +257,7 @@ export class Grammar {
 
   #statement(): void {
     const random = this.#random;
-    switch (random.below(24)) {
+    switch (random.below(25)) {
       case 0: case 1: case 2: case 3: case 4: case 5: return this.#alu();
       case 6: case 7: case 8: return this.#memory();
       case 9: case 10: case 11: return this.#branch();
@@ -258,8 +271,29 @@ export class Grammar {
       case 20: return this.#early();
       case 21: return random.oneIn(2) ? this.#subprogram() : this.#ring();
       case 22: return random.oneIn(2) ? this.#tail() : this.#load(KIND_SYSCALL);
+      case 23: return random.oneIn(2) ? this.#sequence() : this.#alu();
       default: return this.#alu();
     }
+  }
+
+  /** One of the longer pieces, outside of other pieces only. */
+  #sequence(): void {
+    if (this.#depth > 0 || this.#count > MOST_SLOTS - 24) return this.#alu();
+    const random = this.#random;
+    const kind = random.below(3);
+    if (kind === 0) {
+      const number = random.oneIn(2) ? 8 : 9;
+      divergingPaths(this.#writer, this.#number(), number, number ^ 1);
+      this.#numbers = (this.#numbers & ~(1 << (number ^ 1))) | (1 << number);
+      return;
+    }
+    const sum = random.oneIn(2) ? 8 : 9;
+    if (kind === 1 && this.#iterator !== undefined) {
+      if ((this.#numbers & (1 << sum)) === 0) this.#emit(U.BPF_ALU64 | U.BPF_MOV, sum, 0, 0, 0);
+      this.#numbers |= 1 << sum;
+      iteratorLoop(this.#writer, this.#iterator, sum);
+    } else dynamicPointer(this.#writer, this.#maps.ring);
+    this.#numbers = (this.#numbers & ~0x3e) | 1;
   }
 
   #alu(): void {

@@ -41,6 +41,19 @@ function fill(random: Random, spec: InstructionSpec, at: number, count: number):
   return [raw(spec.code, field(spec.dst, dst), field(spec.src, src), field(spec.off, off), field(spec.imm, imm))];
 }
 
+/** Numbers at the edges of 32 and 64 bits, and halves that say nothing of each other. */
+const EDGES = [0n, 1n, -1n, 1n << 31n, -(1n << 31n), 1n << 63n, (1n << 63n) - 1n, 1n << 32n, 0x1234_5678n << 32n, 0xffff_ffffn, -(1n << 32n)];
+const BINARY = SIMPLE.filter((spec) => spec.src === 'operand' && spec.kind === 'alu');
+const DIVISIONS = BINARY.filter(({ name }) => /div|mod/.test(name));
+
+/** An operation on two numbers at edges: the least number by -1, zero in one half of a divisor, distances of shifts as large as numbers. */
+function edgeOperation(random: Random): readonly Instruction[] {
+  const dst = random.below(6), src = random.below(6);
+  const spec = random.pick(random.below(2) === 0 && DIVISIONS.length > 0 ? DIVISIONS : BINARY);
+  const number = (register: number): readonly Instruction[] => ldImm64(`r${register}` as 'r1', BigInt.asUintN(64, random.pick(EDGES)));
+  return [...number(dst), ...number(src), raw(spec.code, dst, src, spec.off === 'operand' ? random.below(2) : spec.off, 0)];
+}
+
 /** One program of up to some dozens of instructions. */
 export function generateUnverified(random: Random): Uint8Array {
   const count = 4 + random.below(random.below(4) === 0 ? 60 : 20);
@@ -49,7 +62,8 @@ export function generateUnverified(random: Random): Uint8Array {
   while (instructions.length < count + 6) {
     const kind = random.below(20);
     const from = kind < 10 ? SIMPLE : kind < 14 ? MEMORY : kind < 17 ? JUMPS : kind < 18 ? OTHERS : SIMPLE;
-    if (kind === 18) instructions.push(...ldImm64(`r${random.below(6)}` as 'r1', BigInt(random.next()) << BigInt(random.below(33))));
+    if (random.below(24) === 0) instructions.push(...edgeOperation(random));
+    else if (kind === 18) instructions.push(...ldImm64(`r${random.below(6)}` as 'r1', BigInt(random.next()) << BigInt(random.below(33))));
     else if (kind === 19 && random.below(3) === 0) {
       const register = random.below(6);
       const address = BigInt.asUintN(64, (BigInt(CODE_HI) << 32n) | BigInt(codeAddress(random.below(count + 6)) >>> 0));

@@ -9,11 +9,14 @@ import * as U from '../../../isa/uapi.ts';
 import { BPF_F_SLEEPABLE } from '../../../verifier/env.ts';
 import type { StateObserver } from '../../../verifier/types.ts';
 import { KERNEL_HI } from '../../../vm/address-space.ts';
+import { MAX_FRAMES } from '../../../vm/program.ts';
+import { FRAME_STRIDE } from '../../../vm/wasm/layout.ts';
 import type { Fault, Program, RunOptions } from '../../../vm/types.ts';
 import { CAP_FULL_SET } from '../../../kernel/api.ts';
 import { Kernel } from '../../../kernel/kernel.ts';
 import { ArrayMap } from '../../../kernel/maps/array.ts';
 import { ProgArrayMap } from '../../../kernel/maps/fd-array.ts';
+import { RingBufferMap } from '../../../kernel/maps/ringbuf.ts';
 import type { BPFProgram } from '../../../kernel/program.ts';
 import type { RunContext } from '../../../kernel/run.ts';
 import { Random } from '../random.ts';
@@ -48,6 +51,12 @@ const HARMLESS: ReadonlySet<number> = new Set([
   U.BPF_FUNC_map_lookup_elem, U.BPF_FUNC_ktime_get_ns, U.BPF_FUNC_get_prandom_u32, U.BPF_FUNC_get_smp_processor_id, U.BPF_FUNC_get_current_pid_tgid,
   U.BPF_FUNC_strtol, U.BPF_FUNC_probe_read_kernel, U.BPF_FUNC_tail_call, U.BPF_FUNC_loop, U.BPF_FUNC_ktime_get_boot_ns, U.BPF_FUNC_get_numa_node_id,
 ]);
+
+/** Helpers that change no more than the memory of the ring buffer. */
+const ON_RING: ReadonlySet<number> = new Set([U.BPF_FUNC_ringbuf_reserve, U.BPF_FUNC_ringbuf_submit, U.BPF_FUNC_ringbuf_discard]);
+const NOTHING = 0, RING = 1, EVERYTHING = 2;
+/** Bytes of the stack that programs reach without tail calls: there is nothing in the program array. */
+const SHALLOW_STACK: number = FRAME_STRIDE * (MAX_FRAMES + 1);
 
 /** What a run left behind. */
 export interface Outcome {
@@ -92,7 +101,7 @@ function fillContext(bytes: Uint8Array, seed: number): void {
 }
 
 export class World {
-  readonly kernel: Kernel = new Kernel();
+  readonly kernel: Kernel;
   readonly #attr: number;
   readonly #instructions: number;
   readonly #block: DataView = new DataView(new ArrayBuffer(ATTR_SIZE));
@@ -106,10 +115,17 @@ export class World {
   #calls: ProgArrayMap | undefined;
   #liveBytes = 0;
   #isDirty = false;
+  /** A run may have been deeper than the frames of one program: by a tail call to one that it loaded itself. */
+  #isDeep = true;
   #generation = 0;
+  /** The ring buffer's memory, and what it holds before a run. */
+  #ring = 0;
+  #ringBytes: Uint8Array = new Uint8Array(0);
 
-  constructor() {
-    const { kernel } = this;
+  /** @param kernelBTF for programs that call kernel functions */
+  constructor(kernelBTF?: () => Uint8Array) {
+    const kernel = new Kernel(kernelBTF === undefined ? {} : { kernelBTF });
+    this.kernel = kernel;
     this.#attr = kernel.allocUser(ATTR_SIZE);
     this.#instructions = kernel.allocUser(MOST_BYTES);
     this.#license = kernel.userAlloc(Uint8Array.of(71, 80, 76, 0));
@@ -167,6 +183,11 @@ export class World {
     }
     const calls = kernel.state.mapByFD(MAPS.calls);
     this.#calls = calls instanceof ProgArrayMap ? calls : undefined;
+    const ring = kernel.state.mapByFD(MAPS.ring);
+    if (!(ring instanceof RingBufferMap)) throw new InternalError('the ring buffer of a world is none');
+    this.#ring = ring.ring;
+    if (this.#ringBytes.length === 0) this.#ringBytes = new Uint8Array(kernel.memory.live().find(({ offset }) => offset === ring.ring)!.size);
+    this.#ringBytes.set(kernel.memory.u8.subarray(ring.ring, ring.ring + this.#ringBytes.length));
     this.#values = values;
     this.#valueBytes = values.reduce((sum, { bytes }) => sum + bytes.length, 0);
     this.#isDirty = false;
@@ -257,12 +278,17 @@ export class World {
       fillValue(bytes, seed);
       memory.set(bytes, at);
     }
-    if (this.#stackBytes > 0) memory.fill(0, this.#stack, this.#stack + this.#stackBytes);
+    memory.fill(0, this.#stack, this.#stack + (this.#isDeep ? this.#stackBytes : Math.min(SHALLOW_STACK, this.#stackBytes)));
+    this.#isDeep = false;
     state.sources.restart(1, BOOT_TIME);
     state.trace.length = 0;
     const context: RunContext = { kernel: state, program: loaded.program, notes: [] };
     const result = state.runner!.machine.run(loaded.prepared, this.#context, KERNEL_HI, { mode: 'checked', budget: RUN_BUDGET, ...options, context });
-    if (changesThings(loaded.prepared.image.instructions)) this.#isDirty = true;
+    const changes = changesOf(loaded.prepared.image.instructions);
+    if (changes === EVERYTHING) {
+      this.#isDirty = true;
+      this.#isDeep = true;
+    } else if (changes === RING) memory.set(this.#ringBytes, this.#ring);
     return { lo: result.r0Lo, hi: result.r0Hi, instructions: result.instructions, fault: result.fault, memory: this.#capture(), place: this.#values[0]!.at };
   }
 
@@ -314,12 +340,15 @@ export function fillValue(bytes: Uint8Array, seed: number): void {
   }
 }
 
-/** True where a program calls a helper that leaves more than values changed. */
-function changesThings(instructions: Uint8Array): boolean {
+/** What a program's helpers leave changed, beside values of maps: nothing, the ring buffer's memory, who knows what. */
+function changesOf(instructions: Uint8Array): number {
+  let changes = NOTHING;
   for (let at = 0; at + 8 <= instructions.length; at += 8) {
     if (instructions[at] !== (U.BPF_JMP | U.BPF_CALL) || instructions[at + 1]! >> 4 !== 0) continue;
     const helper = instructions[at + 4]! | (instructions[at + 5]! << 8) | (instructions[at + 6]! << 16) | (instructions[at + 7]! << 24);
-    if (!HARMLESS.has(helper)) return true;
+    if (HARMLESS.has(helper)) continue;
+    if (!ON_RING.has(helper)) return EVERYTHING;
+    changes = RING;
   }
-  return false;
+  return changes;
 }

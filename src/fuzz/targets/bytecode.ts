@@ -15,8 +15,10 @@ import {
   REG_ID, REG_MASK_HI, REG_MASK_LO, REG_PRECISE, REG_R32, REG_R64, REG_TYPE, REG_VAR_HI, REG_VAR_LO, regAt,
 } from '../../../verifier/state.ts';
 import type { StateObserver } from '../../../verifier/types.ts';
+import { parseKernelBTF } from '../../../btf/kernel.ts';
 import type { BytecodeInput } from '../bytecode/input.ts';
 import { Grammar, KIND_RAW_TRACEPOINT, KIND_SYSCALL, KIND_UNPRIVILEGED, MOST_SLOTS } from '../bytecode/grammar.ts';
+import type { IteratorFunctions } from '../bytecode/sequences.ts';
 import { toTranscript } from '../bytecode/transcript.ts';
 import { type Loaded, MAPS, type Outcome, World } from '../bytecode/world.ts';
 import { combine, type Coverage } from '../coverage.ts';
@@ -147,17 +149,28 @@ function nameAt(instructions: Uint8Array, insn: number): string {
   return name === 'call_helper' ? `${name} ${imm}` : name;
 }
 
+/** Ids of the number iterator's functions; undefined where the kernel has none. */
+function iteratorFunctions(kernelBTF: Uint8Array): IteratorFunctions | undefined {
+  const types = parseKernelBTF(kernelBTF);
+  const [create, next, destroy] = ['new', 'next', 'destroy'].map((name) => types.findByNameKind(`bpf_iter_num_${name}`, U.BTF_KIND_FUNC));
+  return create === undefined || next === undefined || destroy === undefined || Math.min(create, next, destroy) <= 0 ? undefined : { create, next, destroy };
+}
+
 class BytecodeTarget implements Target<BytecodeInput> {
   readonly name = 'bytecode';
   readonly batchRuns = 256;
   readonly #coverage: Coverage;
-  readonly #grammar: Grammar = new Grammar(MAPS);
+  readonly #grammar: Grammar;
   readonly #counter: StateCounter;
   readonly #recorder: BoundedRecorder = new BoundedRecorder();
-  #world: World = new World();
+  readonly #kernelBTF: (() => Uint8Array) | undefined;
+  #world: World;
 
-  constructor({ coverage }: TargetEnvironment) {
+  constructor({ coverage, kernelBTF }: TargetEnvironment) {
     this.#coverage = coverage;
+    this.#kernelBTF = kernelBTF;
+    this.#world = new World(kernelBTF);
+    this.#grammar = new Grammar(MAPS, kernelBTF === undefined ? undefined : iteratorFunctions(kernelBTF()));
     this.#counter = new StateCounter(coverage);
   }
 
@@ -167,7 +180,7 @@ class BytecodeTarget implements Target<BytecodeInput> {
 
   generate(random: Random): BytecodeInput {
     const kind = random.oneIn(16) ? KIND_UNPRIVILEGED : random.oneIn(8) ? KIND_RAW_TRACEPOINT : KIND_SYSCALL;
-    const flags = random.oneIn(4) ? (random.oneIn(2) ? FLAG_INVARIANTS : 1 << random.below(8)) & FLAGS : 0;
+    const flags = random.oneIn(5) ? FLAG_STATE_FREQ : random.oneIn(4) ? (random.oneIn(2) ? FLAG_INVARIANTS : 1 << random.below(8)) & FLAGS : 0;
     const data = random.next();
     if (random.oneIn(24)) {
       const slots = Array.from({ length: 1 + random.below(12) }, () => randomInstruction(random));
@@ -198,7 +211,7 @@ class BytecodeTarget implements Target<BytecodeInput> {
     } catch (error) {
       // Giving up leaves the kernel as it was; of anything else nobody knows what it left.
       if (error instanceof TooLong) return this.#settled();
-      this.#world = new World();
+      this.#world = new World(this.#kernelBTF);
       throw error;
     }
   }
@@ -243,7 +256,7 @@ class BytecodeTarget implements Target<BytecodeInput> {
   #settled(): Finding | undefined {
     const complaint = this.#world.settle();
     if (complaint === undefined) return undefined;
-    this.#world = new World();
+    this.#world = new World(this.#kernelBTF);
     return { oracle: 'resources', trace: complaint.replace(/-?\d+/g, 'N'), message: `left behind: ${complaint}` };
   }
 

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Grammar, KIND_RAW_TRACEPOINT, KIND_SYSCALL, MOST_SLOTS } from '../../../src/fuzz/bytecode/grammar.ts';
 import { Arena } from '../../../src/fuzz/bytecode/unverified.ts';
+import { divergingPaths, dynamicPointer, iteratorLoop, type Writer } from '../../../src/fuzz/bytecode/sequences.ts';
 import { contextOf, MAPS, World } from '../../../src/fuzz/bytecode/world.ts';
 import { operationsOf, performOnTwin, withAnswers } from '../../../src/fuzz/answers.ts';
 import { Coverage } from '../../../src/fuzz/coverage.ts';
@@ -12,6 +13,9 @@ import { Shard } from '../../../src/fuzz/shard.ts';
 import { createTarget } from '../../../src/fuzz/targets/bytecode.ts';
 import { createTarget as createEngines } from '../../../src/fuzz/targets/engines.ts';
 import type { TargetFactory } from '../../../src/fuzz/types.ts';
+import { parseKernelBTF } from '../../../btf/kernel.ts';
+import * as U from '../../../isa/uapi.ts';
+import { loadKernelBTF } from '../../../src/node/kernel-btf.ts';
 import { Replay } from '../../../src/replay/replay.ts';
 import { KernelTarget } from '../../../src/replay/kernel-target.ts';
 import { assembleText } from '../../../isa/asm.ts';
@@ -71,6 +75,32 @@ describe('generated programs', () => {
       expect(world.settle()).toBeUndefined();
     }
     expect(accepted).toBeGreaterThan(40);
+  });
+
+  test('iterators, dynamic pointers and paths that diverge are accepted where they keep the rules, and not where they do not', () => {
+    const kernelBTF = (): Uint8Array => bytes;
+    const bytes = loadKernelBTF(), types = parseKernelBTF(bytes), world = new World(kernelBTF), random = new Random(4);
+    const id = (name: string): number => types.findByNameKind(`bpf_iter_num_${name}`, U.BTF_KIND_FUNC);
+    const iterator = { create: id('new'), next: id('next'), destroy: id('destroy') };
+    const sequences = [(to: Writer) => iteratorLoop(to, iterator, 8), (to: Writer) => dynamicPointer(to, MAPS.ring), (to: Writer) => divergingPaths(to, 7, 8, 9)];
+    const verdicts = sequences.map((write) => {
+      let accepted = 0, refused = 0;
+      for (let i = 0; i < 40; i++) {
+        const items: Instruction[] = [raw(0x61, 7, 1), raw(0xb7, 8)];
+        const lead = (at: number, target: number): void => void (items[at] = { ...items[at]!, off: target - at - 1 });
+        write({ random, emit: (...fields) => items.push(raw(...fields)) - 1, here: () => items.length, lead, land: (at) => lead(at, items.length) });
+        const loaded = world.load(toBytes([...items, raw(0xb7), raw(0x95)]), KIND_SYSCALL, 0, undefined);
+        if (typeof loaded === 'number') refused++;
+        else {
+          accepted++;
+          expect(world.run(loaded, 1, { tier: 'interpreter' }).fault).toBeUndefined();
+          world.unload(loaded);
+        }
+        expect(world.settle()).toBeUndefined();
+      }
+      return [accepted > 4, refused > 2];
+    });
+    expect(verdicts).toEqual([[true, true], [true, true], [true, true]]);
   });
 
   test('survive being written and read', () => {
