@@ -166,6 +166,11 @@ export class KernelMemory {
     return done;
   }
 
+  /** A user address where all pages are in their places and nobody waits for accesses. */
+  private isPlain(pointer: BPFPtr): boolean {
+    return !pointer.kernel && this.fixedPages.size === 0 && this.watched.size === 0;
+  }
+
   /** A copy of `length` bytes from `pointer`, `undefined` on a fault (`copy_from_bpfptr`). */
   copyFrom(pointer: BPFPtr, length: number): Uint8Array | undefined {
     if (pointer.kernel) {
@@ -187,10 +192,30 @@ export class KernelMemory {
     return bytes;
   }
 
+  /** Copies `length` bytes from `pointer` to the start of `bytes`, which has room for them; false on a fault. */
+  copyToBytes(bytes: Uint8Array, pointer: BPFPtr, length: number): boolean {
+    if (length > 0 && this.isPlain(pointer)) {
+      if (this.space.userReach(pointer.lo, pointer.hi, length, false) !== length) return false;
+      const at = pointer.lo >>> 0;
+      bytes.set(this.space.u8.subarray(at, at + length));
+      return true;
+    }
+    const given = this.copyFrom(pointer, length);
+    if (given === undefined) return false;
+    bytes.set(given);
+    return true;
+  }
+
   /** Copies `length` bytes from `pointer` to kernel memory; false on a fault. */
   copyInto(offset: number, pointer: BPFPtr, length: number): boolean {
+    if (length > 0 && this.isPlain(pointer)) {
+      if (this.space.userReach(pointer.lo, pointer.hi, length, false) !== length) return false;
+      this.space.u8.copyWithin(offset, pointer.lo >>> 0, (pointer.lo >>> 0) + length);
+      return true;
+    }
     const bytes = this.copyFrom(pointer, length);
     if (bytes === undefined) return false;
+    // Only now: pages that came with the copy may have moved the memory.
     this.space.u8.set(bytes, offset);
     return true;
   }
@@ -205,7 +230,7 @@ export class KernelMemory {
       this.space.u8.set(bytes, at);
       return true;
     }
-    if (this.fixedPages.size === 0 && this.watched.size === 0 && this.space.userReach(pointer.lo, pointer.hi, length, true) === length) {
+    if (this.isPlain(pointer) && this.space.userReach(pointer.lo, pointer.hi, length, true) === length) {
       this.space.u8.set(bytes, pointer.lo >>> 0);
       return true;
     }

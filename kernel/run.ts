@@ -9,6 +9,7 @@ import { KERNEL_HI } from '../vm/address-space.ts';
 import { Machine } from '../vm/machine.ts';
 import type { Fault, HelperCall, Program, Tier } from '../vm/types.ts';
 import { high } from './helpers/arguments.ts';
+import { directHelpers } from './helpers/direct.ts';
 import { inModuleHelpers } from './helpers/in-module.ts';
 import { createHelpers } from './helpers/table.ts';
 import { callKfunc } from './helpers/kfuncs.ts';
@@ -56,17 +57,27 @@ export interface RunOutcome {
 
 export class Runner {
   private readonly kernel: KernelState;
-  readonly machine: Machine;
   private readonly tier: Tier;
+  private made: Machine | undefined = undefined;
   private memoryBytes = 0;
 
   constructor(kernel: KernelState) {
     this.kernel = kernel;
+    this.tier = kernel.options.engine?.tier ?? 'auto';
+  }
+
+  /** Made when it is first asked for: many kernels run nothing. */
+  get machine(): Machine {
+    return this.made ??= this.makeMachine();
+  }
+
+  private makeMachine(): Machine {
+    const { kernel } = this;
     const { engine } = kernel.options;
-    this.tier = engine?.tier ?? 'auto';
-    this.machine = new Machine({
+    return new Machine({
       space: kernel.memory.space,
       helpers: createHelpers(kernel),
+      directHelpers: directHelpers(kernel),
       ...(kernel.phases === undefined ? {} : { phases: kernel.phases }),
       ...(engine?.compileOptimised === undefined ? {} : { compileOptimised: engine.compileOptimised }),
       ...(engine?.clock === undefined ? {} : { clock: engine.clock }),

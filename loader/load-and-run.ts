@@ -91,6 +91,9 @@ const MESSAGES: Readonly<Record<LoadStep, string>> = {
   'map data section': 'failed to map a data section',
 };
 
+/** Bytes of a log that are read at first: most logs are short, their buffers long. */
+const LOG_STEP = 4096;
+
 /** `prog_flags`: the loader calls helpers that may sleep. */
 const BPF_F_SLEEPABLE = 1 << 4;
 /** `sizeof(attr.test)`: the last field and the padding after it. */
@@ -384,7 +387,10 @@ class Load {
   #log(): string {
     const size = this.#options.log?.size ?? 0;
     if (this.#logBuffer <= 0 || size === 0) return '';
-    return latin1UpToNUL(this.#port.readUser(this.#logBuffer, size));
+    for (let length = Math.min(size, LOG_STEP); ; length = Math.min(size, 4 * length)) {
+      const bytes = this.#port.readUser(this.#logBuffer, length);
+      if (length === size || bytes.includes(0)) return latin1UpToNUL(bytes);
+    }
   }
 }
 

@@ -81,18 +81,14 @@ function openCall(kernel: KernelState, cmd: number, attr: BPFPtr, size: number, 
   if (bad !== 0) return bad;
   const copied = Math.min(size, ATTR_SIZE);
   const bytes = new Uint8Array(ATTR_SIZE);
-  const given = kernel.memory.copyFrom(attr, copied);
-  if (given === undefined) return -EFAULT;
-  bytes.set(given);
+  if (!kernel.memory.copyToBytes(bytes, attr, copied)) return -EFAULT;
   const commonBytes = (cmd & U.BPF_COMMON_ATTRS) === 0 ? NO_COMMON : new Uint8Array(COMMON_ATTR_SIZE);
   let commonCopied = 0;
   if ((cmd & U.BPF_COMMON_ATTRS) !== 0) {
     const badCommon = checkTail(kernel, common, COMMON_ATTR_END, commonSize);
     if (badCommon !== 0) return badCommon;
     commonCopied = Math.min(commonSize, COMMON_ATTR_SIZE);
-    const commonGiven = kernel.memory.copyFrom(common, commonCopied);
-    if (commonGiven === undefined) return -EFAULT;
-    commonBytes.set(commonGiven);
+    if (!kernel.memory.copyToBytes(commonBytes, common, commonCopied)) return -EFAULT;
   }
   return new Call(kernel, cmd & ~U.BPF_COMMON_ATTRS, bytes, attr, copied, {
     view: new DataView(commonBytes.buffer), pointer: common, size: commonCopied,

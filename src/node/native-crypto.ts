@@ -4,7 +4,7 @@
  * OpenSSL would treat differently, so that results never depend on where the code runs.
  */
 import {
-  constants, createHash, createPrivateKey, createPublicKey, createSign, createVerify, getHashes, publicEncrypt, verify as nodeVerify, type KeyObject,
+  constants, createHash, createPrivateKey, createPublicKey, createSign, createVerify, getHashes, hash as hashAtOnce, publicEncrypt, verify as nodeVerify, type KeyObject,
   type VerifyKeyObjectInput,
 } from 'node:crypto';
 import { concatBytes } from '../../crypto/bytes.ts';
@@ -90,11 +90,14 @@ export function createNodeProvider(phases?: Phases): CryptoProvider {
     name: `node:crypto (OpenSSL ${process.versions.openssl})`,
     digest(hash, parts) {
       if (!available.has(HASH[hash])) return undefined;
-      const result = within(phases, 'hashing', () => {
-        const state = createHash(HASH[hash]);
-        for (const part of parts) state.update(part);
-        return state.digest();
-      });
+      const [first] = parts;
+      const result = parts.length === 1 && first !== undefined && first.length <= COPIED_BYTES && phases === undefined
+        ? hashAtOnce(HASH[hash], first, 'buffer')
+        : within(phases, 'hashing', () => {
+          const state = createHash(HASH[hash]);
+          for (const part of parts) state.update(part);
+          return state.digest();
+        });
       return new Uint8Array(result.buffer, result.byteOffset, result.length);
     },
     shake256(parts, length) {
