@@ -3,6 +3,7 @@
  */
 import { alu64, assemble, callHelper, exit, jump, label, ldImm64Words, ldx, mov64, stx, type Item } from '../isa/encode.ts';
 import * as U from '../isa/uapi.ts';
+import { directHelpers } from '../kernel/helpers/direct.ts';
 import { inModuleHelpers } from '../kernel/helpers/in-module.ts';
 import { createHelpers } from '../kernel/helpers/table.ts';
 import { KernelState } from '../kernel/state.ts';
@@ -62,7 +63,7 @@ function measureHelpers(): Calls['helpers'] {
   const { space } = kernel.memory;
   kernel.sources.noteMemory();
   const helpers = createHelpers(kernel);
-  const machines = { inside: new Machine({ space, helpers, inlineHelpers: inModuleHelpers(kernel.sources) }), outside: new Machine({ space, helpers }) };
+  const machines = { inside: new Machine({ space, helpers, inlineHelpers: inModuleHelpers(kernel.sources) }), outside: new Machine({ space, helpers, directHelpers: directHelpers(kernel) }) };
   const scratch = space.alloc(256, 'key and value', 64);
   const map = (type: number, keySize: number): number => {
     const made = mapKind(type)!.create(kernel, {

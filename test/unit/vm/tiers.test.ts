@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { alu64, assemble, callHelper, callLocal, exit, goto, jump, label, ldImm64Words, ldx, mov64, raw, stx, type Item } from '../../../isa/encode.ts';
+import { alu64, assemble, callHelper, callLocal, exit, goto, jump, label, ldImm64Words, ldx, mov64, raw, stx, type Item, type Register } from '../../../isa/encode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
+import { DECLINED, type DirectHelper } from '../../../vm/direct.ts';
 import { Machine } from '../../../vm/machine.ts';
 import type { MachineOptions, RunOptions } from '../../../vm/types.ts';
 
@@ -230,6 +231,62 @@ test('helpers given as eBPF do what the helper does', () => {
     });
     expect(results).toEqual(first > 3 ? [27, 27] : [47, 47]);
   }
+});
+
+describe('helpers with a second form', () => {
+  /** Helper 1: r1 + 2 r3, by sign, general where r1 is odd. Helper 2: the address of r1, null where it is 0. Helper 3: r2 as uint32. Helper 4: r1 * r2 + r3. */
+  const seen: string[] = [];
+  const general: MachineOptions['helpers'] = [
+    undefined,
+    (call): void => { seen.push(`1 at ${call.pc}`); if (call.u32(1) === 99) call.fault('helper'); call.setResult((call.u32(1) + 2 * call.registers[6]!) | 0); },
+    (call): void => { seen.push('2'); call.setPointer(call.u32(1)); },
+    (call): void => { seen.push('3'); call.registers[0] = call.registers[4]!; call.registers[1] = 0; },
+    (call): void => {
+      seen.push('4');
+      const word = (n: number): bigint => (BigInt(call.registers[2 * n + 1]!) << 32n) | BigInt(call.u32(n));
+      const product = BigInt.asIntN(64, word(1) * word(2) + word(3));
+      call.registers[0] = Number(BigInt.asIntN(32, product));
+      call.registers[1] = Number(product >> 32n);
+    },
+  ];
+  const direct = new Map<number, DirectHelper>([
+    [1, { parameters: ['low', 'low', 'pair'], result: 'signed', call: (a, _b, c) => ((a & 1) === 1 ? DECLINED : (a + 2 * c) | 0) }],
+    [2, { parameters: ['low'], result: 'pointer', call: (a) => a }],
+    [3, { parameters: ['low', 'low'], result: 'unsigned', call: (_a, b) => b }],
+    [4, { arguments: 3, bind: (registers) => () => { const r = registers.i64; r[0] = BigInt.asIntN(64, BigInt.asIntN(64, r[1]! * r[2]!) + r[3]!); } }],
+  ]);
+  const call = (id: number, ...args: readonly number[]): Uint8Array =>
+    assemble([...args.flatMap((value, index): Item[] => [ldImm64Words(`r${index + 1}` as Register, 0, value | 0, Math.floor(value / 2 ** 32) | 0)]), callHelper(id), exit()]);
+
+  test('is called in unchecked code of verified programs, and declines what the first form does', () => {
+    const cases: readonly (readonly [id: number, ...args: readonly number[]])[] = [
+      [1, 8, 0, 5], [1, 8, 0, -9], [1, 7, 0, 5], [1, 7, 0, -50], [1, 0, 0, -0x40000000], [2, 0], [2, 70_000], [3, 1, -1], [3, 1, 5], [4, 3, -7, 2], [4, 2 ** 40, 2 ** 20 + 1, -1],
+    ];
+    const { machine, space } = world({ helpers: general, directHelpers: direct });
+    for (const [id, ...args] of cases) {
+      const program = machine.load({ name: 'calls', instructions: call(id, ...args), verified: true });
+      const { r0Lo, r0Hi } = machine.run(program, 0, 0, { tier: 'interpreter' });
+      for (const options of [{ tier: 'baseline' }, { tier: 'baseline', budget: 100 }, { tier: 'baseline', mode: 'checked' }, { tier: 'baseline', budget: 2 }] as const) {
+        seen.length = 0;
+        const result = machine.run(program, 0, 0, options);
+        if ('budget' in options && options.budget === 2) expect(result.fault?.kind).toBe('budget');
+        else expect([id, args, options, result.r0Lo, result.r0Hi, result.fault]).toEqual([id, args, options, r0Lo, r0Hi, undefined]);
+        if (!('budget' in options) && !('mode' in options)) expect(seen).toEqual(id === 1 && (args[0] === 7 || args[2] === -0x40000000) ? ['1 at 6'] : []);
+      }
+    }
+    // The views of a memory that has grown are others.
+    space.alloc(space.byteLength, 'much');
+    expect(machine.run(machine.load({ name: 'calls', instructions: call(4, 6, 7, 1), verified: true }), 0, 0, { tier: 'baseline' }).r0Lo).toBe(43);
+  });
+
+  test('unverified programs call the first form, whose fault has its place', () => {
+    const { machine } = world({ helpers: general, directHelpers: direct });
+    seen.length = 0;
+    expect(machine.run(machine.load({ name: 'calls', instructions: call(2, 70_000) }), 0, 0, { tier: 'baseline', budget: 100 }).fault).toBeUndefined();
+    expect(seen).toEqual(['2']);
+    const fault = machine.run(machine.load({ name: 'calls', instructions: call(1, 99, 0, 5), verified: true }), 0, 0, { tier: 'baseline' }).fault;
+    expect(fault).toMatchObject({ kind: 'helper', pc: 6, program: 'calls' });
+  });
 });
 
 test('a helper that runs other programs, singly and in batches, keeps its registers', () => {
