@@ -86,7 +86,8 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
 
   protected join(head: ByteWriter, code: ByteWriter): CompiledFunction {
     const shift = head.length;
-    const traps = Int32Array.from(this.traps, (value, index) => (index % 2 === 0 ? value + shift : value));
+    const traps = Int32Array.from(this.traps);
+    for (let index = 0; index < traps.length; index += 2) traps[index]! += shift;
     head.append(code.view());
     head.byte(W.end);
     return { body: head.view(), traps };
