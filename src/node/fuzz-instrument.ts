@@ -112,12 +112,18 @@ export async function load(url: string, context: unknown, nextLoad: (url: string
   return withCounters(url, await nextLoad(url, context));
 }
 
+/** Of `node:module`, what hooks into loading. */
+export interface ModuleLoader {
+  readonly registerHooks?: (hooks: Hooks) => unknown;
+  readonly register: (specifier: string) => unknown;
+}
+
 type Hooks = { readonly load: (url: string, context: unknown, nextLoad: (url: string, context: unknown) => Loaded) => Loaded };
 
 /** From here on modules of the rooms that this thread loads get counters, which call `hit`. */
-export function installCounters(hit: (id: number) => void): void {
+export function installCounters(hit: (id: number) => void, loader: ModuleLoader = nodeModule as unknown as ModuleLoader): void {
   (globalThis as unknown as Record<symbol, unknown>)[Symbol.for(COUNTER_KEY)] = hit;
-  const { registerHooks } = nodeModule as unknown as { registerHooks?: (hooks: Hooks) => void };
-  if (registerHooks === undefined) nodeModule.register(import.meta.url);
+  const { registerHooks } = loader;
+  if (registerHooks === undefined) loader.register(import.meta.url);
   else registerHooks({ load: (url, context, nextLoad) => withCounters(url, nextLoad(url, context)) });
 }

@@ -32,6 +32,15 @@ const HEAP_MEGABYTES = 1536;
 /** Programs die young: fewer collections of a larger nursery cost less. */
 const YOUNG_MEGABYTES = 96;
 
+/** How threads are run; everything has a default. */
+export interface PoolOptions {
+  /** What runs in a thread. */
+  readonly module?: URL;
+  /** Milliseconds that an answer may take. */
+  readonly patience?: number;
+  readonly heapMegabytes?: number;
+}
+
 /** Thrown where a thread ended instead of answering. */
 class ThreadLost extends Error {}
 
@@ -39,6 +48,7 @@ type Waiting = Map<number, { readonly resolve: (result: unknown) => void; readon
 
 class ThreadWorker implements Worker {
   readonly #target: string;
+  readonly #options: Required<PoolOptions>;
   readonly #current = new SharedArrayBuffer(4 + LARGEST_INPUT);
   readonly #learnt: Candidate[] = [];
   #thread: Thread;
@@ -46,8 +56,9 @@ class ThreadWorker implements Worker {
   #waiting: Waiting = new Map();
   #hello: { readonly batchRuns: number; readonly seeds: readonly Uint8Array[] } = { batchRuns: 0, seeds: [] };
 
-  constructor(target: string) {
+  constructor(target: string, options: PoolOptions) {
     this.#target = target;
+    this.#options = { module: new URL('./fuzz-worker.js', import.meta.url), patience: PATIENCE, heapMegabytes: HEAP_MEGABYTES, ...options };
     this.#thread = this.#start();
   }
 
@@ -58,7 +69,7 @@ class ThreadWorker implements Worker {
 
   #start(): Thread {
     const data: WorkerStart = { target: this.#target, current: this.#current };
-    const thread = new Thread(new URL('./fuzz-worker.js', import.meta.url), { workerData: data, resourceLimits: { maxOldGenerationSizeMb: HEAP_MEGABYTES, maxYoungGenerationSizeMb: YOUNG_MEGABYTES } });
+    const thread = new Thread(this.#options.module, { workerData: data, resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMegabytes, maxYoungGenerationSizeMb: YOUNG_MEGABYTES } });
     const waiting: Waiting = new Map();
     this.#waiting = waiting;
     const lose = (reason: string): void => {
@@ -81,7 +92,7 @@ class ThreadWorker implements Worker {
     const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new ThreadLost('time')), PATIENCE);
+      timer = setTimeout(() => reject(new ThreadLost('time')), this.#options.patience);
     });
     this.#thread.postMessage({ ...asked, id });
     try {
@@ -160,6 +171,6 @@ class ThreadWorker implements Worker {
  * Starts `jobs` workers for a target.
  * @example const workers = await startWorkers('bytecode', 2);
  */
-export async function startWorkers(target: string, jobs: number): Promise<readonly Worker[]> {
-  return Promise.all(Array.from({ length: jobs }, () => new ThreadWorker(target).begin()));
+export async function startWorkers(target: string, jobs: number, options: PoolOptions = {}): Promise<readonly Worker[]> {
+  return Promise.all(Array.from({ length: jobs }, () => new ThreadWorker(target, options).begin()));
 }

@@ -1,6 +1,6 @@
 /** Branch counters put into a module's text: what it does stays, every branch taken is counted, ids do not depend on the machine. */
 import { expect, test } from 'vitest';
-import { COUNTER_KEY, instrument, roomPath } from '../../../src/node/fuzz-instrument.ts';
+import { COUNTER_KEY, installCounters, instrument, load, roomPath } from '../../../src/node/fuzz-instrument.ts';
 
 const SOURCE = `
   let total = 0;
@@ -41,4 +41,25 @@ test('only modules of the rooms that read hostile input are counted', () => {
   expect(roomPath('file:///x/node_modules/other/loader/a.js', installed)).toBeUndefined();
   expect(roomPath('node:fs', installed)).toBeUndefined();
   expect(roomPath(new URL('../../../btf/check.js', import.meta.url).href)).toBe('btf/check');
+});
+
+test('counters come with either way of hooking into loading', async () => {
+  const url = new URL('../../../btf/made-up.js', import.meta.url).href, other = new URL('../../../vm/made-up.js', import.meta.url).href;
+  const source = 'export const f = (a) => a ? 1 : 2;', counted = instrument(source, 'btf/made-up');
+  const nextLoad = (): { format: string; source: Uint8Array } => ({ format: 'module', source: new TextEncoder().encode(source) });
+  const hits: number[] = [];
+  // In the thread itself, where Node can.
+  let hooks: { load: (url: string, context: unknown, next: typeof nextLoad) => { source?: unknown } } | undefined;
+  installCounters((id) => void hits.push(id), { registerHooks: (given) => { hooks = given as unknown as typeof hooks; }, register: () => { throw new Error('not this way'); } });
+  expect(hooks?.load(url, {}, nextLoad).source).toBe(counted);
+  expect(hooks?.load(other, {}, nextLoad).source).toEqual(nextLoad().source);
+  // In a thread of its own otherwise, where this module is loaded again.
+  const registered: string[] = [];
+  installCounters((id) => void hits.push(id), { register: (specifier) => void registered.push(specifier) });
+  expect(registered).toEqual([expect.stringMatching(/fuzz-instrument\.[jt]s$/)]);
+  expect((await load(url, {}, async () => nextLoad())).source).toBe(counted);
+  expect((await load(url, {}, async () => ({ format: 'builtin' }))).source).toBeUndefined();
+  const counter = (globalThis as unknown as Record<symbol, (id: number) => void>)[Symbol.for(COUNTER_KEY)]!;
+  counter(7);
+  expect(hits).toEqual([7]);
 });
