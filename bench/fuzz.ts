@@ -4,7 +4,8 @@
  *
  * - `session`: what `bpftwin fuzz` does, all oracles, from an empty corpus;
  * - `throughput` (bytecode, loader): every input once, without what only some inputs are asked (states, engines, variants): bytecode programs
- *   generated, verified and run; loaders changed, signatures checked, verified, run.
+ *   generated, verified and run; loaders changed, signatures checked, verified, run;
+ * - `whole loads` (loader): the signed loader of one map and one program as it is: signature checked, verified, run, what it made compared and taken down.
  *
  * CPU seconds are those of all threads of the process, so that a machine that does other things beside it does not look slower than it is.
  */
@@ -21,15 +22,22 @@ import { createTargetEnvironment } from '../src/node/fuzz-environment.ts';
 import { startWorkers } from '../src/node/fuzz-pool.ts';
 import { installNodeCrypto } from '../src/node/native-crypto.ts';
 
+/** What is measured with inputs that no session chooses. */
+type Measure = 'throughput' | 'whole loads';
+
+/** The signed skeleton of one map and one program, as inputs of the target are written. */
+const WHOLE_LOAD = new TextEncoder().encode(JSON.stringify({ base: 'onemap', signed: true, resign: true }));
+
 interface Task {
   readonly target: string;
+  readonly measure: Measure;
   readonly runs: number;
   readonly seed: number;
 }
 
 interface Row {
   readonly target: string;
-  readonly measure: 'session' | 'throughput';
+  readonly measure: 'session' | Measure;
   readonly jobs: number;
   readonly runs: number;
   readonly seconds: number;
@@ -69,21 +77,22 @@ function bytecodePrograms({ runs, seed }: Task): Record<string, number> {
 }
 
 /** Inputs of a target, each executed once without the dear oracles. */
-async function executions({ target: name, runs, seed }: Task): Promise<Record<string, number>> {
+async function executions({ target: name, measure, runs, seed }: Task): Promise<Record<string, number>> {
   const coverage = new Coverage();
   const target = (await loadTarget(name))(createTargetEnvironment(coverage));
   const random = new Random(seed);
+  const whole = measure === 'whole loads' ? target.deserialise(WHOLE_LOAD) : undefined;
   let findings = 0;
   for (let run = 0; run < runs; run++) {
     coverage.reset();
-    if (target.execute(target.generate(random), false) !== undefined) findings++;
+    if (target.execute(whole ?? target.generate(random), false) !== undefined) findings++;
   }
   return { findings };
 }
 
 const perform = async (task: Task): Promise<Record<string, number>> => (task.target === 'bytecode' ? bytecodePrograms(task) : executions(task));
 
-async function throughput(target: string, jobs: number, runs: number): Promise<Row> {
+async function throughput(target: string, measure: Measure, jobs: number, runs: number): Promise<Row> {
   const workers = Array.from({ length: jobs }, () => new Worker(new URL(import.meta.url), { workerData: 'bench:fuzz', resourceLimits: { maxYoungGenerationSizeMb: 96 } }));
   const ask = async (worker: Worker, task: Task): Promise<Record<string, number>> => new Promise((resolve, reject) => {
     worker.once('message', resolve);
@@ -91,14 +100,14 @@ async function throughput(target: string, jobs: number, runs: number): Promise<R
     worker.postMessage(task);
   });
   // Warm: what the compiler of the platform learns first is not what a long session costs.
-  await Promise.all(workers.map((worker, i) => ask(worker, { target, runs: Math.ceil(runs / 3), seed: 100 + i })));
+  await Promise.all(workers.map((worker, i) => ask(worker, { target, measure, runs: Math.ceil(runs / 3), seed: 100 + i })));
   const cpu = process.cpuUsage(), start = performance.now();
-  const results = await Promise.all(workers.map((worker, i) => ask(worker, { target, runs, seed: 1 + i })));
+  const results = await Promise.all(workers.map((worker, i) => ask(worker, { target, measure, runs, seed: 1 + i })));
   const seconds = (performance.now() - start) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   await Promise.all(workers.map((worker) => worker.terminate()));
   const more = Object.fromEntries(Object.keys(results[0]!).map((key) => [key, results.reduce((sum, result) => sum + result[key]!, 0)]));
-  return row(target, 'throughput', jobs, runs * jobs, seconds, (user + system) / 1e6, more);
+  return row(target, measure, jobs, runs * jobs, seconds, (user + system) / 1e6, more);
 }
 
 function row(target: string, measure: Row['measure'], jobs: number, runs: number, seconds: number, cpuSeconds: number, more?: Record<string, number>): Row {
@@ -132,9 +141,12 @@ async function main(): Promise<void> {
   const rows: Row[] = [];
   for (const target of targets) {
     for (const jobs of new Set([1, Number(values.jobs)])) {
-      if (target === 'bytecode' || target === 'loader') rows.push(await throughput(target, jobs, target === 'bytecode' ? Number(values.runs) : Math.ceil(Number(values.runs) / 10)));
+      if (target === 'bytecode') rows.push(await throughput(target, 'throughput', jobs, Number(values.runs)));
+      if (target === 'loader') {
+        for (const measure of ['throughput', 'whole loads'] as const) rows.push(await throughput(target, measure, jobs, Math.ceil(Number(values.runs) / (measure === 'throughput' ? 10 : 2))));
+      }
       if (Number(values.seconds) > 0) rows.push(await session(target, jobs, Number(values.seconds)));
-      if (!values.json) print(rows.slice(rows.length === 1 ? 0 : -2));
+      if (!values.json) print(rows);
     }
   }
   if (values.json) console.log(JSON.stringify({ rows, conditions: { node: process.version, processor: cpus()[0]?.model ?? 'unknown', threads: cpus().length } }));
