@@ -6,6 +6,7 @@
  * Measured on V8 (Node 20, 24 and 26, EPYC Milan): a call of an empty import 5.5 ns with up to two parameters, 0.4 ns more for each
  * further one; a helper that gets its arguments through a `HelperCall` 27 ns.
  */
+import { InternalError } from '../isa/errors.ts';
 import type { AddressSpace } from './address-space.ts';
 
 /**
@@ -65,9 +66,9 @@ export class DirectRegisters {
   private declare words64: BigInt64Array;
   private declare words32: Int32Array;
 
-  constructor(space: AddressSpace) {
+  constructor(space: AddressSpace, at: number) {
     this.space = space;
-    this.at = space.alloc(8 * REGISTERS, 'registers of a call', 8);
+    this.at = at;
     this.words64 = new BigInt64Array(space.memory.buffer, this.at, REGISTERS);
     this.words32 = new Int32Array(space.memory.buffer, this.at, 2 * REGISTERS);
   }
@@ -101,12 +102,14 @@ export interface DirectImport {
 /** The direct helpers of a machine, each asked for once. */
 export class DirectImports {
   readonly #helpers: DirectHelpers | undefined;
-  readonly #registers: DirectRegisters | undefined;
+  readonly #place: () => DirectRegisters;
+  #registers: DirectRegisters | undefined;
   readonly #known: Map<number, DirectImport | undefined> = new Map();
 
-  constructor(helpers: DirectHelpers | undefined, registers: DirectRegisters | undefined) {
+  /** @param place gives the registers; asked once, when the first module that needs them is compiled */
+  constructor(helpers: DirectHelpers | undefined, place: () => DirectRegisters) {
     this.#helpers = helpers;
-    this.#registers = registers;
+    this.#place = place;
   }
 
   /** Offset of r0 for helpers that work in memory. */
@@ -120,10 +123,12 @@ export class DirectImports {
   }
 
   #bind(helper: DirectHelper | undefined): DirectImport | undefined {
-    if (helper === undefined || this.#registers === undefined) return undefined;
-    if ('parameters' in helper) return helper;
+    if (helper === undefined || 'parameters' in helper) return helper;
+    this.#registers ??= this.#place();
     return { parameters: Array.from({ length: helper.arguments }, () => 'pair'), result: 'memory', call: helper.bind(this.#registers) };
   }
 }
 
-export const NO_DIRECT: DirectImports = new DirectImports(undefined, undefined);
+export const NO_DIRECT: DirectImports = new DirectImports(undefined, () => {
+  throw new InternalError('no registers');
+});

@@ -14,6 +14,7 @@ import {
   codeIndex, DEFAULT_BUDGET, type EngineStats, type MachineOptions, type Program, type ProgramEntry, type ProgramImage, type RunOptions, type RunResult,
 } from './types.ts';
 import { Tiers } from './tiers.ts';
+import { SCRATCH_REGISTERS } from './wasm/layout.ts';
 
 /** Runs inside runs (a helper that runs another program): more is a fault of kind `call-depth`. */
 const MAX_NESTING = 16;
@@ -41,15 +42,15 @@ export class Machine {
   readonly #runs: Run[] = [];
   readonly #results: RunResult[] = [];
   readonly #tiers: Tiers;
-  readonly #registers: DirectRegisters | undefined;
   #quick: Quick | undefined = undefined;
   #nesting: number = 0;
 
   constructor(options: MachineOptions) {
     this.space = options.space;
     this.#options = options;
-    this.#registers = options.directHelpers === undefined ? undefined : new DirectRegisters(options.space);
-    this.#tiers = new Tiers(options, new DirectImports(options.directHelpers, this.#registers));
+    // One place for all runs: a helper has read its arguments before another run can begin.
+    const place = (): DirectRegisters => new DirectRegisters(options.space, this.#runs[0]!.stack + SCRATCH_REGISTERS);
+    this.#tiers = new Tiers(options, new DirectImports(options.directHelpers, place));
   }
 
   /** What the engines have done so far. */
@@ -78,7 +79,6 @@ export class Machine {
     if (this.#nesting !== 0) throw new InternalError('machine disposed of while it runs');
     for (const run of this.#runs) this.space.free(run.stack);
     this.#runs.length = 0;
-    if (this.#registers !== undefined) this.space.free(this.#registers.at);
   }
 
   /**
