@@ -144,7 +144,7 @@ export class Kernel {
       btfs: state.btfs.values().filter((object) => !object.isKernel).map((object) => ({
         id: object.id, refcount: object.references, size: object.btf.bytes.length,
       })),
-      links: state.links.values().map((link) => ({ id: link.id, type: link.type, programID: link.program.id, refcount: link.references })),
+      links: state.links.values().map((link) => ({ id: link.id, type: link.type, programID: link.program?.id ?? 0, refcount: link.references })),
     };
   }
 

@@ -1,9 +1,10 @@
 /**
  * @module kernel/link
- * Links: a program tied to the place it is attached to. Owns the object and its references. Beside the LSM
+ * Links: a program tied to the place it is attached to, or a structure of callbacks to its subsystem. Owns the object and its references. Beside the LSM
  * hooks of the system call (`lsm.ts`) the instance has no kernel code to instrument: a link exists, is listed and keeps its program, and
  * nothing triggers it. Reproduces `struct bpf_link`.
  */
+import type { StructOpsMap } from './maps/struct-ops.ts';
 import type { BPFProgram } from './program.ts';
 
 export class BPFLink {
@@ -12,8 +13,11 @@ export class BPFLink {
   /** `BPF_LINK_TYPE_*` */
   readonly type: number;
   readonly attachType: number;
-  readonly program: BPFProgram;
-  /** Name of the tracepoint of a raw tracepoint link, `""` for others. */
+  /** `undefined` for structures of callbacks. */
+  readonly program: BPFProgram | undefined;
+  /** The structure of callbacks, until it is detached. */
+  map: StructOpsMap | undefined;
+  /** Name of the tracepoint of a raw tracepoint link or of an iterator's target, `""` for others. */
   readonly tracepoint: string;
   readonly targetObjectID: number;
   readonly targetTypeID: number;
@@ -22,13 +26,14 @@ export class BPFLink {
   private readonly onFree: (link: BPFLink) => void;
 
   constructor(
-    type: number, attachType: number, program: BPFProgram,
-    detail: { readonly tracepoint?: string; readonly targetObjectID?: number; readonly targetTypeID?: number; readonly cookie?: bigint },
+    type: number, attachType: number, program: BPFProgram | undefined,
+    detail: { readonly tracepoint?: string; readonly targetObjectID?: number; readonly targetTypeID?: number; readonly cookie?: bigint; readonly map?: StructOpsMap },
     onFree: (link: BPFLink) => void,
   ) {
     this.type = type;
     this.attachType = attachType;
     this.program = program;
+    this.map = detail.map;
     this.tracepoint = detail.tracepoint ?? '';
     this.targetObjectID = detail.targetObjectID ?? 0;
     this.targetTypeID = detail.targetTypeID ?? 0;

@@ -56,6 +56,7 @@ export class KernelState implements MapHost {
   /** Programs on LSM hooks; they are asked after the hooks of the outside. */
   readonly lsm: LSMPrograms;
   readonly rings: Map<number, BPFMap> = new Map();
+  readonly registered: Map<string, BPFMap> = new Map();
   readonly cpus: number;
   readonly memoryLimit: number;
   readonly unprivilegedBPFDisabled: number;

@@ -60,6 +60,8 @@ export interface MapHost {
   mapAt(offset: number): BPFMap | undefined;
   /** Ring buffers by the offset of their `struct bpf_ringbuf`: a record leads to its ring only. */
   readonly rings: Map<number, BPFMap>;
+  /** Structures of callbacks that subsystems have taken, by subsystem and name. */
+  readonly registered: Map<string, BPFMap>;
   /** BTF of the kernel, for maps that refer to its types. */
   kernelBTF(): BTF | undefined;
   /** What special fields of values own. */

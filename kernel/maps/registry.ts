@@ -19,8 +19,9 @@ import { checkQueueStack, QueueStackMap } from './queue-stack.ts';
 import { RingBufferMap } from './ringbuf.ts';
 import { checkDevMap, checkReuseport, CPUMap, DevMap, SocketMap } from './sockets.ts';
 import {
-  checkInsnArray, checkResizableHash, checkStructOps, InsnArrayMap, ResizableHashMap, StackTraceMap, StructOpsMap,
+  checkInsnArray, checkResizableHash, InsnArrayMap, ResizableHashMap, StackTraceMap,
 } from './special.ts';
+import { checkStructOps, StructOpsMap } from './struct-ops.ts';
 import { CgroupStorageMap, checkLocalStorage, LocalStorageMap } from './storage.ts';
 
 export interface MapKind {

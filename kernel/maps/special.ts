@@ -1,10 +1,10 @@
 /**
  * @module kernel/maps/special
- * Stack traces, instruction arrays, struct_ops, resizable hashes: kinds with rules of their own. Reproduces
- * kernel/bpf/stackmap.c, bpf_insn_array.c, bpf_struct_ops.c and the `rhtab` part of hashtab.c.
+ * Stack traces, instruction arrays, resizable hashes: kinds with rules of their own. Reproduces
+ * kernel/bpf/stackmap.c, bpf_insn_array.c and the `rhtab` part of hashtab.c.
  */
 import type { BTF } from '../../btf/btf.ts';
-import { E2BIG, EACCES, EBADF, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP } from '../../isa/errno.ts';
+import { E2BIG, EACCES, EEXIST, EINVAL, ENOENT, ENOMEM, ENOTSUPP, EOPNOTSUPP } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import { CODE_HI, codeAddress, codeIndex } from '../../vm/types.ts';
 import { isPlain32BitInt, nextArrayKey } from './array.ts';
@@ -12,7 +12,6 @@ import { checkHash, HashBase, HashMap } from './hashtab.ts';
 import { type BatchOperations, BPFMap, type ElementFlags, type MapAttributes, type MapHost, roundUp8 } from './map.ts';
 
 const STACK_MAP_SIZE = 528;
-const STRUCT_OPS_SIZE = 832;
 const INSN_ARRAY = { used: 488, ips: 496, values: 504, entry: 16 } as const;
 /** `kernel.perf_event_max_stack` */
 const MAX_STACK = 127;
@@ -164,67 +163,6 @@ export class InsnArrayMap extends BPFMap {
   override readDirectValue(offset: number, size: number): readonly [lo: number, hi: number] | undefined {
     if (size !== 4 || offset % INSN_ARRAY.entry > 8 || offset / INSN_ARRAY.entry >= this.maxEntries) return undefined;
     return [this.host.memory.view.getInt32(this.values + offset, true), 0];
-  }
-}
-
-/** `bpf_struct_ops_map_alloc_check` */
-export function checkStructOps(attr: MapAttributes): number {
-  const flags = U.BPF_F_LINK | U.BPF_F_VTYPE_BTF_OBJ_FD;
-  const isBad = attr.keySize !== 4 || attr.maxEntries !== 1 || (attr.flags & ~flags) !== 0 || attr.btfVmlinuxValueTypeID === 0;
-  return isBad ? -EINVAL : 0;
-}
-
-/** Wrapper structs that name a registered `struct_ops` begin so; those of the subsystem itself do not wrap operations. */
-const STRUCT_OPS_PREFIX = 'bpf_struct_ops_';
-
-/** True for the value type of a `struct_ops` that the kernel has: a wrapper of `common` and `data`. */
-function isStructOpsValue(btf: BTF, id: number): boolean {
-  if (btf.kind(id) !== U.BTF_KIND_STRUCT || !btf.typeName(id).startsWith(STRUCT_OPS_PREFIX) || btf.vlen(id) !== 2) return false;
-  const data = btf.findMember(id, 'data');
-  return data >= 0 && btf.kind(btf.skipModifiers(btf.memberType(id, data))) === U.BTF_KIND_STRUCT;
-}
-
-/** A set of operations. The instance has no subsystem that would call them: updates are refused by name. */
-export class StructOpsMap extends BPFMap {
-  static create(host: MapHost, attr: MapAttributes): StructOpsMap | number {
-    if ((attr.flags & U.BPF_F_VTYPE_BTF_OBJ_FD) !== 0) return host.hasFD(attr.valueTypeBTFObjFD) ? -EINVAL : -EBADF;
-    const btf = host.kernelBTF();
-    if (btf === undefined || !isStructOpsValue(btf, attr.btfVmlinuxValueTypeID)) return -ENOTSUPP;
-    if (attr.valueSize !== btf.size(attr.btfVmlinuxValueTypeID)) return -EINVAL;
-    return new StructOpsMap(host, attr, STRUCT_OPS_SIZE);
-  }
-
-  private isFirst(key: number): boolean {
-    return this.host.memory.view.getUint32(key, true) === 0;
-  }
-
-  override get canBeInner(): boolean {
-    return false;
-  }
-
-  override lookup(): number {
-    return -EINVAL;
-  }
-
-  override copyValue(key: number, out: number): number {
-    if (!this.isFirst(key)) return -ENOENT;
-    this.host.memory.u8.fill(0, out, out + this.valueSize);
-    return 0;
-  }
-
-  override update(key: number, _value: number, flags: ElementFlags): number {
-    if (flags.lo !== 0 || flags.hi !== 0) return -EINVAL;
-    return this.isFirst(key) ? -EOPNOTSUPP : -E2BIG;
-  }
-
-  override remove(): number {
-    return (this.flags & U.BPF_F_LINK) !== 0 ? -EOPNOTSUPP : -EINVAL;
-  }
-
-  override nextKey(key: number, out: number): number {
-    if (key !== 0 && this.isFirst(key)) return -ENOENT;
-    this.host.memory.view.setUint32(out, 0, true);
-    return 0;
   }
 }
 

@@ -183,7 +183,7 @@ function copyTracepoint(call: Call, link: BPFLink): number {
     if (!memory.copyTo(buffer, text)) return -EFAULT;
     if (room < link.tracepoint.length + 1) result = -ENOSPC;
   }
-  const fields: readonly (readonly [Field, number])[] = [[A.prog_id, link.program.id], [A.fd_type, U.BPF_FD_TYPE_RAW_TRACEPOINT]];
+  const fields: readonly (readonly [Field, number])[] = [[A.prog_id, link.program?.id ?? 0], [A.fd_type, U.BPF_FD_TYPE_RAW_TRACEPOINT]];
   for (const [field, value] of fields) if (!call.put(field, value)) return -EFAULT;
   return call.put64(A.probe_offset, 0n) && call.put64(A.probe_addr, 0n) ? result : -EFAULT;
 }

@@ -8,7 +8,9 @@ import { type Field, OBJ_INFO_ATTR } from '../../isa/attr.ts';
 import { E2BIG, EBADFD, EFAULT, EINVAL, ENOSPC, EPERM } from '../../isa/errno.ts';
 import { BTF_INFO, BTF_INFO_SIZE, LINK_INFO, LINK_INFO_SIZE, MAP_INFO, MAP_INFO_SIZE, PROG_INFO, PROG_INFO_SIZE } from '../../isa/info.ts';
 import { BPF_PROBE_MEM, BPF_PROBE_MEM32 } from '../../isa/instructions.ts';
-import { BPF_LINK_TYPE_RAW_TRACEPOINT, BPF_OBJ_GET_INFO_BY_FD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from '../../isa/uapi.ts';
+import {
+  BPF_LINK_TYPE_ITER, BPF_LINK_TYPE_RAW_TRACEPOINT, BPF_LINK_TYPE_STRUCT_OPS, BPF_OBJ_GET_INFO_BY_FD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE,
+} from '../../isa/uapi.ts';
 import { KERNEL_HI } from '../../vm/address-space.ts';
 import { CAP_BPF } from '../api.ts';
 import type { BPFLink } from '../link.ts';
@@ -146,9 +148,14 @@ function linkInfo(call: Call, link: BPFLink): number {
   if (typeof info === 'number') return info;
   setU32(info, LINK_INFO.type, link.type);
   setU32(info, LINK_INFO.id, link.id);
-  setU32(info, LINK_INFO.prog_id, link.program.id);
+  setU32(info, LINK_INFO.prog_id, link.program?.id ?? 0);
   const detail = LINK_INFO.prog_id.offset + 8;
   if (link.type === BPF_LINK_TYPE_RAW_TRACEPOINT) return rawTracepointInfo(call, info, detail, link);
+  if (link.type === BPF_LINK_TYPE_STRUCT_OPS) {
+    info.view.setUint32(detail, link.map?.id ?? 0, true);
+    return closeInfo(call, info);
+  }
+  if (link.type === BPF_LINK_TYPE_ITER) return nameInfo(call, info, detail, link);
   info.view.setUint32(detail, link.attachType, true);
   info.view.setUint32(detail + 4, link.targetObjectID, true);
   info.view.setUint32(detail + 8, link.targetTypeID, true);
@@ -158,11 +165,16 @@ function linkInfo(call: Call, link: BPFLink): number {
 
 /** `struct { __aligned_u64 tp_name; __u32 tp_name_len; __u64 cookie }` */
 function rawTracepointInfo(call: Call, info: Info, at: number, link: BPFLink): number {
+  info.view.setBigUint64(at + 16, link.cookie, true);
+  return nameInfo(call, info, at, link);
+}
+
+/** Address and room of a buffer for a name, whose length is told. */
+function nameInfo(call: Call, info: Info, at: number, link: BPFLink): number {
   const buffer = pointerAt(info.view, at, false);
   const room = info.view.getUint32(at + 8, true);
   if (isNull(buffer) !== (room === 0)) return -EINVAL;
   info.view.setUint32(at + 8, link.tracepoint.length + 1, true);
-  info.view.setBigUint64(at + 16, link.cookie, true);
   if (room === 0) return closeInfo(call, info);
   const text = new Uint8Array(Math.min(room, link.tracepoint.length + 1));
   for (let i = 0; i < text.length - 1; i++) text[i] = link.tracepoint.charCodeAt(i);

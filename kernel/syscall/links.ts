@@ -1,17 +1,19 @@
 /**
  * @module kernel/syscall/links
  * Attaching: raw tracepoints and links. LSM programs are asked at the hooks of the `bpf()` system call; besides those the instance has
- * no code to instrument and no devices or cgroups: what needs one is refused as for a missing target. Reproduces `bpf_raw_tracepoint_open`, `link_create`, `bpf_tracing_prog_attach`
+ * no code to instrument, nothing to iterate over and no devices or cgroups: what needs one is refused as for a missing target. Reproduces `bpf_raw_tracepoint_open`, `link_create`, `bpf_tracing_prog_attach`
  * (kernel/bpf/syscall.c).
  */
 import {
   ITER_CREATE_ATTR, LINK_CREATE_ATTR, LINK_DETACH_ATTR, LINK_UPDATE_ATTR, OBJ_ATTR, PROG_ATTACH_ATTR, PROG_QUERY_ATTR, RAW_TRACEPOINT_ATTR,
 } from '../../isa/attr.ts';
-import { EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOMEM, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
+import { E2BIG, EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOLINK, ENOMEM, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import { CAP_NET_ADMIN } from '../api.ts';
 import { BPFLink } from '../link.ts';
+import type { BPFMap } from '../maps/map.ts';
+import { StructOpsMap } from '../maps/struct-ops.ts';
 import type { BPFProgram } from '../program.ts';
 import type { KernelState } from '../state.ts';
 import { attachTypeToProgramType, checkAttachType } from './attach-types.ts';
@@ -31,12 +33,19 @@ function newLink(
   const link = new BPFLink(type, attachType, program, detail, (freed) => {
     detach();
     kernel.links.remove(freed.id);
-    freed.program.put();
+    program.put();
   });
-  const id = kernel.links.allocate(link);
-  if (id < 0) {
+  return publish(kernel, link, () => {
     detach();
     program.put();
+  });
+}
+
+/** Gives a link its id and a descriptor. */
+function publish(kernel: KernelState, link: BPFLink, undo: () => void): number {
+  const id = kernel.links.allocate(link);
+  if (id < 0) {
+    undo();
     return id;
   }
   link.id = id;
@@ -135,7 +144,8 @@ export function createLink(call: Call): number {
     case U.BPF_PROG_TYPE_TRACING:
       if (attachType !== program.expectedAttachType) return -EINVAL;
       if (attachType === U.BPF_TRACE_RAW_TP) return attachRawTracepoint(call, program, undefined, cookie, attachType);
-      if (attachType === U.BPF_TRACE_ITER || attachType === U.BPF_LSM_CGROUP) return -EOPNOTSUPP;
+      if (attachType === U.BPF_TRACE_ITER) return createIteratorLink(call, program);
+      if (attachType === U.BPF_LSM_CGROUP) return -EOPNOTSUPP;
       return attachTracing(kernel, program, call.fd(A.target_fd), call.u32(A.target_btf_id), cookie, attachType);
     case U.BPF_PROG_TYPE_CGROUP_SKB:
     case U.BPF_PROG_TYPE_CGROUP_SOCK:
@@ -171,7 +181,75 @@ export function createLink(call: Call): number {
 function createStructOpsLink(call: Call): number {
   const map = call.kernel.mapByFD(call.fd(LINK_CREATE_ATTR.map_fd));
   if (typeof map === 'number') return map;
-  return map.type === U.BPF_MAP_TYPE_STRUCT_OPS ? -EOPNOTSUPP : -EINVAL;
+  if (!(map instanceof StructOpsMap) || !map.isReady) return -EINVAL;
+  const { kernel } = call;
+  const link = new BPFLink(U.BPF_LINK_TYPE_STRUCT_OPS, U.BPF_STRUCT_OPS, undefined, { map }, (freed) => {
+    releaseStructOps(kernel, freed);
+    kernel.links.remove(freed.id);
+  });
+  const registered = map.register();
+  if (registered !== 0) return registered;
+  map.references++;
+  return publish(kernel, link, () => releaseStructOps(kernel, link));
+}
+
+/** Takes a link's structure from its subsystem; nothing where it was detached. */
+function releaseStructOps(kernel: KernelState, link: BPFLink): void {
+  const { map } = link;
+  link.map = undefined;
+  map?.unregister();
+  if (map !== undefined) kernel.putMap(map);
+}
+
+/** `link_update_map` */
+function updateStructOps(call: Call, link: BPFLink): number {
+  const { kernel } = call;
+  const A = LINK_UPDATE_ATTR;
+  const map = kernel.mapByFD(call.fd(A.new_prog_fd));
+  if (typeof map === 'number') return map;
+  let expected: BPFMap | undefined;
+  if ((call.u32(A.flags) & F.BPF_F_REPLACE) !== 0) {
+    const old = kernel.mapByFD(call.fd(A.old_prog_fd));
+    if (typeof old === 'number') return old;
+    expected = old;
+  } else if (call.u32(A.old_prog_fd) !== 0) return -EINVAL;
+  if (!(map instanceof StructOpsMap) || !map.isReady) return -EINVAL;
+  if (!map.canUpdate) return -EOPNOTSUPP;
+  const current = link.map;
+  if (current === undefined) return -ENOLINK;
+  if (expected !== undefined && expected !== current) return -EPERM;
+  const replaced = map.replace(current);
+  if (replaced !== 0) return replaced;
+  map.references++;
+  link.map = map;
+  kernel.putMap(current);
+  return 0;
+}
+
+/** Iterators that must be told what to go through. */
+const NEEDING_MAP: ReadonlySet<string> = new Set(['bpf_map_elem', 'bpf_sk_storage_map', 'sockmap']);
+/** `union bpf_iter_link_info` */
+const ITER_INFO_SIZE = 16;
+const LONGEST_ITER_INFO = 4096;
+
+/** `bpf_iter_link_attach`: the link exists and is listed; there is nothing to read from it (`createIterator`). */
+function createIteratorLink(call: Call, program: BPFProgram): number {
+  const { kernel } = call;
+  const A = LINK_CREATE_ATTR;
+  if (call.u32(A.target_fd) !== 0 || call.u32(A.flags) !== 0) return -EINVAL;
+  const length = call.u32(A.iter_info_len);
+  if ((call.u64(A.iter_info) === 0n) !== (length === 0)) return -EINVAL;
+  if (length > LONGEST_ITER_INFO) return -E2BIG;
+  const told = length === 0 ? new Uint8Array(0) : kernel.memory.copyFrom(call.callerPointer(A.iter_info), length);
+  if (told === undefined) return -EFAULT;
+  if (told.subarray(ITER_INFO_SIZE).some((byte) => byte !== 0)) return -E2BIG;
+  const target = (program.attachBTF?.btf.typeName(program.attachBTFID) ?? '').replace(/^bpf_iter_/, '');
+  const isTold = told.some((byte) => byte !== 0);
+  if (NEEDING_MAP.has(target) && !isTold) return -EBADF;
+  if (target === 'cgroup' && !isTold) return -EINVAL;
+  // Tasks, cgroups and maps to start from: the instance has no iterator that would.
+  if (isTold) return -EOPNOTSUPP;
+  return newLink(kernel, U.BPF_LINK_TYPE_ITER, U.BPF_TRACE_ITER, program, { tracepoint: target });
 }
 
 function linkByFD(kernel: KernelState, fd: number): BPFLink | number {
@@ -188,6 +266,7 @@ export function updateLink(call: Call): number {
   if ((flags & ~F.BPF_F_REPLACE) !== 0) return -EINVAL;
   const link = linkByFD(kernel, call.fd(A.link_fd));
   if (typeof link === 'number') return link;
+  if (link.type === U.BPF_LINK_TYPE_STRUCT_OPS) return updateStructOps(call, link);
   const program = kernel.programByFD(call.fd(A.new_prog_fd));
   if (typeof program === 'number') return program;
   if ((flags & F.BPF_F_REPLACE) !== 0) {
@@ -201,13 +280,17 @@ export function updateLink(call: Call): number {
 export function detachLink(call: Call): number {
   if (!call.hasCleanTail(specOf(U.BPF_LINK_DETACH))) return -EINVAL;
   const link = linkByFD(call.kernel, call.fd(LINK_DETACH_ATTR.link_fd));
-  return typeof link === 'number' ? link : -EOPNOTSUPP;
+  if (typeof link === 'number') return link;
+  if (link.type !== U.BPF_LINK_TYPE_STRUCT_OPS) return -EOPNOTSUPP;
+  releaseStructOps(call.kernel, link);
+  return 0;
 }
 
 export function createIterator(call: Call): number {
   if (!call.hasCleanTail(specOf(U.BPF_ITER_CREATE)) || call.u32(ITER_CREATE_ATTR.flags) !== 0) return -EINVAL;
   const link = linkByFD(call.kernel, call.fd(ITER_CREATE_ATTR.link_fd));
-  return typeof link === 'number' ? link : -EINVAL;
+  if (typeof link === 'number') return link;
+  return link.type === U.BPF_LINK_TYPE_ITER ? -EOPNOTSUPP : -EINVAL;
 }
 
 const ATTACH_BASE = F.BPF_F_ALLOW_OVERRIDE | F.BPF_F_ALLOW_MULTI | F.BPF_F_REPLACE | F.BPF_F_PREORDER;

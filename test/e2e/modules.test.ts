@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { signDetached } from '../../crypto/sign.ts';
+import { BPF_LINK_TYPE_ITER, BPF_LINK_TYPE_RAW_TRACEPOINT, BPF_LINK_TYPE_TRACING } from '../../isa/uapi.ts';
 import { readPrivateKey } from '../../crypto/private-key.ts';
 import { Kernel } from '../../kernel/kernel.ts';
 import { generateLightModule, generateModule } from '../../src/gen.ts';
@@ -258,7 +259,7 @@ describe('signatures', () => {
 
 describe('attaching', () => {
   it.each([['the object', (kernel: Kernel) => TracingSkeleton.open().load(kernel, { kernelBTF })], ['a loader', (kernel: Kernel) => LightTracing.open().load(kernel)]])(
-    'links programs one by one, and says what this kernel has no place for (%s)', (_what, open) => {
+    'links programs one by one, and all of them (%s)', (_what, open) => {
       const kernel = newKernel();
       const skeleton = open(kernel);
       skeleton.links.before.attach();
@@ -266,8 +267,9 @@ describe('attaching', () => {
       skeleton.links.switched.attach();
       expect(kernel.objects().links.length).toBe(2);
       expect(skeleton.links.before.fd).toBeGreaterThan(0);
-      // No iterator runs in an instance without tasks and files.
-      expect(() => skeleton.attach()).toThrow("'maps': attach: EOPNOTSUPP");
+      expect(skeleton.attach()).toEqual({ attached: ['before', 'after', 'switched', 'maps'], skipped: [] });
+      expect(kernel.objects().links.map(({ type }) => type).toSorted()).toEqual([BPF_LINK_TYPE_RAW_TRACEPOINT, BPF_LINK_TYPE_TRACING, BPF_LINK_TYPE_TRACING, BPF_LINK_TYPE_ITER]);
+      skeleton.detach();
       expect([kernel.objects().links.length, skeleton.links.before.fd]).toEqual([0, undefined]);
       skeleton.destroy();
       expect(isEmpty(kernel)).toBe(true);
@@ -314,8 +316,12 @@ describe('attaching', () => {
     expect(isEmpty(kernel)).toBe(true);
     const congestion = CongestionSkeleton.open().load(kernel, { kernelBTF });
     expect(congestion.links.linked.isAutomatic).toBe(true);
-    // The instance has no TCP whose congestion these could control.
-    expect(() => congestion.attach()).toThrow("'linked': attach: EOPNOTSUPP");
+    expect(congestion.attach()).toEqual({ attached: ['linked', 'plain'], skipped: ['keep', 'grow', 'undo'] });
+    expect(congestion.links.plain.fd).toBe(congestion.maps.plain.fd);
+    // The names are taken, by this kernel and this skeleton.
+    const second = CongestionSkeleton.open().load(kernel, { kernelBTF });
+    expect(() => second.attach()).toThrow("'linked': attach: EEXIST");
+    second.destroy();
     congestion.destroy();
     expect(isEmpty(kernel)).toBe(true);
   });
