@@ -68,7 +68,8 @@ interface KeyringRecord {
 const UNSIGNED: KeyringRecord = { verdict: 0, keyringType: 0, keyringSerial: 0 };
 
 function record(env: VerifierEnv, keyring: KeyringRecord): Admission {
-  return { ...keyring, digest: env.signed ? env.digest : undefined, boundMaps: env.usedMaps };
+  const { verdict, keyringType, keyringSerial } = keyring;
+  return { verdict, keyringType, keyringSerial, digest: env.signed ? env.digest : undefined, boundMaps: env.usedMaps };
 }
 
 function refuse(env: VerifierEnv, message: string, errno: number): number {
@@ -100,20 +101,24 @@ export function admitBeforeLog(env: VerifierEnv): number {
 export function admit(env: VerifierEnv): AdmissionOutcome {
   const rules = admissionRules(env.ext.profile), { insns, load } = env;
   let keyring = UNSIGNED;
-  const outcome = (error: number): AdmissionOutcome => ({ error, admission: record(env, keyring) });
-  if (rules.checksLastInstruction && insns.code[insns.count - 1] === LD_IMM64) return outcome(refuse(env, 'invalid bpf_ld_imm64 insn', EINVAL));
+  if (rules.checksLastInstruction && insns.code[insns.count - 1] === LD_IMM64) return outcome(env, refuse(env, 'invalid bpf_ld_imm64 insn', EINVAL), keyring);
   env.signed = load.signature !== undefined && !rules.signatureInSystemCall;
   const { phases } = env.ext;
   if (env.signed) env.digest = within(phases, 'digest', () => digestAndTag(load.instructions));
-  const bound = within(phases, 'fd_array', () => bindFDArray(env, rules));
-  if (bound !== 0) return outcome(bound);
-  if (rules.signatureInSystemCall) return outcome(0);
+  const bound = phases === undefined ? bindFDArray(env, rules) : within(phases, 'fd_array', () => bindFDArray(env, rules));
+  if (bound !== 0) return outcome(env, bound, keyring);
+  if (rules.signatureInSystemCall) return outcome(env, 0, keyring);
   if (env.signed) {
     const verified = verifySignature(env, rules);
-    if (typeof verified === 'number') return outcome(verified);
+    if (typeof verified === 'number') return outcome(env, verified, keyring);
     keyring = verified;
   }
-  return outcome(env.ext.onProgramLoad(record(env, keyring)));
+  const admission = record(env, keyring);
+  return { error: env.ext.onProgramLoad(admission), admission };
+}
+
+function outcome(env: VerifierEnv, error: number, keyring: KeyringRecord): AdmissionOutcome {
+  return { error, admission: record(env, keyring) };
 }
 
 function bindFDArray(env: VerifierEnv, rules: AdmissionRules): number {

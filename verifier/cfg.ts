@@ -224,8 +224,9 @@ function createJumpTable(env: VerifierEnv, at: number): Int32Array | number {
 /** Walks the whole program; 0 or `-errno`. */
 export function checkCFG(env: VerifierEnv): number {
   const n = env.insns.count;
-  const walk: Walk = { state: env.slab.i32(n), stack: env.slab.i32(n), top: 1 };
+  const walk: Walk = { state: env.slab.i32(n), stack: env.slab.i32(n, false), top: 1 };
   walk.state[0] = DISCOVERED;
+  walk.stack[0] = 0;
   let error = explore(env, walk);
   if (error !== 0) return error;
   const exception = env.exceptionCallbackSubprog !== 0 ? env.subprogs[env.exceptionCallbackSubprog]!.start : 0;
@@ -309,8 +310,8 @@ export function insnSuccessors(env: VerifierEnv, at: number): number {
 export function computePostorder(env: VerifierEnv): number {
   const n = env.insns.count;
   const state = env.slab.u8(n);
-  const stack = env.slab.i32(n + 1);
-  const order = env.slab.i32(n);
+  const stack = env.slab.i32(n + 1, false);
+  const order = env.slab.i32(n, false);
   let placed = 0;
   for (let s = 0; s < env.subprogCount; s++) {
     env.subprogs[s]!.postorderStart = placed;

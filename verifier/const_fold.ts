@@ -48,10 +48,10 @@ class Constants {
     this.map = slab.i32(count * REGISTERS);
     this.lo = slab.i32(count * REGISTERS);
     this.hi = slab.i32(count * REGISTERS);
-    this.outState = slab.u8(REGISTERS);
-    this.outMap = slab.i32(REGISTERS);
-    this.outLo = slab.i32(REGISTERS);
-    this.outHi = slab.i32(REGISTERS);
+    this.outState = slab.u8(REGISTERS, false);
+    this.outMap = slab.i32(REGISTERS, false);
+    this.outLo = slab.i32(REGISTERS, false);
+    this.outHi = slab.i32(REGISTERS, false);
   }
 
   startAt(insn: number): void {

@@ -64,11 +64,11 @@ export class Insns {
   constructor(bytes: Uint8Array, slab: Slab = new Slab()) {
     const n = bytes.length >>> 3;
     this.count = n;
-    this.code = slab.u8(n);
-    this.dst = slab.u8(n);
-    this.src = slab.u8(n);
-    this.off = slab.i16(n);
-    this.imm = slab.i32(n);
+    this.code = slab.u8(n, false);
+    this.dst = slab.u8(n, false);
+    this.src = slab.u8(n, false);
+    this.off = slab.i16(n, false);
+    this.imm = slab.i32(n, false);
     const { code, dst, src, off, imm } = this;
     for (let i = 0, at = 0; i < n; i++, at += 8) {
       code[i] = bytes[at]!;
@@ -98,7 +98,16 @@ export class Insns {
   }
 }
 
-/** What is noted about each instruction; index = instruction. Fields have the kernel's meaning (`struct bpf_insn_aux_data`). */
+/** Bytes of the notes about one instruction, and the smallest room for them. */
+const NOTE_BYTES = 131;
+const SMALLEST_NOTES = 32;
+/** Instructions of the largest program whose notes are kept for the next. */
+export const KEPT_NOTES = 4096;
+
+/**
+ * What is noted about each instruction; index = instruction. Fields have the kernel's meaning (`struct bpf_insn_aux_data`). One object serves
+ * load after load of programs of about the same size, see {@link InsnAux.begin}.
+ */
 export class InsnAux {
   readonly flags: Uint32Array;
   /** Pointer kind of loads and stores; kind of a 16-byte load's variable; `callImm`. */
@@ -135,38 +144,60 @@ export class InsnAux {
   readonly kptrStructBTF: Int32Array;
   readonly kptrStructID: Int32Array;
 
-  constructor(n: number, slab: Slab) {
-    this.flags = slab.u32(n);
-    this.ptrType = slab.i32(n);
-    this.mapIndex = slab.i32(n);
-    this.mapOff = slab.i32(n);
-    this.btfIndex = slab.i32(n);
-    this.btfID = slab.i32(n);
-    this.memSize = slab.i32(n);
-    this.mapKey = slab.i32(n);
-    this.aluLimit = slab.i32(n);
-    this.aluState = slab.u8(n);
-    this.callImm = slab.i32(n);
-    this.callbackSubprog = slab.i32(n);
-    this.ctxFieldSize = slab.i32(n);
-    this.seen = slab.u32(n);
-    this.scc = slab.i32(n);
-    this.origIdx = slab.i32(n);
-    this.objNewSize = slab.f64(n);
-    this.insertOff = slab.i32(n);
-    this.liveRegsBefore = slab.u16(n);
-    this.constRegMask = slab.u16(n);
-    this.constRegMapMask = slab.u16(n);
-    this.constRegSubprogMask = slab.u16(n);
-    this.constRegVals = slab.i32(n * 10);
-    this.fastcallSpills = slab.u8(n);
-    this.argProg = slab.u8(n);
-    this.kptrStructBTF = slab.i32(n);
-    this.kptrStructID = slab.i32(n);
+  /** Room: instructions. */
+  readonly capacity: number;
+  readonly #words: Float64Array;
+
+  /** @param n room for so many instructions, of small programs rounded up to a power of two */
+  constructor(n: number) {
+    const capacity = n > KEPT_NOTES ? (n + 7) & ~7 : n <= SMALLEST_NOTES ? SMALLEST_NOTES : 1 << (32 - Math.clz32(n - 1));
+    this.capacity = capacity;
+    const buffer = new ArrayBuffer(capacity * NOTE_BYTES);
+    this.#words = new Float64Array(buffer);
+    let at = 0;
+    const next = (bytes: number): number => {
+      at += bytes * capacity;
+      return at - bytes * capacity;
+    };
+    this.objNewSize = new Float64Array(buffer, next(8), capacity);
+    this.flags = new Uint32Array(buffer, next(4), capacity);
+    this.ptrType = new Int32Array(buffer, next(4), capacity);
+    this.mapIndex = new Int32Array(buffer, next(4), capacity);
+    this.mapOff = new Int32Array(buffer, next(4), capacity);
+    this.btfIndex = new Int32Array(buffer, next(4), capacity);
+    this.btfID = new Int32Array(buffer, next(4), capacity);
+    this.memSize = new Int32Array(buffer, next(4), capacity);
+    this.mapKey = new Int32Array(buffer, next(4), capacity);
+    this.aluLimit = new Int32Array(buffer, next(4), capacity);
+    this.callImm = new Int32Array(buffer, next(4), capacity);
+    this.callbackSubprog = new Int32Array(buffer, next(4), capacity);
+    this.ctxFieldSize = new Int32Array(buffer, next(4), capacity);
+    this.seen = new Uint32Array(buffer, next(4), capacity);
+    this.scc = new Int32Array(buffer, next(4), capacity);
+    this.origIdx = new Int32Array(buffer, next(4), capacity);
+    this.insertOff = new Int32Array(buffer, next(4), capacity);
+    this.constRegVals = new Int32Array(buffer, next(40), 10 * capacity);
+    this.kptrStructBTF = new Int32Array(buffer, next(4), capacity);
+    this.kptrStructID = new Int32Array(buffer, next(4), capacity);
+    this.liveRegsBefore = new Uint16Array(buffer, next(2), capacity);
+    this.constRegMask = new Uint16Array(buffer, next(2), capacity);
+    this.constRegMapMask = new Uint16Array(buffer, next(2), capacity);
+    this.constRegSubprogMask = new Uint16Array(buffer, next(2), capacity);
+    this.aluState = new Uint8Array(buffer, next(1), capacity);
+    this.fastcallSpills = new Uint8Array(buffer, next(1), capacity);
+    this.argProg = new Uint8Array(buffer, next(1), capacity);
+    this.begin(n);
+  }
+
+  /** Forgets everything, for a program of `n` instructions. */
+  begin(n: number): void {
+    this.#words.fill(0);
+    this.jumpTables = undefined;
+    const { mapIndex, origIdx, kptrStructID } = this;
     for (let i = 0; i < n; i++) {
-      this.mapIndex[i] = -1;
-      this.origIdx[i] = i;
-      this.kptrStructID[i] = -1;
+      mapIndex[i] = -1;
+      origIdx[i] = i;
+      kptrStructID[i] = -1;
     }
   }
 }
@@ -232,7 +263,7 @@ const NO_ARGUMENTS: readonly ContextArgument[] = [];
 const NO_DIGEST: Uint8Array = new Uint8Array(32);
 const UNDECIDED: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };
 const NO_ORDER: Int32Array = new Int32Array(0);
-const NO_NOTES: InsnAux = new InsnAux(0, new Slab());
+const NO_NOTES: InsnAux = new InsnAux(0);
 
 export class VerifierEnv {
   readonly load: ProgramLoad;

@@ -91,7 +91,7 @@ class TrackRows {
   /** The stack slots of a row, all of them. */
   slots(row: number): Int32Array {
     const { rows, stride } = this, held = stride - TRACKED_REGS, from = row * stride + TRACKED_REGS;
-    const slots = this.#slab.i32(SLOTS), rest = this.#rest(row);
+    const slots = this.#slab.i32(SLOTS, false), rest = this.#rest(row);
     for (let i = 0; i < SLOTS; i++) slots[i] = i < held ? rows[from + i]! : rest;
     return slots;
   }
@@ -158,7 +158,7 @@ function analyse(a: Analysis, args: Int32Array | undefined, known: Instance): nu
     const insn = env.postorder[p]!;
     if (env.insns.code[insn] !== CALL) continue;
     const { rows, stride } = a.before[subprog]!, at = (insn - start) * stride;
-    const callArgs = env.slab.i32(TRACKED_REGS);
+    const callArgs = env.slab.i32(TRACKED_REGS, false);
     for (let r = 0; r < TRACKED_REGS; r++) callArgs[r] = NONE;
     let callee: number;
     if (isPseudoCall(env, insn)) {
@@ -301,12 +301,12 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
   before.rows.fill(NONE, 0, before.stride);
   before.rows[FRAME_POINTER] = tracks.single(depth, 0);
   if (args !== undefined) for (let r = 1; r <= 5; r++) before.rows[r] = args[r]!;
-  const incoming = env.slab.i32(MAX_STACK_ARG_SLOTS);
+  const incoming = env.slab.i32(MAX_STACK_ARG_SLOTS, false);
   for (let i = 0; i < MAX_STACK_ARG_SLOTS; i++) incoming[i] = args === undefined ? NONE : args[MAX_BPF_REG + i]!;
   if (talk) env.log.write(`subprog#${subprog}: analyzing (depth ${depth})...\n`);
 
   const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
-  const out = env.slab.i32(TRACKED);
+  const out = env.slab.i32(TRACKED, false);
   for (let i = 0; i < TRACKED; i++) out[i] = NONE;
   // an instruction is looked at again only where what holds before it has changed: all else would come out as before
   const isSettled = env.slab.u8(count);

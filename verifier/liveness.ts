@@ -164,7 +164,7 @@ export function isCastTo32({ code, off, imm }: InsnFields, insn: number, arena: 
 export function computeLiveRegisters(env: VerifierEnv): number {
   const n = env.insns.count;
   const { slab } = env;
-  const use = slab.i32(n), define = slab.i32(n), before = slab.i32(n), after = slab.i32(n);
+  const use = slab.i32(n, false), define = slab.i32(n, false), before = slab.i32(n), after = slab.i32(n);
   for (let i = 0; i < n; i++) {
     lookAt(env, i);
     use[i] = uses;

@@ -14,10 +14,10 @@ const NOT_ON_STACK = 0xffffffff;
 export function computeSCC(env: VerifierEnv): number {
   const { count } = env.insns;
   const { aux } = env;
-  const members = env.slab.i32(count);
+  const members = env.slab.i32(count, false);
   const preorder = env.slab.u32(count);
   const low = env.slab.u32(count);
-  const walk = env.slab.i32(count);
+  const walk = env.slab.i32(count, false);
   let nextPreorder = 1;
   let nextSCC = 1;
   for (let root = 0; root < count; root++) {

@@ -11,7 +11,7 @@ import { checkBTFInfo, checkCoreRelo, prepareBTFInfo } from './check_btf.ts';
 import { computeConstRegs, pruneDeadBranches } from './const_fold.ts';
 import { doCheckMain, doCheckSubprogs } from './do_check.ts';
 import { createDiagnostics } from './diagnostics.ts';
-import { InsnAux, VerifierEnv } from './env.ts';
+import { InsnAux, KEPT_NOTES, VerifierEnv } from './env.ts';
 import { markFastcallPatterns, removeFastcallSpills } from './fastcall.ts';
 import { checkAndResolveInsns } from './insns.ts';
 import { addKfuncCalls } from './kfunc_table.ts';
@@ -25,7 +25,7 @@ import { computeSCC } from './scc.ts';
 import { checkMaxStackDepth } from './stack_depth.ts';
 import { addSubprogs, checkSubprogs, isGlobalSubprog, sortSubprogsTopologically } from './subprogs.ts';
 import type { ProgramLoad, Verdict, VerifiedProgram, VerifierEnvironment } from './types.ts';
-import { leaveWorkspace } from './workspace.ts';
+import { leaveWorkspace, type Workspace } from './workspace.ts';
 
 /** Most instructions that one load may process. */
 export const BPF_COMPLEXITY_LIMIT_INSNS = 1_000_000;
@@ -99,8 +99,19 @@ function timed(env: VerifierEnv, phases: Phases, [phase, step]: (typeof STEPS)[n
 }
 
 function noteInstructions(env: VerifierEnv): number {
-  env.aux = new InsnAux(env.insns.count, env.slab);
+  env.aux = notesOf(env.workspace, env.insns.count);
   return 0;
+}
+
+function notesOf(workspace: Workspace, count: number): InsnAux {
+  for (const notes of workspace.notes) {
+    if (notes.capacity < count || notes.capacity > 4 * count + 32) continue;
+    notes.begin(count);
+    return notes;
+  }
+  const notes = new InsnAux(count);
+  if (notes.capacity <= KEPT_NOTES) workspace.notes.push(notes);
+  return notes;
 }
 
 /** The program for the machine, and as Linux rewrites it. */
@@ -153,7 +164,7 @@ function verdict(env: VerifierEnv, result: number, logIsOpen: boolean): Verdict 
 
 function hasArenaArgument(env: VerifierEnv): boolean {
   const list = contextArguments(env);
-  return list.length > 0 && list.some(({ regType }) => baseType(regType) === PTR_TO_ARENA);
+  return list.some(({ regType }) => baseType(regType) === PTR_TO_ARENA);
 }
 
 function verifiedProgram(env: VerifierEnv): VerifiedProgram {

@@ -4,6 +4,7 @@
  * from. Making both anew costs several times what checking a program of a few instructions does. Owns their reuse; nothing of a verdict
  * may live here.
  */
+import type { InsnAux } from './env.ts';
 import { StatePool } from './state.ts';
 
 /** Space for a program much larger than most is given back. */
@@ -43,7 +44,7 @@ class Shelf<T extends IntegerArray> {
     }
   }
 
-  take(n: number): T {
+  take(n: number, isCleared: boolean): T {
     const size = n <= 1 << SMALLEST_SHIFT ? 0 : 32 - Math.clz32(n - 1) - SMALLEST_SHIFT;
     if (size >= KEPT_SIZES) return this.#make(n);
     const pieces = this.#pieces[size]!;
@@ -55,6 +56,7 @@ class Shelf<T extends IntegerArray> {
       return array;
     }
     const { array, words } = pieces[at]!;
+    if (!isCleared) return array;
     // a loop: a call of fill() costs more than most arrays have words
     for (let i = ((n << this.#bytesShift) + 3) >> 2; --i >= 0; ) words[i] = 0;
     return array;
@@ -63,7 +65,7 @@ class Shelf<T extends IntegerArray> {
 
 /**
  * Arrays for one load, used again by the next: a new array costs more than what is done with most. One has at least as many elements
- * as asked for, and those are zero.
+ * as asked for; those are zero, but where the caller says that it writes them all.
  */
 export class Slab {
   readonly #i32 = new Shelf(2, (n) => new Int32Array(n));
@@ -83,28 +85,28 @@ export class Slab {
     this.#f64.reset();
   }
 
-  i32(n: number): Int32Array {
-    return this.#i32.take(n);
+  i32(n: number, isCleared = true): Int32Array {
+    return this.#i32.take(n, isCleared);
   }
 
-  u32(n: number): Uint32Array {
-    return this.#u32.take(n);
+  u32(n: number, isCleared = true): Uint32Array {
+    return this.#u32.take(n, isCleared);
   }
 
-  i16(n: number): Int16Array {
-    return this.#i16.take(n);
+  i16(n: number, isCleared = true): Int16Array {
+    return this.#i16.take(n, isCleared);
   }
 
-  u16(n: number): Uint16Array {
-    return this.#u16.take(n);
+  u16(n: number, isCleared = true): Uint16Array {
+    return this.#u16.take(n, isCleared);
   }
 
-  u8(n: number): Uint8Array {
-    return this.#u8.take(n);
+  u8(n: number, isCleared = true): Uint8Array {
+    return this.#u8.take(n, isCleared);
   }
 
-  f64(n: number): Float64Array {
-    return this.#f64.take(n);
+  f64(n: number, isCleared = true): Float64Array {
+    return this.#f64.take(n, isCleared);
   }
 }
 
@@ -112,13 +114,15 @@ export class Slab {
 export interface Workspace {
   readonly pool: StatePool;
   readonly slab: Slab;
+  /** Notes about instructions, by room. */
+  readonly notes: InsnAux[];
 }
 
 let idle: Workspace | undefined;
 
 /** The idle workspace, or a new one: a hook may load a program while another is being loaded. */
 export function takeWorkspace(): Workspace {
-  const workspace = idle ?? { pool: new StatePool(), slab: new Slab() };
+  const workspace = idle ?? { pool: new StatePool(), slab: new Slab(), notes: [] };
   idle = undefined;
   return workspace;
 }

@@ -82,13 +82,13 @@ export class PreparedProgram implements Program {
     this.fast = decoder.code();
     this.atomics = decoder.atomics;
     this.jumps = image.jumpTargets === undefined ? undefined : this.#declaredTargets(image.jumpTargets);
-    this.callsOut = this.fast.some((word, at) => at % STRIDE === 0 && OUTSIDE.has(word));
-    const starts = image.subprograms === undefined ? [...decoder.functions] : [...image.subprograms];
+    this.callsOut = callsOut(this.fast);
+    const starts: readonly number[] = image.subprograms ?? [...decoder.functions];
     this.subprograms = Int32Array.from(starts.filter((pc) => pc >= 0 && pc < this.instructionCount)).sort();
     this.stackDepths = new Int32Array(this.subprograms.length).fill(MAX_STACK);
-    for (const [index, start] of starts.entries()) {
+    for (let index = 0; index < starts.length; index++) {
       const depth = image.stackDepths?.[index];
-      const at = this.subprograms.indexOf(start);
+      const at = this.subprograms.indexOf(starts[index]!);
       if (depth !== undefined && at >= 0) this.stackDepths[at] = Math.min(MAX_STACK, Math.max(0, depth));
     }
   }
@@ -110,14 +110,10 @@ export class PreparedProgram implements Program {
   get checked(): Int32Array {
     if (this.#checked !== undefined) return this.#checked;
     const code = this.fast.slice();
-    const loads = op('ld8f');
-    const stores = op('st8kf');
-    const loadDelta = op('ld8c') - loads;
-    const storeDelta = op('st8kc') - stores;
     for (let at = 0; at < code.length; at += STRIDE) {
       const operation = code[at]!;
-      if (operation >= loads && operation < loads + loadDelta) code[at] = operation + loadDelta;
-      else if (operation >= stores && operation < stores + storeDelta) code[at] = operation + storeDelta;
+      if (operation >= LOADS && operation < LOADS + LOAD_DELTA) code[at] = operation + LOAD_DELTA;
+      else if (operation >= STORES && operation < STORES + STORE_DELTA) code[at] = operation + STORE_DELTA;
     }
     this.#checked = code;
     return code;
@@ -127,8 +123,7 @@ export class PreparedProgram implements Program {
   get step(): Int32Array {
     if (this.#step !== undefined) return this.#step;
     const code = this.fast.slice();
-    const badTarget = op('badtarget');
-    for (let at = 0; at < code.length; at += STRIDE) if (code[at] !== badTarget) code[at] = 0;
+    for (let at = 0; at < code.length; at += STRIDE) if (code[at] !== BAD_TARGET) code[at] = 0;
     this.#step = code;
     return code;
   }
@@ -210,6 +205,18 @@ const STARG_X = op('stargx');
 const CODE_CALL_X = 0x8d;
 const HELPER_TAIL_CALL = 12;
 const OUTSIDE: ReadonlySet<number> = new Set(['helper', 'kfunc', 'callx', 'tailcall', 'ldabs', 'ldind', 'percpu'].map(op));
+/** First unchecked loads and stores, and how far behind each its checked form is. */
+const LOADS = op('ld8f'), STORES = op('st8kf');
+const LOAD_DELTA: number = op('ld8c') - LOADS, STORE_DELTA: number = op('st8kc') - STORES;
+/** By row of the instruction table, for 64-bit shifts by a constant: the operation for 32 and more. */
+const FAR_SHIFT_OF_SPEC: Int16Array = Int16Array.from(INSTRUCTIONS, ({ kind, operation, width, source }) => (
+  kind === 'alu' && source === 'k' && width === 64 && (operation === 'lsh' || operation === 'rsh' || operation === 'arsh') ? op(`${operation}64kh`) : -1));
+
+function callsOut(code: Int32Array): boolean {
+  for (let at = 0; at < code.length; at += STRIDE) if (OUTSIDE.has(code[at]!)) return true;
+  return false;
+}
+
 
 /** One pass over the bytes. */
 class Decoder {
@@ -227,26 +234,33 @@ class Decoder {
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#count = bytes.length / INSTRUCTION_SIZE;
-    this.denseOf = new Int32Array(this.#count + 1).fill(-1);
+    this.denseOf = new Int32Array(this.#count + 1);
     let dense = 0;
     for (let pc = 0; pc < this.#count; pc++) {
       this.denseOf[pc] = dense++;
-      if (bytes[pc * INSTRUCTION_SIZE] === LD_IMM64 && pc + 1 < this.#count) pc++;
+      if (bytes[pc * INSTRUCTION_SIZE] === LD_IMM64 && pc + 1 < this.#count) this.denseOf[++pc] = -1;
     }
     this.denseCount = dense;
     this.denseOf[this.#count] = dense;
     this.pcOf = new Int32Array(dense);
     for (let pc = 0; pc < this.#count; pc++) if (this.denseOf[pc]! >= 0) this.pcOf[this.denseOf[pc]!] = pc;
-    this.#main = new Int32Array(dense * STRIDE);
+    this.#main = new Int32Array((dense + 1) * STRIDE);
   }
 
   /** The dense words. Entries behind the last instruction fault: control ran off the end, or a jump had no valid target. */
   code(): Int32Array {
     for (let dense = 0; dense < this.denseCount; dense++) this.#decode(dense * STRIDE, this.pcOf[dense]!);
-    const code = new Int32Array((this.denseCount + 1 + this.#tail.length) * STRIDE);
-    code.set(this.#main);
-    code.set([BAD_TARGET, 0, 0, this.#count], this.denseCount * STRIDE);
-    for (const [index, pc] of this.#tail.entries()) code.set([BAD_TARGET, 0, 0, pc], (this.denseCount + 1 + index) * STRIDE);
+    const tail = this.#tail;
+    let code = this.#main;
+    if (tail.length > 0) {
+      code = new Int32Array((this.denseCount + 1 + tail.length) * STRIDE);
+      code.set(this.#main);
+    }
+    for (let index = -1; index < tail.length; index++) {
+      const at = (this.denseCount + 1 + index) * STRIDE;
+      code[at] = BAD_TARGET;
+      code[at + 3] = index < 0 ? this.#count : tail[index]!;
+    }
     return code;
   }
 
@@ -364,7 +378,7 @@ class Decoder {
   #shift(at: number, operation: number, spec: InstructionSpec, d: number, imm: number): void {
     if (spec.width === 32) this.#set(at, operation, d, 0, imm & 31);
     else if ((imm & 63) === 0) this.#set(at, NOP, 0, 0, 0);
-    else this.#set(at, (imm & 63) >= 32 ? op(`${spec.operation}64kh`) : operation, d, 0, imm & 31);
+    else this.#set(at, (imm & 63) >= 32 ? FAR_SHIFT_OF_SPEC[spec.index]! : operation, d, 0, imm & 31);
   }
 
   /** Arguments 6 to 12 travel in slots of the caller's frame: out at `r11 - 8k`, in at `r11 + 8k` (x86's bpf_jit_comp.c). */

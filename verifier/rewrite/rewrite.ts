@@ -42,8 +42,8 @@ interface Arrays {
 
 function createArrays(n: number, slab: Slab): Arrays {
   return {
-    code: slab.u8(n), dst: slab.u8(n), src: slab.u8(n), off: slab.i16(n), imm: slab.i32(n), from: slab.i32(n),
-    place: slab.i32(n), patched: slab.u8(n),
+    code: slab.u8(n, false), dst: slab.u8(n, false), src: slab.u8(n, false), off: slab.i16(n, false), imm: slab.i32(n, false), from: slab.i32(n, false),
+    place: slab.i32(n, false), patched: slab.u8(n, false),
   };
 }
 
@@ -111,6 +111,7 @@ export class Rewrite {
       now.imm[i] = insns.imm[i]!;
       now.from[i] = i;
       now.place[i] = i;
+      now.patched[i] = 0;
     }
     this.starts = [];
     this.subprogs = [];
@@ -302,10 +303,10 @@ export class Rewrite {
       out.patched[i] = now.patched[i]!;
     }
     this.#out = out;
-    this.#origin = slab.i32(n + 16);
+    this.#origin = slab.i32(n + 16, false);
     this.#marks = slab.u8(n + 16);
-    this.#newStart = slab.i32(n + 1);
-    this.#jumpStart = slab.i32(n + 1);
+    this.#newStart = slab.i32(n + 1, false);
+    this.#jumpStart = slab.i32(n + 1, false);
     for (let i = 0; i < done; i++) this.#origin[i] = i;
     for (let i = 0; i <= done; i++) {
       this.#newStart[i] = i;
@@ -353,7 +354,7 @@ export class Rewrite {
   #grow(): void {
     const n = this.#out.code.length * 2 + 16;
     this.#out = copyArrays(createArrays(n, this.#slab), this.#out);
-    const origin = this.#slab.i32(n), marks = this.#slab.u8(n);
+    const origin = this.#slab.i32(n, false), marks = this.#slab.u8(n);
     origin.set(this.#origin);
     marks.set(this.#marks);
     this.#origin = origin;

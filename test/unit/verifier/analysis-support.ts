@@ -40,7 +40,7 @@ export function environmentOf(program: string, options: LoadOptions = {}): Verif
     onProgramLoad: () => 0, random: () => 0, now: () => 0, profile: '7.3',
   };
   const env = new VerifierEnv(load, environment);
-  env.aux = new InsnAux(env.insns.count, env.slab);
+  env.aux = new InsnAux(env.insns.count);
   env.diag = createDiagnostics(env);
   if (addSubprogs(env) >= 0) checkSubprogs(env);
   return env;

@@ -26,7 +26,7 @@ function rewriteOf(program: readonly Jump[]): Rewrite {
   const insns = new Insns(bytes(program));
   const subprogs = [new Subprog(0), new Subprog(insns.count)];
   const slab = new Slab();
-  return new Rewrite({ insns, aux: new InsnAux(insns.count, slab), slab, subprogs, subprogCount: 1 } as unknown as VerifierEnv);
+  return new Rewrite({ insns, aux: new InsnAux(insns.count), slab, subprogs, subprogCount: 1 } as unknown as VerifierEnv);
 }
 
 /** Instruction `at` becomes `patch`: jumps over it grow, jumps of the patch itself are as they are. */
