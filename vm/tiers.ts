@@ -135,6 +135,7 @@ export class Tiers {
     try {
       const started = this.#now();
       const compiled = compileModule(program, variant, this.#inline, continuation, this.#options.partInstructions, this.#direct);
+      if (compiled.leaves !== '') this.#fallBack(program, 'interpreter', compiled.leaves);
       const emitted = this.#now();
       this.#emitTime += emitted - started;
       const bytes = compiled.bytes as Uint8Array<ArrayBuffer>;

@@ -16,7 +16,7 @@ import { IMPORT_COUNT } from './layout.ts';
 import { PART_INSTRUCTIONS, PartList } from './parts.ts';
 import { habitsOf, type Habits, type ModuleContext, type Variant } from './state.ts';
 import { MAX_BODY, Refusal } from './structure.ts';
-import { batchWrapper, continuationWrapper, entryWrapper, mainWrapper, onceWrapper } from './wrappers.ts';
+import { batchWrapper, continuationWrapper, entryWrapper, mainWrapper, onceWrapper, repeatWrapper } from './wrappers.ts';
 
 /** A module's bytes, and what is needed to run it and to explain its traps. */
 export interface CompiledModule {
@@ -28,6 +28,8 @@ export interface CompiledModule {
   readonly trapInstructions: Int32Array;
   /** Ids of the helpers that it imports, as `h<id>`. */
   readonly directs: readonly number[];
+  /** Why frames may go on in the interpreter, beside budgets; empty where they do not. */
+  readonly leaves: string;
 }
 
 /** A frame that is under way: where it goes on, and the bytes of its stack. The function is exported as `go(sp, base)`. */
@@ -109,7 +111,10 @@ export function compileModule(
   };
   let habits: Habits | undefined;
   const leaders = findLeaders(program.fast, program.jumps?.dense);
-  const targets = targetsOf(program);
+  let leaves = '';
+  const targets = targetsOf(program, (reason) => {
+    leaves = reason;
+  });
   const functions: CompiledFunction[] = [];
   const parts = new PartList(firstFunction + roots.length + used.length + (continuation === undefined ? 0 : 1));
   let budget = program.denseCount * MAX_EXPANSION + 1000;
@@ -140,7 +145,7 @@ export function compileModule(
   for (const root of roots) functions.push(compile(root));
   functions.push(...helpers);
   if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));
-  return assemble(roots, functions, parts.functions, continuation !== undefined, new Map(directs.map((id) => [id, direct.get(id)!])));
+  return { ...assemble(roots, functions, parts.functions, continuation !== undefined, new Map(directs.map((id) => [id, direct.get(id)!]))), leaves };
 }
 
 /**
@@ -160,20 +165,43 @@ function largeFunctions(program: PreparedProgram, roots: Int32Array, targets: Ta
   return large;
 }
 
-/** Declared targets of the indirect jump at a dense instruction; `undefined` also where a table of them would be too long. */
-function targetsOf(program: PreparedProgram): TargetsOf {
+/**
+ * Declared targets of the indirect jump at a dense instruction; `undefined` also where a table of them would be too long. `leave` hears why
+ * such jumps are left to the interpreter.
+ */
+function targetsOf(program: PreparedProgram, leave: (reason: string) => void = () => {}): TargetsOf {
   const all = program.jumps;
-  if (all === undefined) return () => undefined;
+  if (all === undefined) {
+    return () => {
+      leave('indirect jumps without declared targets');
+      return undefined;
+    };
+  }
   const known = new Map<number, IndirectTargets | undefined>();
   return (dense) => {
     const own = program.subprogramAt(program.pcOf[dense]!);
     if (!known.has(own)) {
-      const pc = all.pc.filter((target) => program.subprogramAt(target) === own);
+      const from = own === 0 ? 0 : firstAtLeast(all.pc, program.subprograms[own]!);
+      const to = own + 1 < program.subprograms.length ? firstAtLeast(all.pc, program.subprograms[own + 1]!) : all.pc.length;
+      const pc = all.pc.subarray(from, to);
       const isLong = pc.length > 0 && pc.at(-1)! - pc[0]! >= MAX_TABLE;
-      known.set(own, isLong ? undefined : { pc, dense: pc.map((target) => program.denseOf[target]!) });
+      if (isLong) leave(`indirect jumps over more than ${MAX_TABLE} instructions`);
+      known.set(own, isLong ? undefined : { pc, dense: all.dense.subarray(from, to) });
     }
     return known.get(own);
   };
+}
+
+/** Position of the first number in an ascending array that is not below `value`. */
+function firstAtLeast(sorted: Int32Array, value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Functions of a program: the first instruction, targets of local calls, functions whose address is taken or declared. */
@@ -230,7 +258,7 @@ function directHelpers(program: PreparedProgram, used: readonly number[], inline
 
 function assemble(
   roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], goesOn: boolean, directs: ReadonlyMap<number, DirectImport>,
-): CompiledModule {
+): Omit<CompiledModule, 'leaves'> {
   const program = own[0]!;
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
@@ -239,9 +267,10 @@ function assemble(
   const inside = [...own, ...parts];
   const first = IMPORT_COUNT + directs.size;
   const wrappers = [
-    ...Array.from(roots, (_, index) => entryWrapper(first + index)), mainWrapper(first), onceWrapper(first, program), batchWrapper(first, program),
+    ...Array.from(roots, (_, index) => entryWrapper(first + index)), mainWrapper(first), onceWrapper(first, program), repeatWrapper(first, program),
+    batchWrapper(first, program),
   ];
-  const types = [...inside.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_ONCE, TYPE_BATCH];
+  const types = [...inside.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_ONCE, TYPE_BATCH, TYPE_BATCH];
   if (goesOn) {
     wrappers.push(continuationWrapper(first + own.length - 1));
     types.push(TYPE_GO);
@@ -293,13 +322,13 @@ function importSection(directs: readonly number[]): ByteWriter {
 
 function exportSection(roots: number, first: number, goesOn: boolean): ByteWriter {
   const out = new ByteWriter();
-  out.u32(roots + (goesOn ? 4 : 3));
+  out.u32(roots + (goesOn ? 5 : 4));
   for (let index = 0; index < roots; index++) {
     out.name(`f${index}`);
     out.byte(0);
     out.u32(first + index);
   }
-  for (const [offset, name] of (goesOn ? ['main', 'once', 'batch', 'go'] : ['main', 'once', 'batch']).entries()) {
+  for (const [offset, name] of (goesOn ? ['main', 'once', 'repeat', 'batch', 'go'] : ['main', 'once', 'repeat', 'batch']).entries()) {
     out.name(name);
     out.byte(0);
     out.u32(first + roots + offset);
@@ -307,7 +336,7 @@ function exportSection(roots: number, first: number, goesOn: boolean): ByteWrite
   return out;
 }
 
-function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): Omit<CompiledModule, 'directs'> {
+function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): Omit<CompiledModule, 'directs' | 'leaves'> {
   const code = new ByteWriter(functions.reduce((sum, one) => sum + one.body.length + 8, 256));
   const positions: number[] = [];
   const instructions: number[] = [];

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { alu64, assemble, callLocal, exit, jump, label, mov64, raw, stx, toBytes, type Item } from '../../../isa/encode.ts';
+import { alu64, assemble, callLocal, exit, jump, label, ldImm64, mov64, raw, stx, toBytes, type Item } from '../../../isa/encode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
 import { Machine } from '../../../vm/machine.ts';
-import type { RunOptions } from '../../../vm/types.ts';
+import { CODE_HI, codeAddress, type RunOptions } from '../../../vm/types.ts';
 import { PreparedProgram } from '../../../vm/program.ts';
 import { compileModule } from '../../../vm/wasm/module.ts';
 
@@ -83,4 +83,14 @@ describe('functions in parts', () => {
     const instructions = toBytes(insns);
     expect(outcome(instructions, { tier: 'baseline' })).toEqual(outcome(instructions, { tier: 'interpreter' }));
   });
+});
+
+test('indirect jumps that are left to the interpreter are among the fallbacks', () => {
+  const { machine, at } = world();
+  const instructions = toBytes([...ldImm64('r1', BigInt.asUintN(64, (BigInt(CODE_HI) << 32n) | BigInt(codeAddress(3) >>> 0))), raw(0x0d, 1), raw(0xb7, 0, 0, 0, 7), raw(0x95)]);
+  for (const jumpTargets of [undefined, [3]]) {
+    const program = machine.load({ name: jumpTargets === undefined ? 'anywhere' : 'declared', instructions, ...(jumpTargets === undefined ? {} : { jumpTargets }) });
+    expect(machine.run(program, at, KERNEL_HI, { tier: 'baseline' })).toMatchObject({ r0Lo: 7, fault: undefined });
+  }
+  expect(machine.stats.fallbacks).toEqual([{ program: 'anywhere', tier: 'interpreter', reason: 'indirect jumps without declared targets' }]);
 });
