@@ -263,7 +263,7 @@ export class Grammar {
       case 9: case 10: case 11: return this.#branch();
       case 12: case 13: return this.#offset();
       case 14: return this.#narrow(this.#number());
-      case 15: return this.#zeroExtend();
+      case 15: return random.oneIn(3) ? this.#halves() : this.#zeroExtend();
       case 16: return this.#atomic();
       case 17: return this.#element();
       case 18: return this.#loop();
@@ -458,6 +458,17 @@ export class Grammar {
     const reg = this.#number();
     this.#emit(U.BPF_ALU64 | U.BPF_LSH, reg, 0, 0, 32);
     this.#emit(U.BPF_ALU64 | (this.#random.oneIn(2) ? U.BPF_RSH : U.BPF_ARSH), reg, 0, 0, this.#random.oneIn(3) ? 31 : 32);
+  }
+
+  /** Two numbers whose low halves are known and whose upper halves are not, put together bit by bit. */
+  #halves(): void {
+    const random = this.#random;
+    const a = this.#number(), b = this.#number();
+    for (const reg of new Set([a, b])) {
+      this.#emit(U.BPF_ALU64 | U.BPF_LSH, reg, 0, 0, 32);
+      if (!random.oneIn(4)) this.#emit(U.BPF_ALU64 | random.pick([U.BPF_OR, U.BPF_ADD]), reg, 0, 0, this.#constant());
+    }
+    this.#emit(random.pick(CLASSES) | random.pick([U.BPF_AND, U.BPF_OR, U.BPF_XOR]) | U.BPF_X, a, b, 0, 0);
   }
 
   #atomic(): void {
