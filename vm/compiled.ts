@@ -44,6 +44,13 @@ type Import = (a: number, b: number, c: number, d: number, e: number, f: number)
 
 const TWO32 = 4294967296;
 
+/** How a program runs where its entry must not. */
+export interface OtherWays {
+  run(offset: number): RunResult;
+  repeat(offset: number, count: number): RunResult;
+  batch(list: number, count: number): RunResult;
+}
+
 /** A program's module, instantiated on the memory of a machine. */
 export class CompiledProgram {
   readonly program: PreparedProgram;
@@ -52,6 +59,7 @@ export class CompiledProgram {
   /** What the machine keeps with the module. */
   quick: unknown = undefined;
   readonly #once: (base: number, offset: number) => number;
+  readonly #repeat: (base: number, offset: number, count: number) => void;
   readonly #batch: (base: number, list: number, count: number) => void;
   readonly #go: (sp: number, base: number) => number;
   readonly #roots: Int32Array;
@@ -75,6 +83,7 @@ export class CompiledProgram {
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
     this.#once = exports['once'] as (base: number, offset: number) => number;
+    this.#repeat = exports['repeat'] as (base: number, offset: number, count: number) => void;
     this.#batch = exports['batch'] as (base: number, list: number, count: number) => void;
     this.#go = exports['go'] as (sp: number, base: number) => number;
     this.#roots = compiled.roots;
@@ -141,8 +150,9 @@ export class CompiledProgram {
    * @param prepare sets it up for the program; false where it is in use
    * @param otherwise how else to run the program
    */
-  entry(run: Run, prepare: () => boolean, otherwise: Pick<ProgramEntry, 'batch'> & { run(offset: number): RunResult }): ProgramEntry {
+  entry(run: Run, prepare: () => boolean, otherwise: OtherWays): ProgramEntry {
     const once = this.#once;
+    const repeat = this.#repeat;
     const batch = this.#batch;
     const runs = this.#tally;
     const { stack, space } = run;
@@ -174,6 +184,16 @@ export class CompiledProgram {
         } catch (error) {
           return (other = failed(error)).r0Lo;
         }
+      },
+      repeat: (offset, count) => {
+        if (use.ready !== token && !isReady()) return (other = otherwise.repeat(offset, count)).r0Lo;
+        runs[0]! += count;
+        try {
+          repeat(stack, offset, count);
+        } catch (error) {
+          return (other = failed(error)).r0Lo;
+        }
+        return space.i32[low]!;
       },
       result: () => {
         if (other !== undefined) return other;

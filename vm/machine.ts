@@ -124,9 +124,18 @@ export class Machine {
     let result: RunResult = { r0Lo: 0, r0Hi: 0, instructions: 0, fault: undefined };
     return {
       run: (offset) => (result = this.run(program, offset, KERNEL_HI, own)).r0Lo,
+      repeat: (offset, count) => (result = this.#repeat(target, offset, count, own)).r0Lo,
       result: () => result,
       batch: (list, count) => this.#runEach(target, list, count, own),
     };
+  }
+
+  #repeat(program: PreparedProgram, offset: number, count: number, options: RunOptions): RunResult {
+    let result: RunResult;
+    let left = count;
+    do result = this.#execute(program, 0, offset, KERNEL_HI, options.extraArguments, options);
+    while (--left > 0 && result.fault === undefined);
+    return result;
   }
 
   #runEach(program: PreparedProgram, list: number, count: number, options: RunOptions): RunResult {
@@ -177,6 +186,7 @@ export class Machine {
     };
     return compiled.entry(this.#runAt(0, program), prepare, {
       run: (offset) => this.#execute(program, 0, offset, KERNEL_HI, undefined, options),
+      repeat: (offset, count) => this.#repeat(program, offset, count, options),
       batch: (list, count) => this.#runEach(program, list, count, options),
     });
   }

@@ -101,6 +101,8 @@ export interface Program {
   readonly instructionCount: number;
   /** First instruction of each function, ascending. */
   readonly subprograms: Int32Array;
+  /** True where an instruction calls a helper, a kfunc, another program or a hook. */
+  readonly callsOut: boolean;
 }
 
 /** Why a run ended without a result. */
@@ -194,7 +196,9 @@ export interface RunResult {
 export interface ProgramEntry {
   /** Runs the program with `r1` = the kernel address of `offset`. Gives the lower half of r0 as an int32; 0 after a fault. */
   readonly run: (offset: number) => number;
-  /** What the last `run` gave: all of r0, or its fault. Overwritten by the next run of the machine. */
+  /** As `run`, `count` times (a positive number below 2^32) on the same memory, until a fault: gives what the last one did. */
+  readonly repeat: (offset: number, count: number) => number;
+  /** What the last `run` or `repeat` gave: all of r0, or its fault. Overwritten by the next run of the machine. */
   readonly result: () => RunResult;
   /** As `Machine.runBatch` with `count` entries at offset `list`. */
   readonly batch: (list: number, count: number) => RunResult;

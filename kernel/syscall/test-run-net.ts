@@ -84,17 +84,11 @@ function finish(call: Call, data: Uint8Array | undefined, size: number, retval: 
 function runTimes(call: Call, program: BPFProgram, ctx: number, packet: PacketBuffer | undefined): number {
   const runner = runnerOf(call);
   const times = Math.max(1, call.u32(A.repeat));
-  let retval = 0;
   try {
-    for (let i = 0; i < times; i++) {
-      const outcome = runner.run(program, ctx, packet);
-      retval = outcome.retval;
-      if (outcome.fault !== undefined) break;
-    }
+    return runner.repeat(program, times, ctx, packet).retval;
   } finally {
     for (const map of program.usedMaps) if (map instanceof CgroupStorageMap) map.endRun();
   }
-  return retval;
 }
 
 /** Memory that lives for one command: what was had goes back also where the next block cannot be had. */

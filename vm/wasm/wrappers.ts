@@ -196,6 +196,38 @@ export function onceWrapper(callee: number, program: CompiledFunction): Compiled
   return finish(out, traps);
 }
 
+/** `repeat(base, offset, count)`: as `once`, `count` times (at least once), with the last r0 in the scratch area. */
+export function repeatWrapper(callee: number, program: CompiledFunction): CompiledFunction {
+  const inline = inlined(program);
+  const locals = new Locals(3);
+  const out = locals.declare(inline);
+  const traps: number[] = [];
+  setFrame(out, locals.sp);
+  out.byte(W.loop); out.byte(TYPE_VOID);
+  get(out, 1);
+  setContext(out, locals);
+  clearLocals(out, inline, locals);
+  get(out, 0);
+  runProgram(out, callee, inline, locals, traps);
+  out.byte(W.i64_store); out.byte(0); out.u32(SCRATCH_RESULT);
+  countDown(out, 2);
+  out.byte(W.end);
+  return finish(out, traps);
+}
+
+/** A function's locals begin at zero, those of an iteration where the one before has left them. */
+function clearLocals(out: ByteWriter, inline: InlineBody | undefined, locals: Locals): void {
+  if (inline === undefined) return;
+  for (let register = 1; register < 5; register++) { zero(out, TYPE_I64); set(out, locals.registers + register); }
+  for (const [index, type] of inline.locals.entries()) { zero(out, type); set(out, locals.own + index); }
+}
+
+/** Goes on with the innermost loop until the local is 0. */
+function countDown(out: ByteWriter, local: number): void {
+  get(out, local); out.byte(W.i32_const); out.s32(1); out.byte(W.i32_sub); out.byte(W.local_tee); out.u32(local);
+  out.byte(W.br_if); out.u32(0);
+}
+
 /**
  * `batch(base, list, count)`: runs the program for each of `count` 16-byte entries at offset `list`: r1 is the kernel address of the
  * offset in the entry's first word, r0 goes to its second half.
@@ -212,17 +244,12 @@ export function batchWrapper(callee: number, program: CompiledFunction): Compile
   get(out, 1);
   out.byte(W.i32_load); out.byte(0); out.u32(0);
   setContext(out, locals);
-  if (inline !== undefined) {
-    // A function's locals begin at zero, those of an iteration where the one before has left them.
-    for (let register = 1; register < 5; register++) { zero(out, TYPE_I64); set(out, locals.registers + register); }
-    for (const [index, type] of inline.locals.entries()) { zero(out, type); set(out, locals.own + index); }
-  }
+  clearLocals(out, inline, locals);
   get(out, 1);
   runProgram(out, callee, inline, locals, traps);
   out.byte(W.i64_store); out.byte(0); out.u32(8);
   get(out, 1); out.byte(W.i32_const); out.s32(16); out.byte(W.i32_add); set(out, 1);
-  get(out, 2); out.byte(W.i32_const); out.s32(1); out.byte(W.i32_sub); out.byte(W.local_tee); out.u32(2);
-  out.byte(W.br_if); out.u32(0);
+  countDown(out, 2);
   out.byte(W.end);
   out.byte(W.end);
   return finish(out, traps);
