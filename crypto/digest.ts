@@ -6,10 +6,6 @@ import { sha1 } from '@noble/hashes/legacy.js';
 import { sha224, sha256 as nobleSHA256, sha384, sha512 } from '@noble/hashes/sha2.js';
 import { sha3_256, sha3_384, sha3_512, shake256 as nobleShake256 } from '@noble/hashes/sha3.js';
 import { currentProvider, type HashName } from './provider.ts';
-import { sha256Short } from './sha256.ts';
-
-/** Bytes up to which a native digest costs more to set up than it saves. */
-const SHORT = 384;
 
 interface Incremental {
   update(data: Uint8Array): Incremental;
@@ -44,8 +40,6 @@ export function digest(hash: HashName, ...parts: readonly Uint8Array[]): Uint8Ar
 
 /** SHA-256 of the concatenation of byte strings: 32 bytes. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const [first] = parts;
-  if (parts.length === 1 && first !== undefined && first.length <= SHORT) return sha256Short(first);
   return digest('sha256', ...parts);
 }
 

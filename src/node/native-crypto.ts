@@ -11,6 +11,7 @@ import { concatBytes } from '../../crypto/bytes.ts';
 import { derBitString, derInteger, derOID, derSequence } from '../../crypto/der.ts';
 import { OID } from '../../crypto/oid.ts';
 import { setProvider, type CryptoProvider, type CurveName, type HashName } from '../../crypto/provider.ts';
+import { sha256Short } from '../../crypto/sha256.ts';
 import { within, type Phases } from '../../isa/phases.ts';
 
 /** Curves that JWK has (RFC 7518); P-192 is not among them. */
@@ -57,6 +58,8 @@ function ecKeyObject(curve: CurveName, x: Uint8Array, y: Uint8Array): KeyObject 
 
 /** Pieces up to this many bytes are put together: a stream of updates costs more than the copy. */
 const COPIED_BYTES = 1 << 16;
+/** Up to this many bytes, setting up OpenSSL's SHA-256 costs more than it saves. */
+const SHORT_BYTES = 384;
 
 /** One piece at once, many bytes in several through a stream of updates; `undefined` where OpenSSL will not. */
 function verifyMessage(
@@ -91,6 +94,7 @@ export function createNodeProvider(phases?: Phases): CryptoProvider {
     digest(hash, parts) {
       if (!available.has(HASH[hash])) return undefined;
       const [first] = parts;
+      if (hash === 'sha256' && parts.length === 1 && first !== undefined && first.length <= SHORT_BYTES) return within(phases, 'hashing', () => sha256Short(first));
       const result = parts.length === 1 && first !== undefined && first.length <= COPIED_BYTES && phases === undefined
         ? hashAtOnce(HASH[hash], first, 'buffer')
         : within(phases, 'hashing', () => {
