@@ -14,7 +14,7 @@ export class BPFLink {
   readonly type: number;
   readonly attachType: number;
   /** `undefined` for structures of callbacks. */
-  readonly program: BPFProgram | undefined;
+  program: BPFProgram | undefined;
   /** The structure of callbacks, until it is detached. */
   map: StructOpsMap | undefined;
   /** Name of the tracepoint of a raw tracepoint link or of an iterator's target, `""` for others. */

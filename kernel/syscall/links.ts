@@ -33,7 +33,7 @@ function newLink(
   const link = new BPFLink(type, attachType, program, detail, (freed) => {
     detach();
     kernel.links.remove(freed.id);
-    program.put();
+    freed.program?.put();
   });
   return publish(kernel, link, () => {
     detach();
@@ -269,12 +269,27 @@ export function updateLink(call: Call): number {
   if (link.type === U.BPF_LINK_TYPE_STRUCT_OPS) return updateStructOps(call, link);
   const program = kernel.programByFD(call.fd(A.new_prog_fd));
   if (typeof program === 'number') return program;
+  let expected: BPFProgram | undefined;
   if ((flags & F.BPF_F_REPLACE) !== 0) {
     const old = kernel.programByFD(call.fd(A.old_prog_fd));
     if (typeof old === 'number') return old;
+    expected = old;
   } else if (call.u32(A.old_prog_fd) !== 0) return -EINVAL;
   // Neither raw tracepoints nor tracing links can change their program.
-  return -EINVAL;
+  return link.type === U.BPF_LINK_TYPE_ITER ? replaceIterator(link, program, expected) : -EINVAL;
+}
+
+/** `bpf_iter_link_replace` */
+function replaceIterator(link: BPFLink, program: BPFProgram, expected: BPFProgram | undefined): number {
+  const { program: current } = link;
+  if (expected !== undefined && expected !== current) return -EPERM;
+  const isAlike = current?.type === program.type && current.expectedAttachType === program.expectedAttachType && current.attachBTFID === program.attachBTFID
+    && current.attachBTF === program.attachBTF;
+  if (!isAlike) return -EINVAL;
+  program.get();
+  link.program = program;
+  current.put();
+  return 0;
 }
 
 export function detachLink(call: Call): number {
