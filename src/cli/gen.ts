@@ -4,11 +4,11 @@
  * TypeScript.
  */
 import { InputError } from '../../isa/errors.ts';
-import { cutObjectName, defaultObjectName } from '../../loader/gen/skeleton-model.ts';
 import type { GenerateOptions } from '../gen.ts';
 import { UsageError } from './failure.ts';
 import { possibleCPUs, readConfiguration } from './host.ts';
 import { EXIT_OK, readInput, writeLatin1, type Context } from './io.ts';
+import { nameOfSkeleton } from './skeleton-name.ts';
 
 export interface GenSkeletonOptions {
   readonly useLoader?: boolean;
@@ -23,7 +23,7 @@ export interface GenSkeletonOptions {
 
 /** Runs the command; `words` are what follows the object: `name NAME`. */
 export async function genSkeletonCommand(file: string, words: readonly string[], options: GenSkeletonOptions, context: Context): Promise<number> {
-  const name = nameOf(file, words);
+  const name = nameOfSkeleton(file, words);
   // bpftool: signing is the loader's business.
   const isLight = options.useLoader === true || options.sign === true;
   const bytes = readInput(file);
@@ -50,7 +50,7 @@ async function textOf(bytes: Uint8Array, file: string, common: GenerateOptions, 
 /** `gen subskeleton OBJ.o [name NAME]`. */
 export async function genSubskeletonCommand(file: string, words: readonly string[], options: { readonly useLoader?: boolean }, context: Context): Promise<number> {
   if (options.useLoader === true) throw new UsageError('cannot use loader for subskeletons');
-  const name = nameOf(file, words);
+  const name = nameOfSkeleton(file, words);
   const bytes = readInput(file);
   if (context.debug) await sayOpening(bytes, file, '', context);
   const { formatCSubskeleton } = await import('../../loader/gen/c-skeleton.ts');
@@ -62,15 +62,6 @@ export async function genSubskeletonCommand(file: string, words: readonly string
 async function sayOpening(bytes: Uint8Array, file: string, name: string, context: Context): Promise<void> {
   const [{ openObject }, { openLog }] = await Promise.all([import('../../loader/object/open.ts'), import('../../loader/object/open-log.ts')]);
   writeLatin1(context.stderr, openLog(openObject(bytes, file, name)).map((line) => `libbpf: ${line}\n`).join(''));
-}
-
-function nameOf(file: string, words: readonly string[]): string {
-  const [keyword, name, ...rest] = words;
-  if (keyword === undefined) return defaultObjectName(file);
-  // bpftool takes any beginning of the word.
-  if (!'name'.startsWith(keyword) || rest.length > 0) throw new UsageError(`unknown arg ${keyword === 'name' ? rest[0] ?? '' : keyword}`);
-  if (name === undefined || name === '') throw new UsageError("'name' needs at least 1 argument, 0 found");
-  return cutObjectName(name);
 }
 
 /** Only a signed skeleton pays for loading the cryptography. */

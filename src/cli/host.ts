@@ -3,7 +3,6 @@
  * What libbpf takes from the machine that it runs on: its processors, and a kernel configuration from a file.
  */
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { InputError } from '../../isa/errors.ts';
 import { readInput } from './io.ts';
 
@@ -25,8 +24,9 @@ export function readConfiguration(file: string): string {
 export function possibleCPUs(): number {
   try {
     const last = /(\d+)\s*$/.exec(readFileSync('/sys/devices/system/cpu/possible', 'latin1'))?.[1];
-    return last === undefined ? availableParallelism() : Number(last) + 1;
+    if (last !== undefined) return Number(last) + 1;
   } catch {
-    return availableParallelism();
+    // Not Linux.
   }
+  return process.getBuiltinModule('node:os').availableParallelism();
 }
