@@ -2,14 +2,17 @@
  * @module test/planted/trial
  * One process that tries faults: `seeds ID…` runs each fault's committed input on faulty and on right code, `fuzz ID SECONDS SEED` fuzzes faulty
  * code from an empty corpus, and `none` for an ID means the right code. Prints a line of JSON a fault. `transcript ID` prints the transcript of
- * the finding that the committed input makes on faulty code.
+ * the finding that the committed input makes on faulty code, `repro FOLDER ID…` what `bpftwin fuzz repro` says of it on faulty and on right code.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { register } from 'node:module';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import type { reproCommand as ReproCommand } from '../../src/cli/fuzz.ts';
 import { Coverage } from '../../src/fuzz/coverage.ts';
 import { LocalWorker, runSession, type SessionFinding } from '../../src/fuzz/engine.ts';
 import { executeGuarded } from '../../src/fuzz/guard.ts';
+import { findingFiles, findingName } from '../../src/fuzz/report.ts';
 import { Shard } from '../../src/fuzz/shard.ts';
 import type { Target, TargetEnvironment, TargetFactory } from '../../src/fuzz/types.ts';
 import type { KernelTarget as KernelTargetClass } from '../../src/replay/kernel-target.ts';
@@ -139,11 +142,37 @@ async function transcriptOf(fault: PlantedFault): Promise<string> {
   return shard.describe({ ...finding, bytes, run: 0 }).transcript ?? '';
 }
 
+/**
+ * The finding of the fault's committed input, as files in a folder, then `fuzz repro` of them on the faulty code and on the right one: exit status
+ * and what is printed.
+ */
+async function reproductions(fault: PlantedFault, folder: string): Promise<readonly unknown[]> {
+  const bytes = seedOf(fault) ?? new Uint8Array(0);
+  const faulty = new Shard(await factoryOf(fault.target, fault.id), environment(new Coverage()));
+  const finding = faulty.reproduce(bytes);
+  if (finding === undefined) throw new RangeError(`${fault.id} is not found by its input`);
+  const described: SessionFinding = { ...finding, bytes, run: 7, size: faulty.target.size(faulty.target.deserialise(bytes)), tries: 0, assembly: '', transcript: undefined };
+  for (const [name, text] of findingFiles(fault.target, 1, described)) writeFileSync(join(folder, name), text);
+  const file = join(folder, `${findingName(fault.target, described)}.json`);
+  const answers: unknown[] = [`${fault.target}: ${finding.oracle}: ${finding.trace}`];
+  for (const id of [fault.id, 'none']) {
+    const { reproCommand } = await importFaulty<{ reproCommand: typeof ReproCommand }>('src/cli/fuzz', id);
+    let printed = '';
+    const output = { write: (text: string | Uint8Array) => (printed += String(text)) };
+    const status = await reproCommand(file, { json: false, pretty: false, debug: false, env: {}, colours: false, isTerminal: false, columns: 80, stdout: output, stderr: output });
+    answers.push(status, printed.split('\n')[0]);
+  }
+  return answers;
+}
+
 const print = (trial: Trial): void => void process.stdout.write(`${JSON.stringify(trial)}\n`);
 
 const [mode, ...rest] = process.argv.slice(2);
 if (mode === 'seeds') for (const id of rest) print(await withSeed(faultNamed(id)));
-else if (mode === 'transcript') process.stdout.write(await transcriptOf(faultNamed(rest[0] ?? '')));
+else if (mode === 'repro') {
+  const [folder = '', ...ids] = rest;
+  for (const id of ids) process.stdout.write(`${JSON.stringify(await reproductions(faultNamed(id), folder))}\n`);
+} else if (mode === 'transcript') process.stdout.write(await transcriptOf(faultNamed(rest[0] ?? '')));
 else if (mode === 'fuzz') {
   const [id = '', seconds = '60', seed = '1', target = ''] = rest;
   print(await byFuzzing(id, id === 'none' ? target : faultNamed(id).target, Number(seconds), Number(seed)));

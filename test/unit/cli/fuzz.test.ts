@@ -29,6 +29,8 @@ describe('fuzz', () => {
     expect(report.coverage).toBeGreaterThan(20);
     expect(readdirSync(corpus)).toHaveLength(report.corpus);
     expect(readFileSync(html, 'utf8')).toContain('Coverage over time');
+    const stopped = JSON.parse((await bpftwin(['fuzz', 'engines', '--runs', '24', '--seed', '3', '--stop-after', '1', '-j'])).stdout) as Report;
+    expect([stopped.runs, stopped.corpusDigest]).toEqual([24, report.corpusDigest]);
     const second = JSON.parse((await bpftwin(['fuzz', 'engines', '--runs', '24', '--seed', '3', '--jobs', '2', '-j'])).stdout) as Report;
     expect(second.corpusDigest).toBe(report.corpusDigest);
     const text = await bpftwin(['fuzz', 'engines', '--runs', '1', '--corpus', corpus]);

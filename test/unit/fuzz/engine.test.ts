@@ -6,7 +6,8 @@ import { LocalWorker, runSession, type SessionOptions, type SessionReport, type 
 import { findingOf } from '../../../src/fuzz/guard.ts';
 import { minimise } from '../../../src/fuzz/minimise.ts';
 import { Random } from '../../../src/fuzz/random.ts';
-import { findingFiles, toJSON } from '../../../src/fuzz/report.ts';
+import { findingFiles, toHTML, toJSON } from '../../../src/fuzz/report.ts';
+import { renderHTML } from '../../../src/report/html.ts';
 import { Shard, type BatchRequest, type BatchResult } from '../../../src/fuzz/shard.ts';
 import { smallerBytes } from '../../../src/fuzz/shrink.ts';
 import type { Finding, Target, TargetFactory } from '../../../src/fuzz/types.ts';
@@ -181,6 +182,22 @@ test('what is thrown is told apart by class and functions, not by numbers', () =
   expect(thrown(1).trace).toBe(thrown(2).trace);
   expect(thrown(1).message).not.toBe(thrown(2).message);
   expect(findingOf('text').trace).toBe('thrown string');
+});
+
+test('the page of a session shows its findings, coverage over time, and what it was made with', async () => {
+  const report = await session({ runs: 12_000 });
+  const page = renderHTML(toHTML(report, [['jobs', '3']]), 'window.Chart = class {};');
+  expect(page).toMatch(/^<!doctype html>/i);
+  for (const { oracle, trace } of report.findings) {
+    expect(page).toContain(oracle);
+    expect(page).toContain(trace.replaceAll('<', '&lt;').replaceAll('>', '&gt;'));
+  }
+  for (const text of ['Coverage over time', report.corpusDigest, `${report.runs.toLocaleString('en-US')} runs from seed 1`]) expect(page).toContain(text);
+  expect(renderHTML(toHTML({ ...report, findings: [] }, []), '')).toContain('No oracle complained.');
+  const json = toJSON(report) as { findings: readonly { input: string; name: string }[]; curve: readonly { runs: number; coverage: number }[]; corpusDigest: string };
+  expect(json.findings.map(({ input }) => [...Buffer.from(input, 'base64')])).toEqual(report.findings.map(({ bytes }) => [...bytes]));
+  expect(json.findings.every(({ name }) => /^word-(word|errors)-[0-9a-f]{16}$/.test(name))).toBe(true);
+  expect(json.curve.at(-1)).toMatchObject({ runs: report.runs, coverage: report.edges });
 });
 
 test('the files of a finding: what repro reads, assembly, a test with the seed', async () => {
