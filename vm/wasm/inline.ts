@@ -30,9 +30,11 @@ const LOCAL = 5;
 const BYTE = 6;
 const UNKNOWN = 7;
 const IMMEDIATES: Uint8Array = new Uint8Array(256).fill(UNKNOWN);
-for (const opcode of Object.values(W)) IMMEDIATES[opcode] = NONE;
+for (const opcode of [W.unreachable, W.else, W.end, W.return, W.drop, W.select]) IMMEDIATES[opcode] = NONE;
+// From the first comparison to the last sign extension.
+IMMEDIATES.fill(NONE, W.i32_eqz, W.i64_extend32_s + 1);
 for (const opcode of [W.br, W.br_if, W.call, W.i32_const, W.i64_const]) IMMEDIATES[opcode] = ONE;
-for (let opcode: number = W.i32_load; opcode <= W.i64_store32; opcode++) if (IMMEDIATES[opcode] === NONE) IMMEDIATES[opcode] = MEMORY;
+IMMEDIATES.fill(MEMORY, W.i32_load, W.i64_store32 + 1);
 for (const opcode of [W.block, W.loop, W.if]) IMMEDIATES[opcode] = BLOCK;
 for (const opcode of [W.local_get, W.local_set, W.local_tee]) IMMEDIATES[opcode] = LOCAL;
 IMMEDIATES[W.br_table] = TABLE;

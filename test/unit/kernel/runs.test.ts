@@ -25,9 +25,9 @@ function load(c: Caller, type: number, list: readonly Instruction[], more: Reado
 }
 
 /** Runs a program on a packet: the command's result, the program's, the packet after it. */
-function run(c: Caller, fd: number, packet: Uint8Array): { result: number; retval: number; data: Uint8Array } {
+function run(c: Caller, fd: number, packet: Uint8Array, repeat = 0): { result: number; retval: number; data: Uint8Array } {
   const out = c.buffer(512);
-  const result = c.call('PROG_TEST_RUN', { prog_fd: fd, data_in: packet, data_size_in: packet.length, data_out: out, data_size_out: 512 });
+  const result = c.call('PROG_TEST_RUN', { prog_fd: fd, data_in: packet, data_size_in: packet.length, data_out: out, data_size_out: 512, repeat });
   const size = c.result(TEST_RUN_ATTR.data_size_out.offset);
   return { result, retval: c.result(TEST_RUN_ATTR.retval.offset), data: result === 0 ? c.kernel.readUser(out, size) : new Uint8Array(0) };
 }
@@ -50,6 +50,25 @@ describe('packets', () => {
     ]);
     expect(fd).toBeGreaterThan(0);
     expect(run(c, fd, PACKET)).toMatchObject({ result: 0, retval: 13 });
+  });
+
+  it('are changed by each of the repeated runs, however the program runs', () => {
+    const outcomes = (['interpreter', 'baseline', 'auto'] as const).map((tier) => {
+      const c = new Caller({ ...WITH_BTF, engine: { tier } });
+      // r0 = data[13] + 3, and data[13] = r0
+      const head: Instruction[] = [[0x61, 0x12, 76, 0], [0x61, 0x13, 80, 0], movReg(4, 2), add(4, 14), mov(0, 0)];
+      const counting = load(c, U.BPF_PROG_TYPE_SCHED_CLS, [...head, [0x2d, 0x34, 3, 0], [0x71, 0x20, 13, 0], add(0, 3), [0x73, 0x02, 13, 0], EXIT]);
+      const clock = load(c, U.BPF_PROG_TYPE_SCHED_CLS, [call(U.BPF_FUNC_ktime_get_ns), EXIT]);
+      c.call('ENABLE_STATS', { type: U.BPF_STATS_RUN_TIME });
+      const results = [0, 1, 2, 3, 50, 1000].map((repeat) => [run(c, counting, PACKET, repeat), run(c, clock, PACKET, repeat)]);
+      const { programs } = c.kernel.state;
+      return { results, counts: [...programs.values()].map((one) => [one.runCount, one.runTime]) };
+    });
+    for (const outcome of outcomes) expect(outcome).toEqual(outcomes[0]);
+    const retvals = outcomes[0]!.results.map(([counting]) => counting!.retval);
+    expect(retvals).toEqual([1, 1, 2, 3, 50, 1000].map((times) => ((13 + 3 * (times - 1)) % 256) + 3));
+    expect(outcomes[0]!.results[4]![0]!.data[13]).toBe((PACKET[13]! + 150) % 256);
+    expect(outcomes[0]!.counts.map(([count]) => count)).toEqual([1057, 1057]);
   });
 
   it('grow and shrink at the end', () => {
