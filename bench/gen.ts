@@ -1,27 +1,36 @@
 /**
- * Times the generation of light skeletons: a cold process (`gen skeleton -L`) beside Node itself, and warm in one process, for the
- * largest fixtures or for the objects that are named. With `--bpftool FILE` that program is timed on the same objects, and the ratios
- * of our cold process to it are printed, with and without the time that Node takes by itself.
+ * Times the generation of light skeletons: the process `bpftwin gen skeleton -L` from start to end, beside Node itself with an empty script,
+ * and beside bpftool where `--bpftool` names it; and warm, inside this process. All take turns, their output goes to a file as in a build,
+ * and what is printed is the shortest of all rounds: under load even that says little. Objects are the largest fixtures, or those that are
+ * named; `--node` (repeatable) names the Nodes to run, by default this one. Needs a build (`npm run build`).
  *
- *     npx tsc -p bench && node node_modules/.cache/bpftwin-bench/bench/gen.js [--json] [--bpftool FILE] [OBJ.o…]
+ * With bpftool the bar is three times its process, start-up included: passed or missed for each Node, with what Node leaves of it before
+ * the first line of ours is read.
+ *
+ *     npx tsc -p bench && node node_modules/.cache/bpftwin-bench/bench/gen.js [--json] [--rounds 20] [--bpftool FILE] [--node FILE]… [OBJ.o…]
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import Benchmark from 'benchmark';
 import { InternalError } from '../isa/errors.ts';
 import { defaultObjectName } from '../loader/gen/skeleton-model.ts';
 import { generateLightSkeleton } from '../src/gen.ts';
 
+/** Times bpftool's process. */
+const BAR = 3;
+const LARGEST = 3;
+
 interface Row {
   readonly object: string;
-  readonly who: 'node itself' | 'bpftwin, cold' | 'bpftwin, warm' | 'bpftool';
-  /** Milliseconds, mean. */
-  readonly ms: number;
-  /** Relative margin of error, percent. */
-  readonly margin: number;
+  readonly bytes: number;
+  readonly node: string;
+  /** Milliseconds, each the shortest of all rounds. */
+  readonly cold: number;
+  readonly nodeItself: number;
+  readonly bpftool: number | undefined;
 }
 
 function findRoot(): string {
@@ -31,38 +40,91 @@ function findRoot(): string {
   }
 }
 
-function rowOf(object: string, who: Row['who'], work: () => void): Row {
-  const bench = new Benchmark(`${object} ${who}`, work, { minSamples: 10, maxTime: 1 });
-  bench.run();
-  if (bench.error !== undefined) throw new InternalError(String(bench.error));
-  return { object: basename(object), who, ms: bench.stats.mean * 1000, margin: bench.stats.rme };
+/** The entry that the package installs; without `build/bundle.mjs` there is only the slower one. */
+function findEntry(root: string): string {
+  const entry = ['bpftwin.cjs', 'main.js'].map((name) => join(root, 'dist', 'src', 'cli', name)).find((path) => existsSync(path));
+  if (entry === undefined) throw new InternalError('there is no build: npm run build');
+  return entry;
 }
 
-function spawn(program: string, args: readonly string[]): void {
-  const { status, stderr } = spawnSync(program, args, { encoding: 'latin1', maxBuffer: 1 << 28 });
-  if (status !== 0) throw new InternalError(`exit status ${status}: ${stderr}`);
+function largestFixtures(root: string): string[] {
+  const folder = join(root, 'test', 'fixtures', 'objects');
+  return readdirSync(folder).filter((name) => name.endsWith('.o')).map((name) => join(folder, name)).toSorted((a, b) => statSync(b).size - statSync(a).size).slice(0, LARGEST);
 }
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'boolean' }, bpftool: { type: 'string' } } });
-const root = findRoot();
-const objects = positionals.length > 0 ? positionals : ['most', 'kfuncs', 'core'].map((name) => join(root, 'test', 'fixtures', 'objects', `${name}.bpf.o`));
-const rows: Row[] = [rowOf('', 'node itself', () => spawn(process.execPath, ['-e', '0']))];
-for (const object of objects) {
+/** Certificates that the environment adds are read by some Nodes at every start, whatever they run. */
+const { NODE_EXTRA_CA_CERTS: _certificates, ...ENVIRONMENT } = process.env;
+
+/** Milliseconds that a process takes, output to a file. */
+function timeOf(command: readonly string[], output: string): number {
+  const [program = '', ...args] = command;
+  const fd = openSync(output, 'w');
+  const start = process.hrtime.bigint();
+  const { status, stderr } = spawnSync(program, args, { stdio: ['ignore', fd, 'pipe'], env: ENVIRONMENT, encoding: 'latin1' });
+  const end = process.hrtime.bigint();
+  closeSync(fd);
+  if (status !== 0) throw new InternalError(`${program}: exit status ${status}: ${stderr}`);
+  return Number(end - start) / 1e6;
+}
+
+/** The shortest of all rounds, for each command; every round runs all of them, after one that does not count. */
+function takeTurns(commands: readonly (readonly string[])[], rounds: number, output: string): number[] {
+  const best = commands.map(() => Infinity);
+  for (let round = -1; round < rounds; round++) {
+    for (const [i, command] of commands.entries()) {
+      const time = timeOf(command, output);
+      if (round >= 0) best[i] = Math.min(best[i] ?? Infinity, time);
+    }
+  }
+  return best;
+}
+
+function warm(object: string, rounds: number): number {
   const bytes = readFileSync(object);
-  const main = join(root, 'dist', 'src', 'cli', 'main.js');
-  rows.push(rowOf(object, 'bpftwin, cold', () => spawn(process.execPath, [main, 'gen', 'skeleton', '-L', object])));
-  rows.push(rowOf(object, 'bpftwin, warm', () => void generateLightSkeleton(bytes, object, { name: defaultObjectName(object) })));
-  const { bpftool } = values;
-  if (bpftool !== undefined) rows.push(rowOf(object, 'bpftool', () => spawn(bpftool, ['gen', 'skeleton', '-L', object])));
+  let best = Infinity;
+  for (let i = 0; i < 5 * rounds; i++) {
+    const start = process.hrtime.bigint();
+    generateLightSkeleton(bytes, object, { name: defaultObjectName(object), possibleCPUs: 2 });
+    best = Math.min(best, Number(process.hrtime.bigint() - start) / 1e6);
+  }
+  return best;
 }
-const node = rows[0]?.ms ?? 0;
-const ratios = objects.flatMap((object) => {
-  const time = (who: Row['who']): number | undefined => rows.find((row) => row.object === basename(object) && row.who === who)?.ms;
-  const [cold, reference] = [time('bpftwin, cold'), time('bpftool')];
-  return cold === undefined || reference === undefined ? [] : [{ object: basename(object), bytes: statSync(object).size, ratio: cold / reference, withoutNode: (cold - node) / reference }];
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true, options: { json: { type: 'boolean' }, bpftool: { type: 'string' }, node: { type: 'string', multiple: true }, rounds: { type: 'string', default: '20' } },
 });
-if (values.json === true) console.log(JSON.stringify({ rows, ratios }));
-else for (const { object, who, ms, margin } of rows) console.log(`${ms.toFixed(2).padStart(8)} ms ±${margin.toFixed(1)} %  ${who.padEnd(14)} ${object}`);
-if (values.json !== true) {
-  for (const { object, bytes, ratio, withoutNode } of ratios) console.log(`${ratio.toFixed(1).padStart(8)} × bpftool, ${withoutNode.toFixed(1)} × without Node's start  ${object} (${bytes} bytes)`);
+const root = findRoot();
+const entry = findEntry(root);
+const rounds = Number(values.rounds);
+const nodes = values.node ?? [process.execPath];
+const objects = positionals.length > 0 ? positionals : largestFixtures(root);
+const scratch = mkdtempSync(join(tmpdir(), 'bpftwin-bench-gen-'));
+const [empty, output] = [join(scratch, 'empty.cjs'), join(scratch, 'output.h')];
+writeFileSync(empty, '');
+const versions = nodes.map((node) => spawnSync(node, ['--version'], { encoding: 'latin1' }).stdout.trim());
+const rows: Row[] = [];
+const warmTimes: { readonly object: string; readonly ms: number }[] = [];
+for (const object of objects) {
+  const commands = [...nodes.flatMap((node) => [[node, empty], [node, entry, 'gen', 'skeleton', '-L', object]]), ...(values.bpftool === undefined ? [] : [[values.bpftool, 'gen', 'skeleton', '-L', object]])];
+  const times = takeTurns(commands, rounds, output);
+  for (const [i, node] of versions.entries()) {
+    rows.push({ object: basename(object), bytes: statSync(object).size, node, nodeItself: times[2 * i] ?? 0, cold: times[2 * i + 1] ?? 0, bpftool: times[2 * nodes.length] });
+  }
+  warmTimes.push({ object: basename(object), ms: warm(object, rounds) });
+}
+rmSync(scratch, { recursive: true });
+
+/** How a process compares with the bar, in words. */
+function verdict({ cold, nodeItself, bpftool }: Row): string {
+  if (bpftool === undefined) return '';
+  const bar = BAR * bpftool;
+  const outcome = cold <= bar ? 'passed' : nodeItself > bar ? 'missed: Node alone takes longer' : 'missed';
+  return `; bpftool ${bpftool.toFixed(1)} ms: ${(cold / bpftool).toFixed(1)} times, ${((cold - nodeItself) / bpftool).toFixed(1)} without Node itself; ${BAR} times are ${bar.toFixed(0)} ms, ${outcome}`;
+}
+
+if (values.json === true) {
+  console.log(JSON.stringify({ entry: basename(entry), rounds, rows, warm: warmTimes }));
+} else {
+  for (const row of rows) console.log(`${row.object} (${row.bytes} bytes), Node ${row.node}: ${row.cold.toFixed(1)} ms, Node itself ${row.nodeItself.toFixed(1)} ms${verdict(row)}`);
+  for (const { object, ms } of warmTimes) console.log(`${object}, warm, ${process.version}: ${ms.toFixed(2)} ms`);
 }
