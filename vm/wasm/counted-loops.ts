@@ -380,10 +380,10 @@ export class LoopCompiler extends FunctionCompiler {
   // The loop
 
   /** Riders leave their i64 form with what they will be in the end; what the loop only reads is at hand in both forms. */
-  #enterRiders({ loop, riders, needed, demand }: Plan): void {
+  #enterRiders({ loop, riders, needed }: Plan): void {
     const { out } = this;
     const live = this.facts.live[loop.header]!;
-    const wanted = demand.length === 0 ? 0 : this.facts.live[loop.exit]!;
+    const wanted = this.facts.live[loop.exit]!;
     for (let register = 0; register < 13; register++) {
       const bit = 1 << register;
       if (register === FP && this.fixedFrame) continue;
@@ -405,7 +405,7 @@ export class LoopCompiler extends FunctionCompiler {
         }
         this.validNarrow |= bit;
         this.validWide &= ~bit;
-      } else if ((live & ~loop.written & bit) !== 0 && (this.validNarrow & bit) === 0 && this.isRead(loop, register)) {
+      } else if ((live & ~loop.written & bit) !== 0 && (this.validNarrow & bit) === 0 && this.#isRead(loop, register)) {
         this.get(this.wideLocal(register));
         out.byte(W.i32_wrap_i64);
         this.set(this.narrowLocal(register));
@@ -415,7 +415,7 @@ export class LoopCompiler extends FunctionCompiler {
   }
 
   /** True where the lower half of a register is read inside: as an address, or in arithmetic that may be narrow. */
-  protected isRead({ header, condition }: CountedLoop, register: number): boolean {
+  #isRead({ header, condition }: CountedLoop, register: number): boolean {
     const { code } = this;
     for (let dense = this.graph.start[header]!; dense < condition; dense++) {
       const at = dense * STRIDE;
