@@ -144,6 +144,20 @@ describe('failures', () => {
     isEmpty(port);
   });
 
+  it.each([[0, 1 << 16], [1, 1 << 16], [4095, 1 << 16], [4096, 1 << 16], [40_000, 1 << 16], [99, 100], [5000, 5000]])(
+    'a log of %i characters in a buffer of %i bytes is read to its end and no farther', (characters, size) => {
+      const port = workingPort(signed), text = 'x'.repeat(characters);
+      const bpf = port.bpf.bind(port);
+      port.bpf = (command, address, length) => {
+        if (command !== U.BPF_PROG_LOAD) return bpf(command, address, length);
+        const at = Number(readLong(new DataView(port.readUser(address, length).buffer), 0, PROG_LOAD_ATTR.log_buf));
+        port.writeUser(at, new TextEncoder().encode(characters < size ? `${text}\0y`.slice(0, size) : text));
+        return -EPERM;
+      };
+      expect(loadAndRun(port, signed, { log: { level: 1, size } })).toMatchObject({ errno: EPERM, step: 'load loader prog', log: text });
+    },
+  );
+
   it('a positive return value is none', () => {
     const port = workingPort(unsigned);
     port.retval = 5;
