@@ -18,7 +18,7 @@ const MAX_CHAIN = 4096;
 const MAX_TABS = 13;
 const MAX_NAME = 255;
 /** Bits of one gap, which takes a line for every long. */
-const MAX_PADDING = 2 ** 24;
+const MAX_PADDING = 2 ** 27;
 
 const QUALIFIERS: Readonly<Record<number, string>> = { [BTF_KIND_VOLATILE]: 'volatile', [BTF_KIND_CONST]: 'const', [BTF_KIND_RESTRICT]: 'restrict' };
 
@@ -492,9 +492,10 @@ export class CDumper {
   }
 
   /** Nameless bit-fields that take the place of a gap which the compiler would not leave by itself. Offsets in bits. */
-  #padding(from: number, to: number, align: number, inBitField: boolean, level: number): string {
+  #padding(first: number, end: number, align: number, inBitField: boolean, level: number): string {
     // libbpf counts in integers of 32 bits.
-    if ((from | 0) >= (to | 0)) return '';
+    const [from, to] = [first | 0, end | 0];
+    if (from >= to) return '';
     const fillers = [['long', 8 * this.#types.pointerSize], ['int', 32], ['short', 16], ['char', 8]] as const;
     let text = '';
     let at = from;

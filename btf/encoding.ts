@@ -164,6 +164,7 @@ export function readBTFHeader(bytes: Uint8Array): BTFHeader | undefined {
 
 /** Finds where each type begins; kinds that are unknown here are stepped over by the layout section where it tells how. */
 export function indexTypes(file: string, words: Uint32Array, header: BTFHeader, bytes: Uint8Array): Uint32Array {
+  if (header.typeLength % 4 !== 0) throw new InputError(file, 'byte 12', 'BTF types data is malformed: it ends inside a word');
   const list = new OffsetList();
   let at = 0;
   let id = 1;

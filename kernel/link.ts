@@ -7,6 +7,13 @@
 import type { StructOpsMap } from './maps/struct-ops.ts';
 import type { BPFProgram } from './program.ts';
 
+/** Functions that a link of several is tied to, in the order of their addresses. */
+export interface MultiTarget {
+  /** `BPF_F_KPROBE_MULTI_RETURN` */
+  readonly flags: number;
+  readonly targets: readonly { readonly address: bigint; readonly cookie: bigint }[];
+}
+
 export class BPFLink {
   readonly kind = 'link' as const;
   id = 0;
@@ -22,18 +29,22 @@ export class BPFLink {
   readonly targetObjectID: number;
   readonly targetTypeID: number;
   readonly cookie: bigint;
+  readonly multi: MultiTarget | undefined;
   references = 1;
   private readonly onFree: (link: BPFLink) => void;
 
   constructor(
     type: number, attachType: number, program: BPFProgram | undefined,
-    detail: { readonly tracepoint?: string; readonly targetObjectID?: number; readonly targetTypeID?: number; readonly cookie?: bigint; readonly map?: StructOpsMap },
+    detail: { readonly tracepoint?: string; readonly targetObjectID?: number; readonly targetTypeID?: number; readonly cookie?: bigint; readonly map?: StructOpsMap;
+      readonly multi?: MultiTarget;
+    },
     onFree: (link: BPFLink) => void,
   ) {
     this.type = type;
     this.attachType = attachType;
     this.program = program;
     this.map = detail.map;
+    this.multi = detail.multi;
     this.tracepoint = detail.tracepoint ?? '';
     this.targetObjectID = detail.targetObjectID ?? 0;
     this.targetTypeID = detail.targetTypeID ?? 0;

@@ -13,7 +13,7 @@ import {
 } from '../../isa/uapi.ts';
 import { KERNEL_HI } from '../../vm/address-space.ts';
 import { CAP_BPF } from '../api.ts';
-import type { BPFLink } from '../link.ts';
+import type { BPFLink, MultiTarget } from '../link.ts';
 import { type BPFMap, MAP_LAYOUT } from '../maps/map.ts';
 import { advance, type BPFPtr, isNull, pointerAt } from '../memory.ts';
 import type { BTFObject } from '../objects.ts';
@@ -155,6 +155,7 @@ function linkInfo(call: Call, link: BPFLink): number {
     info.view.setUint32(detail, link.map?.id ?? 0, true);
     return closeInfo(call, info);
   }
+  if (link.multi !== undefined) return multiInfo(call, info, detail, link.multi);
   if (link.type === BPF_LINK_TYPE_ITER) return nameInfo(call, info, detail, link);
   info.view.setUint32(detail, link.attachType, true);
   info.view.setUint32(detail + 4, link.targetObjectID, true);
@@ -167,6 +168,22 @@ function linkInfo(call: Call, link: BPFLink): number {
 function rawTracepointInfo(call: Call, info: Info, at: number, link: BPFLink): number {
   info.view.setBigUint64(at + 16, link.cookie, true);
   return nameInfo(call, info, at, link);
+}
+
+/** `struct { __aligned_u64 addrs; __u32 count; __u32 flags; __u64 missed; __aligned_u64 cookies }` */
+function multiInfo(call: Call, info: Info, at: number, { flags, targets }: MultiTarget): number {
+  const [addresses, cookies] = [pointerAt(info.view, at, false), pointerAt(info.view, at + 24, false)];
+  const room = info.view.getUint32(at + 8, true);
+  if (isNull(addresses) !== (room === 0) || (!isNull(cookies) && room === 0)) return -EINVAL;
+  info.view.setUint32(at + 8, targets.length, true);
+  info.view.setUint32(at + 12, flags, true);
+  info.view.setBigUint64(at + 16, 0n, true);
+  if (room === 0) return closeInfo(call, info);
+  const shown = targets.slice(0, room);
+  for (const [pointer, values] of [[cookies, shown.map(({ cookie }) => cookie)], [addresses, shown.map(({ address }) => address)]] as const) {
+    if (!isNull(pointer) && !call.kernel.memory.copyTo(pointer, new Uint8Array(BigUint64Array.from(values).buffer))) return -EFAULT;
+  }
+  return room < targets.length ? -ENOSPC : closeInfo(call, info);
 }
 
 /** Address and room of a buffer for a name, whose length is told. */

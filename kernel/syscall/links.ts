@@ -11,7 +11,7 @@ import { E2BIG, EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOLINK, ENOMEM, EOPNOTSU
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import { CAP_NET_ADMIN } from '../api.ts';
-import { BPFLink } from '../link.ts';
+import { BPFLink, type MultiTarget } from '../link.ts';
 import type { BPFMap } from '../maps/map.ts';
 import { StructOpsMap } from '../maps/struct-ops.ts';
 import type { BPFProgram } from '../program.ts';
@@ -19,13 +19,14 @@ import type { KernelState } from '../state.ts';
 import { attachTypeToProgramType, checkAttachType } from './attach-types.ts';
 import type { Call } from './call.ts';
 import { specOf } from './elements.ts';
+import { kprobeMultiTarget } from './kprobe-multi.ts';
 
 const TRACEPOINT_NAME = 128;
 const NOTHING = (): void => {};
 
 function newLink(
   kernel: KernelState, type: number, attachType: number, program: BPFProgram,
-  detail: { tracepoint?: string; targetObjectID?: number; targetTypeID?: number; cookie?: bigint },
+  detail: { tracepoint?: string; targetObjectID?: number; targetTypeID?: number; cookie?: bigint; multi?: MultiTarget },
 ): number {
   const detach = program.type === U.BPF_PROG_TYPE_LSM ? kernel.lsm.attach(program) : NOTHING;
   if (detach === undefined) return -ENOMEM;
@@ -170,6 +171,8 @@ export function createLink(call: Call): number {
     case U.BPF_PROG_TYPE_SK_SKB:
       return call.u32(A.flags) !== 0 ? -EINVAL : socketMapError(kernel, call.fd(A.target_fd));
     case U.BPF_PROG_TYPE_KPROBE:
+      if (attachType === U.BPF_PERF_EVENT) return call.u32(A.flags) !== 0 ? -EINVAL : -EBADF;
+      return attachType === U.BPF_TRACE_KPROBE_MULTI || attachType === U.BPF_TRACE_KPROBE_SESSION ? createKprobeMultiLink(call, program, attachType) : -EOPNOTSUPP;
     case U.BPF_PROG_TYPE_NETFILTER:
       // The instance has no such attach point: the command is refused by name, not performed in part.
       return -EOPNOTSUPP;
@@ -224,6 +227,11 @@ function updateStructOps(call: Call, link: BPFLink): number {
   link.map = map;
   kernel.putMap(current);
   return 0;
+}
+
+function createKprobeMultiLink(call: Call, program: BPFProgram, attachType: number): number {
+  const multi = kprobeMultiTarget(call, program);
+  return typeof multi === 'number' ? multi : newLink(call.kernel, U.BPF_LINK_TYPE_KPROBE_MULTI, attachType, program, { multi });
 }
 
 /** Iterators that must be told what to go through. */

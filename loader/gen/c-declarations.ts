@@ -34,7 +34,9 @@ function sectionMembers(object: BPFObject, btf: ObjectBTF, dumper: CDumper, { se
   let text = '';
   let at = 0;
   let pads = 0;
-  for (const { type, name, ident, offset, size } of variables) {
+  for (const { type, name, ident, offset: unsigned, size } of variables) {
+    // bpftool counts in signed integers of 32 bits.
+    const offset = unsigned | 0;
     if (at > offset) sectionError(object, section, `Something is wrong for ${section}'s variable '${name}': need offset ${offset}, already at ${at}.`);
     const align = btf.alignOf(type);
     if (align <= 0) sectionError(object, section, `Failed to determine alignment of variable '${name}': ${align}`);
@@ -42,7 +44,7 @@ function sectionMembers(object: BPFObject, btf: ObjectBTF, dumper: CDumper, { se
     const unit = Math.min(align, 4);
     if (Math.ceil(at / unit) * unit !== offset) text += `\t\tchar __pad${pads++}[${offset - at}];\n`;
     text += `\t\t${dumper.declare(type, ident, { level: 2, stripQualifiers: section !== KCONFIG })};\n`;
-    at = offset + size;
+    at = (offset + size) | 0;
   }
   return text;
 }

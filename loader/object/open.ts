@@ -229,6 +229,8 @@ class ObjectOpener {
     if (linkage === BTF_VAR_STATIC || linkage === BTF_VAR_GLOBAL_EXTERN) return;
     const symbol = symbols.get(btf.name(variable));
     if (symbol === undefined) return this.#fail(`section ${section}`, `sec '${section}': failed to find ELF symbol for VAR '${btf.name(variable)}'`);
+    // Beyond what a number holds nothing is known of the lower half, which libbpf would take.
+    if (isOpen && !Number.isSafeInteger(symbol.value)) this.#fail(`section ${section}`, `sec '${section}': the value of VAR '${btf.name(variable)}' lies beyond any section`);
     if (isOpen) words[4 + 3 * index] = symbol.value;
     if (symbol.visibility === STV_HIDDEN || symbol.visibility === STV_INTERNAL) btf.type(variable)[3] = BTF_VAR_STATIC;
   }

@@ -163,10 +163,7 @@ export function commonAccounts({ port, kernelBTF, addKey, certificate }: Place):
   };
   maps.destroy();
   for (const [name, skeleton] of [['tracing', TracingSkeleton.open().load(port, { kernelBTF })], ['tracing, light', LightTracing.open().load(port)]] as const) {
-    skeleton.links.before.attach();
-    skeleton.links.after.attach();
-    skeleton.links.switched.attach();
-    accounts[name] = { ...describe(port, skeleton), linked: [skeleton.links.before, skeleton.links.after, skeleton.links.switched].map(({ fd }) => fd !== undefined && fd > 0) };
+    accounts[name] = { ...describe(port, skeleton), attached: skeleton.attach(), linked: Object.values(skeleton.links).map(({ fd }) => fd !== undefined && fd > 0) };
     skeleton.destroy();
   }
   const lsm = LsmSkeleton.open().load(port, { kernelBTF });
@@ -193,7 +190,13 @@ export function commonAccounts({ port, kernelBTF, addKey, certificate }: Place):
   accounts['probes'] = describe(port, probes);
   probes.destroy();
   const congestion = CongestionSkeleton.open().load(port, { kernelBTF });
-  accounts['congestion'] = describe(port, congestion);
+  accounts['congestion'] = { ...describe(port, congestion), attached: congestion.attach() };
+  const second = CongestionSkeleton.open().load(port, { kernelBTF });
+  accounts['congestion, names taken'] = refusal(() => second.attach());
+  congestion.links.linked.detach();
+  congestion.links.plain.detach();
+  accounts['congestion, names free'] = second.attach();
+  second.destroy();
   congestion.destroy();
   return accounts;
 }

@@ -97,4 +97,23 @@ iterator('bpf_map', 1);
 for (const size of [1, 16, 20, 64]) t.bpf('LINK_CREATE', fields(64, [[8, ITER], [24, size]]), { fd: { 0: 1 }, in: { 16: '00'.repeat(size) } });
 t.bpf('LINK_CREATE', fields(64, [[8, ITER], [24, 20]]), { fd: { 0: 1 }, in: { 16: '00'.repeat(16) + '01000000' } });
 t.bpf('LINK_CREATE', fields(64, [[8, ITER], [24, 5000]]), { fd: { 0: 1 }, in: { 16: '00'.repeat(5000) } });
+
+t.case('links to several functions', 'struct-ops');
+const KPROBE_MULTI = 42, SESSION = 56;
+for (const [save, type] of [[1, KPROBE_MULTI], [2, SESSION], [3, 0]]) t.load({ type: PROG.KPROBE, insns: nothing, set: [[68, type]], save });
+function multi(slot, names, { attach = KPROBE_MULTI, flags = 0, bits = 0, count = names.length, cookies, addrs, save } = {}) {
+  const set = [[8, attach], [12, flags], [16, bits], [20, count]];
+  const texts = names.map((name, i) => [24, 8 * i, Buffer.from(`${name}\0`).toString('hex')]);
+  t.bpf('LINK_CREATE', fields(64, set), { fd: { 0: slot }, in: { ...(names.length > 0 ? { 24: '00'.repeat(8 * names.length) } : {}), ...(cookies ? { 40: cookies } : {}), ...(addrs ? { 32: addrs } : {}) }, ...(names.length > 0 ? { inptr: texts } : {}), ...(save === undefined ? {} : { save }) });
+}
+multi(1, ['vfs_read'], { save: 5 }); multi(1, ['vfs_read', 'vfs_write'], { save: 6, bits: 1, cookies: '0700000000000000' + '0900000000000000' });
+for (const names of [['no_such_function'], ['vfs_read', 'no_such_function'], ['vfs_read', 'vfs_read'], [''], ['x'.repeat(511)], ['x'.repeat(512)], ['x'.repeat(600)]]) multi(1, names);
+multi(1, ['vfs_read'], { flags: 1 }); multi(1, ['vfs_read'], { bits: 2 }); multi(1, ['vfs_read'], { count: 0 }); multi(1, ['vfs_read'], { count: (1 << 20) + 1 }); multi(1, [], { count: 1 });
+multi(1, ['vfs_read'], { addrs: '00'.repeat(8) }); multi(1, ['vfs_read'], { attach: SESSION }); multi(2, ['vfs_read'], { attach: SESSION, save: 7 }); multi(2, ['vfs_read']); multi(3, ['vfs_read']); multi(3, ['vfs_read'], { attach: SESSION }); multi(2, ['vfs_read'], { attach: SESSION, bits: 1 });
+for (const slot of [5, 6, 7]) {
+  t.bpf('OBJ_GET_INFO_BY_FD', fields(16, [[4, 64]]), { inout: { 8: '00'.repeat(64) }, fd: { 0: slot }, ignore: { 8: [[4, 8]] } });
+  t.bpf('OBJ_GET_INFO_BY_FD', fields(16, [[4, 64]]), { inout: { 8: fields(64, [[24, 1]]).toString('hex') }, fd: { 0: slot }, ignore: { 8: [[4, 8]] } });
+  detachAndChange(slot);
+}
+function detachAndChange(slot) { detach(slot); change(slot, 1); }
 process.stdout.write(t.text());

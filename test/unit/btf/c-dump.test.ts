@@ -157,7 +157,7 @@ describe('types that make no sense', () => {
     new DataView(bytes.buffer).setUint32(24, 77, true);
     expect(failure(bytes)).toBe('f: type 1: btf: type [1]: invalid type name (string offset 77)');
     const gap = new BTFBuilder();
-    gap.struct('s', 0x0fffffff, []);
+    gap.struct('s', 0x0fffffff, []); // 2^31 - 8 bits
     expect(failure(gap.build(), { format: 'c', unsorted: true })).toMatch(/bits of padding$/);
     expect(failure(gap.build(), { format: 'raw', roots: [2] })).toBe('f: invalid root ID: 2');
   });
