@@ -64,7 +64,7 @@ function words(...values: readonly number[]): Uint8Array {
 }
 
 /** Types, one after another; ids count from 1. */
-class Types {
+export class Types {
   readonly strings: Strings = new Strings();
   readonly #words: number[] = [];
   #count = 0;

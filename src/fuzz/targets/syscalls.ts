@@ -18,6 +18,7 @@ import { writeOperation } from '../../replay/write.ts';
 import { combine, type Coverage } from '../coverage.ts';
 import { admissionCalls, randomDeviations } from '../mutators/admissions.ts';
 import { bounded, MOST_OPERATIONS, mutateOperations, NO_ANSWER, randomOperation } from '../mutators/calls.ts';
+import { typedProgram } from '../mutators/typed-programs.ts';
 import { AdmissionWitness } from '../oracles/admission.ts';
 import { arm, compareResources, resourcesOf, type Fault } from '../oracles/resources.ts';
 import type { Random } from '../random.ts';
@@ -77,13 +78,14 @@ class SyscallsTarget implements Target<CallSequence> {
   generate(random: Random): CallSequence {
     const operations = random.oneIn(2)
       ? admissionCalls(randomDeviations(random), random, this.#signer)
-      : Array.from({ length: 2 + random.below(12) }, () => randomOperation(random));
+      : random.oneIn(4) ? typedProgram(random) : Array.from({ length: 2 + random.below(12) }, () => randomOperation(random));
     return { operations: operations.map(bounded), fault: random.oneIn(3) ? randomFault(random) : undefined };
   }
 
   mutate(input: CallSequence, random: Random, other: CallSequence | undefined): CallSequence {
     if (random.oneIn(6)) return { ...input, fault: random.oneIn(3) ? undefined : randomFault(random) };
     if (random.oneIn(12)) return { ...input, operations: [...input.operations, ...admissionCalls(randomDeviations(random), random, this.#signer)].slice(-MOST_OPERATIONS) };
+    if (random.oneIn(24)) return { ...input, operations: [...input.operations, ...typedProgram(random)].slice(-MOST_OPERATIONS).map(bounded) };
     let { operations } = input;
     for (let n = 1 + (random.oneIn(3) ? random.below(6) : 0); n > 0; n--) operations = mutateOperations(operations, random, other?.operations);
     return { ...input, operations };

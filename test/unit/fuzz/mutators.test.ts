@@ -11,6 +11,8 @@ import { isLoaded, loadAndRun } from '../../../loader/load-and-run.ts';
 import { mutateBER, parseBER, writeBER } from '../../../src/fuzz/mutators/der.ts';
 import { bytesOfSlots, mutateInstructions, randomInstruction, renameRegisters, replaceSlots, slotsOf } from '../../../src/fuzz/mutators/instructions.ts';
 import { admissionCalls, randomDeviations, type Deviations } from '../../../src/fuzz/mutators/admissions.ts';
+import { performOnTwin } from '../../../src/fuzz/answers.ts';
+import { typedProgram } from '../../../src/fuzz/mutators/typed-programs.ts';
 import { objection } from '../../../src/fuzz/oracles/signature.ts';
 import { Random } from '../../../src/fuzz/random.ts';
 import { createSigner } from '../../../src/fuzz/targets/signer.ts';
@@ -20,6 +22,21 @@ import { KernelTarget } from '../../../src/replay/kernel-target.ts';
 import { Performer } from '../../../src/replay/perform.ts';
 
 const signer = createSigner('fuzz');
+
+describe('programs with types of their own', () => {
+  it('are taken, or refused at their types, their records, their arguments; the same for the same seed', () => {
+    const verdicts = new Map<string, number>();
+    for (let seed = 0; seed < 60; seed++) {
+      const operations = typedProgram(new Random(seed));
+      expect(typedProgram(new Random(seed))).toEqual(operations);
+      const [types, program] = performOnTwin(operations, undefined);
+      const verdict = types?.ret !== 'fd' ? 'types' : program?.ret === 'fd' ? 'taken' : /func_info|func info|line_info/.test(program?.log ?? '') ? 'records' : 'refused';
+      verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
+    }
+    expect([...verdicts.keys()].toSorted()).toEqual(['records', 'refused', 'taken', 'types']);
+    expect(verdicts.get('types')).toBeLessThan(30);
+  });
+});
 
 describe('programs', () => {
   const program = assemble([mov64('r1', 1), jump('jeq', 'r1', 0, 'end'), ldImm64('r2', 7n), alu64('add', 'r1', 2), label('end'), mov64('r0', 0), exit()]);
