@@ -99,8 +99,8 @@ async function throughput(target: string, measure: Measure, jobs: number, runs: 
     worker.once('error', reject);
     worker.postMessage(task);
   });
-  // Warm: what the compiler of the platform learns first is not what a long session costs.
-  await Promise.all(workers.map((worker, i) => ask(worker, { target, measure, runs: Math.ceil(runs / 3), seed: 100 + i })));
+  // Warm: what the compiler of the platform learns in the first tens of thousands of runs is not what a long session costs.
+  await Promise.all(workers.map((worker, i) => ask(worker, { target, measure, runs: 2 * runs, seed: 100 + i })));
   const cpu = process.cpuUsage(), start = performance.now();
   const results = await Promise.all(workers.map((worker, i) => ask(worker, { target, measure, runs, seed: 1 + i })));
   const seconds = (performance.now() - start) / 1000;

@@ -45,9 +45,10 @@ class Constants {
 
   constructor(count: number, slab: Slab) {
     this.state = slab.u8(count * REGISTERS);
-    this.map = slab.i32(count * REGISTERS);
-    this.lo = slab.i32(count * REGISTERS);
-    this.hi = slab.i32(count * REGISTERS);
+    // what they hold of an instruction is written when it is first reached
+    this.map = slab.i32(count * REGISTERS, false);
+    this.lo = slab.i32(count * REGISTERS, false);
+    this.hi = slab.i32(count * REGISTERS, false);
     this.outState = slab.u8(REGISTERS, false);
     this.outMap = slab.i32(REGISTERS, false);
     this.outLo = slab.i32(REGISTERS, false);
@@ -55,7 +56,12 @@ class Constants {
   }
 
   startAt(insn: number): void {
-    this.state.fill(UNKNOWN, insn * REGISTERS, (insn + 1) * REGISTERS);
+    for (let at = insn * REGISTERS; at < (insn + 1) * REGISTERS; at++) {
+      this.state[at] = UNKNOWN;
+      this.map[at] = 0;
+      this.lo[at] = 0;
+      this.hi[at] = 0;
+    }
   }
 
   load(insn: number): void {

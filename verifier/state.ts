@@ -222,6 +222,8 @@ export class StatePool {
   #pageWords: number = FIRST_PAGE_WORDS / 2;
   #pageUsed: number = FIRST_PAGE_WORDS / 2;
   #freeBlocks: Block[][] = [];
+  /** A block was larger than the first page. */
+  #hasLargeBlocks = false;
   /** By frame and slots of its stack: the hot words of a frame as an array of their own. */
   readonly #hotFrames: (Int32Array | undefined)[] = Array.from({ length: MAX_CALL_FRAMES * (STACK_SLOTS + 1) }, () => undefined);
   #freeStates: VState[] = [];
@@ -247,19 +249,26 @@ export class StatePool {
     const st = this.current;
     copyScalars(st, EMPTY_STATE);
     st.histCount = 0;
-    this.#pages.length = Math.min(this.#pages.length, 1);
-    this.#pageBytes.length = this.#pages.length;
-    this.#pageWords = this.#pages[0]?.length ?? FIRST_PAGE_WORDS / 2;
+    this.#freeBlocks = [];
+    this.liveWords = 0;
+    // an assignment to a length costs more than the rest of this
+    if (this.#freeStates.length > kept) this.#freeStates.length = kept;
+    if (this.#pages.length > 1 || this.#hasLargeBlocks) this.#giveBack();
     this.#pageUsed = this.#pages.length === 0 ? this.#pageWords : 0;
-    this.#freeBlocks.length = 0;
-    this.#freeStates.length = Math.min(this.#freeStates.length, kept);
+  }
+
+  /** Keeps the first page only: what is given back must not live on in states that wait for use. */
+  #giveBack(): void {
+    const isFirst = this.#pages.length > 0;
+    this.#pages = isFirst ? [this.#pages[0]!] : [];
+    this.#pageBytes = isFirst ? [this.#pageBytes[0]!] : [];
+    this.#pageWords = this.#pages[0]?.length ?? FIRST_PAGE_WORDS / 2;
+    this.#hasLargeBlocks = false;
     for (const idle of this.#freeStates) {
-      // pages that are given back must not live on in states that wait for use
       idle.w = NO_WORDS;
       idle.b = NO_BYTES;
       idle.hist = NO_WORDS;
     }
-    this.liveWords = 0;
   }
 
   /** Offset of scratch register `n` (0 to 15) in {@link w}. */
@@ -288,6 +297,7 @@ export class StatePool {
 
   #newBlock(words: number): Block {
     if (words > FIRST_PAGE_WORDS) {
+      this.#hasLargeBlocks = true;
       const w = new Int32Array(words);
       return { w, b: new Uint8Array(w.buffer), base: 0, view: undefined };
     }

@@ -59,7 +59,7 @@ function ecKeyObject(curve: CurveName, x: Uint8Array, y: Uint8Array): KeyObject 
 /** Pieces up to this many bytes are put together: a stream of updates costs more than the copy. */
 const COPIED_BYTES = 1 << 16;
 /** Up to this many bytes, setting up OpenSSL's SHA-256 costs more than it saves. */
-const SHORT_BYTES = 384;
+const SHORT_BYTES = 512;
 
 /** One piece at once, many bytes in several through a stream of updates; `undefined` where OpenSSL will not. */
 function verifyMessage(
