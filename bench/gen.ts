@@ -40,7 +40,7 @@ function findRoot(): string {
   }
 }
 
-/** The entry that the package installs; without `build/bundle.mjs` there is only the slower one. */
+/** The entry that the package installs; without `.ci/bundle.mjs` there is only the slower one. */
 function findEntry(root: string): string {
   const entry = ['bpftwin.cjs', 'main.js'].map((name) => join(root, 'dist', 'src', 'cli', name)).find((path) => existsSync(path));
   if (entry === undefined) throw new InternalError('there is no build: npm run build');

@@ -1,6 +1,6 @@
 /**
  * @module src/cli/start
- * The package's entry, which is built into one CommonJS file (`build/bundle.mjs`): that starts sooner than modules do. A plain
+ * The package's entry, which is built into one CommonJS file (`.ci/bundle.mjs`): that starts sooner than modules do. A plain
  * `gen skeleton -L` is run from one other file; every other command line is `main.ts`'s.
  */
 import { readFileSync, statSync } from 'node:fs';

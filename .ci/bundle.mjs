@@ -1,6 +1,6 @@
 // The package's entry, after `tsc -p tsconfig.build.json`: dist/src/cli/bpftwin.cjs, and beside it one file with all that a plain
 // `gen skeleton -L` needs. Everything else stays as it is.
-//   node build/bundle.mjs [DIST]
+//   node .ci/bundle.mjs [DIST]
 import { createHash } from 'node:crypto';
 import { chmodSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
