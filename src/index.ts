@@ -9,6 +9,7 @@
  */
 export { InputError, InternalError } from '../isa/errors.ts';
 export { errnoName } from '../isa/errno.ts';
+export { latin1Bytes } from '../isa/latin1.ts';
 export { Kernel } from '../kernel/kernel.ts';
 export type {
   FaultInjector, FileView, KernelObjects, KernelOptions, LSMHookName, LSMHooks, MapSnapshot, MapView, ProgramSnapshot, ProgramView, SystemCall,
