@@ -26,3 +26,10 @@ test('so does code that is compiled in parts of a few instructions', () => {
     expect(arena.refusals).toBe(0);
   }
 });
+
+// A probing load reads whatever is allocated, and below its stack a program that nobody verified finds what the engine keeps there for
+// itself: instruction 19 of these reads r8 + 8, and r8 goes down by 64 in each round. Verified programs never get there. Fails on the day on which it agrees.
+test.fails('but not on what a probing load finds in the private words below the stack', () => {
+  const [interpreted, compiled] = new Arena().run(generateImage(40_719_121), 3000, ENGINES);
+  expect(compiled).toBe(interpreted);
+});
