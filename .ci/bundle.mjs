@@ -23,6 +23,7 @@ for (const old of readdirSync(folder)) if (/^light-[0-9a-f]+\.cjs$/.test(old)) r
 const light = await bundle('light.js');
 const name = `light-${createHash('sha256').update(light).digest('hex').slice(0, 12)}.cjs`;
 writeFileSync(join(folder, name), light);
-const entry = await bundle('start.js', { external: ['./main.js', join(folder, 'main.js')], define: { LIGHT_BUNDLE: JSON.stringify(name) }, banner: '#!/usr/bin/env node\n' });
-writeFileSync(join(folder, 'bpftwin.cjs'), entry);
-chmodSync(join(folder, 'bpftwin.cjs'), 0o755);
+const start = await bundle('start.js', { external: ['./main.js', join(folder, 'main.js')], define: { LIGHT_BUNDLE: JSON.stringify(name) }, banner: '#!/usr/bin/env node\n' });
+writeFileSync(join(folder, 'bpftwin.cjs'), start);
+// npx keeps the link that it once made for a checkout: main.js was the entry before, and can be started as well.
+for (const entry of ['bpftwin.cjs', 'main.js']) chmodSync(join(folder, entry), 0o755);
