@@ -12,6 +12,7 @@
  * belong to nobody, so that an overrun is seen in checked mode.
  */
 import { InternalError } from '../isa/errors.ts';
+import { EngineMemory } from './engine-memory.ts';
 
 /** Upper 32 bits of every kernel address, as an int32. */
 export const KERNEL_HI: number = 0xffff8880 | 0;
@@ -27,9 +28,13 @@ export const GUARD: number = 16;
 export const MAX_MEMORY: number = 0x8000_0000;
 
 const WASM_PAGE = 65536;
+/** Pages in front of every allocation: a null pointer plus an offset faults. Behind them lies what engines keep for themselves. */
+const NULL_PAGES = 4;
+const RESERVED_PAGES = 16;
+/** First offset that a kernel address may have. */
+export const LOWEST: number = RESERVED_PAGES * PAGE_SIZE;
 const SLAB_PAGES = 16;
 const SLAB_BYTES = SLAB_PAGES * PAGE_SIZE;
-const RESERVED_PAGES = 16;
 const SMALL_LIMIT = 8192 - GUARD;
 /** Slot sizes of the slabs, guard included. */
 const CLASSES: readonly number[] = [
@@ -142,6 +147,7 @@ export class AddressSpace {
   #levelBits: number = 0;
   readonly #spans: (Span | undefined)[] = [];
   readonly #freeSpans: number[] = [];
+  readonly #engines: EngineMemory = new EngineMemory(NULL_PAGES * PAGE_SIZE, LOWEST);
   readonly #partial: Span[][] = CLASSES.map(() => []);
   /** Slabs that ended, by class: their tables serve the next ones. */
   readonly #spareSlabs: Span[][] = CLASSES.map(() => []);
@@ -176,6 +182,7 @@ export class AddressSpace {
    */
   reset(): void {
     this.#clear();
+    this.#engines.clear();
     for (const span of this.#spans) if (span !== undefined && span.sizeClass >= 0) this.#keepSlab(span);
     // What is left of runs of free pages is read nowhere: lengths and neighbours are looked up at runs that are in the lists.
     this.#owner.fill(0, RESERVED_PAGES, this.#freshPage);
@@ -281,6 +288,24 @@ export class AddressSpace {
       this.#dropPartial(span);
       this.#releaseSpan(index, span);
     }
+  }
+
+  /**
+   * Zero bytes for an engine's own use, at a multiple of 64: no kernel or user address leads there, and they are no allocation that
+   * {@link live} names. Only unchecked accesses, which verified programs make to what they were given, would find them.
+   *
+   * @throws OutOfMemoryError where the few pages for this are taken
+   */
+  allocHidden(size: number, label: string): number {
+    const offset = this.#engines.take(size);
+    if (offset === 0) throw new OutOfMemoryError(size, label);
+    this.u8.fill(0, offset, offset + size);
+    return offset;
+  }
+
+  /** Ends what {@link allocHidden} gave. */
+  freeHidden(offset: number): void {
+    this.#engines.give(offset);
   }
 
   /** Requested size of the live allocation that contains `offset`, -1 if there is none. */
@@ -434,10 +459,13 @@ export class AddressSpace {
     return Math.max(0, Math.min(at, end) - start);
   }
 
-  /** Offset of the kernel range `[address, address + length)`, or -1 where it leaves the memory. Says nothing about allocations. */
+  /**
+   * Offset of the kernel range `[address, address + length)`, or -1 where it leaves the memory that kernel addresses lead to. Says nothing
+   * about allocations.
+   */
   kernelToOffset(lo: number, hi: number, length: number): number {
     const start = lo >>> 0;
-    if ((hi | 0) !== KERNEL_HI || !(length >= 0) || start + length > this.byteLength) return -1;
+    if ((hi | 0) !== KERNEL_HI || !(length >= 0) || start < LOWEST || start + length > this.byteLength) return -1;
     return start;
   }
 

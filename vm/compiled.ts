@@ -97,47 +97,47 @@ export class CompiledProgram {
 
   /** Runs the function that begins at `dense` in the run's current frame. As `Enter` of the run. */
   enter(run: Run, dense: number): boolean {
-    const { registers: r, stack } = run;
+    const { registers: r, scratch } = run;
     this.#host.run = run;
     this.#tally[0]!++;
     if (run.program !== this.program) run.switchTo(this.program);
     if (this.variant.counted) writeBudget(run);
     else run.uncounted = true;
     try {
-      if (dense === 0 && run.depth === 0 && (r[4]! | r[5]! | r[6]! | r[7]! | r[8]! | r[9]! | r[10]! | r[11]!) === 0) r[0] = this.main(stack, r[2]!, r[3]!);
+      if (dense === 0 && run.depth === 0 && (r[4]! | r[5]! | r[6]! | r[7]! | r[8]! | r[9]! | r[10]! | r[11]!) === 0) r[0] = this.main(scratch, r[2]!, r[3]!);
       else {
         const entry = this.#entries[dense === 0 ? 0 : indexOf(this.#roots, dense)]!;
-        r[0] = entry(0, run.frameTop(), stack, r[2]!, r[3]!, r[4]!, r[5]!, r[6]!, r[7]!, r[8]!, r[9]!, r[10]!, r[11]!);
+        r[0] = entry(0, run.frameTop(), scratch, r[2]!, r[3]!, r[4]!, r[5]!, r[6]!, r[7]!, r[8]!, r[9]!, r[10]!, r[11]!);
       }
     } catch (error) {
       if (!(error instanceof WebAssembly.RuntimeError)) throw error;
       this.explain(run, error);
       return false;
     }
-    r[1] = this.#host.space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
+    r[1] = this.#host.space.i32[(scratch + SCRATCH_RESULT + 4) >> 2]!;
     if (this.variant.counted) readBudget(run);
     return true;
   }
 
   /** Finishes the run's current frame from the continuation that the module was compiled for; its registers are those of the run. */
   goOn(run: Run): boolean {
-    const { registers: r, stack } = run;
+    const { registers: r, scratch } = run;
     const { i32 } = run.space;
-    const to = (stack + SCRATCH_REGISTERS) >> 2;
+    const to = (scratch + SCRATCH_REGISTERS) >> 2;
     for (let word = 0; word < 26; word++) i32[to + word] = r[word]!;
-    i32[(stack + SCRATCH_GOES) >> 2] = run.goes[run.depth]!;
+    i32[(scratch + SCRATCH_GOES) >> 2] = run.goes[run.depth]!;
     this.#host.run = run;
     this.#tally[0]!++;
     if (this.variant.counted) writeBudget(run);
     else run.uncounted = true;
     try {
-      r[0] = this.#go(run.frameTop(), stack);
+      r[0] = this.#go(run.frameTop(), scratch);
     } catch (error) {
       if (!(error instanceof WebAssembly.RuntimeError)) throw error;
       this.explain(run, error);
       return false;
     }
-    r[1] = run.space.i32[(stack + SCRATCH_RESULT + 4) >> 2]!;
+    r[1] = run.space.i32[(scratch + SCRATCH_RESULT + 4) >> 2]!;
     if (this.variant.counted) readBudget(run);
     return true;
   }
@@ -155,10 +155,10 @@ export class CompiledProgram {
     const repeat = this.#repeat;
     const batch = this.#batch;
     const runs = this.#tally;
-    const { stack, space } = run;
+    const { scratch, space } = run;
     const token = {};
     const use = REGISTERS_USE;
-    const low = (stack + SCRATCH_RESULT) >> 2;
+    const low = (scratch + SCRATCH_RESULT) >> 2;
     const result: RunResult = { r0Lo: 0, r0Hi: 0, instructions: -1, fault: undefined };
     const ofBatch: RunResult = { r0Lo: 0, r0Hi: 0, instructions: -1, fault: undefined };
     /** The result of the last run, where that did not go well. */
@@ -180,7 +180,7 @@ export class CompiledProgram {
         if (use.ready !== token && !isReady()) return (other = otherwise.run(offset)).r0Lo;
         runs[0]!++;
         try {
-          return once(stack, offset);
+          return once(scratch, offset);
         } catch (error) {
           return (other = failed(error)).r0Lo;
         }
@@ -189,7 +189,7 @@ export class CompiledProgram {
         if (use.ready !== token && !isReady()) return (other = otherwise.repeat(offset, count)).r0Lo;
         runs[0]! += count;
         try {
-          repeat(stack, offset, count);
+          repeat(scratch, offset, count);
         } catch (error) {
           return (other = failed(error)).r0Lo;
         }
@@ -206,7 +206,7 @@ export class CompiledProgram {
         if (use.ready !== token && !isReady()) return otherwise.batch(list, count);
         runs[0]! += count;
         try {
-          batch(stack, list, count);
+          batch(scratch, list, count);
         } catch (error) {
           return failed(error);
         }
@@ -238,21 +238,21 @@ export class CompiledProgram {
     run.uncounted = true;
     run.fault_ = run.describe('memory', 0, 0, 0, false);
     const dense = index < 0 ? 0 : trapInstructions[index]!;
-    run.locate(dense < 0 ? run.space.i32[(run.stack + SCRATCH_AT) >> 2]! : dense * STRIDE);
+    run.locate(dense < 0 ? run.space.i32[(run.scratch + SCRATCH_AT) >> 2]! : dense * STRIDE);
   }
 }
 
 /** Hands the run's budget to compiled code. */
 function writeBudget(run: Run): void {
   const budget = run.takeBudget();
-  const at = (run.stack + SCRATCH_LEFT) >> 2;
+  const at = (run.scratch + SCRATCH_LEFT) >> 2;
   const { i32 } = run.space;
   i32[at] = budget % TWO32 | 0;
   i32[at + 1] = Math.floor(budget / TWO32);
 }
 
 function readBudget(run: Run): void {
-  const at = (run.stack + SCRATCH_LEFT) >> 2;
+  const at = (run.scratch + SCRATCH_LEFT) >> 2;
   const { i32 } = run.space;
   run.giveBudget(i32[at + 1]! * TWO32 + (i32[at]! >>> 0));
 }
@@ -271,7 +271,7 @@ function place(run: Run, at: number, sp: number): void {
 function takeArguments(run: Run): void {
   const { i32 } = run.space;
   const r = REGISTERS;
-  const from = (run.stack + SCRATCH_REGISTERS) >> 2;
+  const from = (run.scratch + SCRATCH_REGISTERS) >> 2;
   r[2] = i32[from + 2]!;
   r[3] = i32[from + 3]!;
   r[4] = i32[from + 4]!;
@@ -296,7 +296,7 @@ function plainImports(host: Host, program: PreparedProgram): Record<string, Impo
     if (call === undefined) return run.fault('unknown-helper');
     call(run);
     host.run = run;
-    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = REGISTERS[1]!;
+    space.i32[(run.scratch + SCRATCH_RESULT + 4) >> 2] = REGISTERS[1]!;
     return REGISTERS[0]!;
   };
   const kfunc = (at: number, id: number, sp: number): number => {
@@ -306,7 +306,7 @@ function plainImports(host: Host, program: PreparedProgram): Record<string, Impo
     if (run.options.kfunc === undefined) return run.fault('unknown-helper');
     run.options.kfunc(run, id, program.fast[at + 1]!);
     host.run = run;
-    space.i32[(run.stack + SCRATCH_RESULT + 4) >> 2] = REGISTERS[1]!;
+    space.i32[(run.scratch + SCRATCH_RESULT + 4) >> 2] = REGISTERS[1]!;
     return REGISTERS[0]!;
   };
   return {
@@ -368,7 +368,7 @@ function countedImports(host: Host, program: PreparedProgram): Record<string, Im
 }
 
 function leaveResult(run: Run): void {
-  const at = (run.stack + SCRATCH_RESULT) >> 2;
+  const at = (run.scratch + SCRATCH_RESULT) >> 2;
   run.space.i32[at] = run.registers[0]!;
   run.space.i32[at + 1] = run.registers[1]!;
 }
@@ -400,7 +400,7 @@ function loadPacket(host: Host, run: Run, at: number, offset: number, lo: number
   const value = run.loadPacket(offset, run.program.fast[at + 1]!);
   host.run = run;
   if (value < 0) return 0;
-  run.space.i32[(run.stack + SCRATCH_RESULT) >> 2] = value;
+  run.space.i32[(run.scratch + SCRATCH_RESULT) >> 2] = value;
   return 1;
 }
 
@@ -425,10 +425,10 @@ function findRegion(run: Run, lo: number, hi: number): number {
 function leaveWindow(run: Run): void {
   const { i32 } = run.space;
   const [start = 0, end = 0] = run.bounds;
-  const window = (run.stack + SCRATCH_WINDOW) >> 2;
+  const window = (run.scratch + SCRATCH_WINDOW) >> 2;
   i32[window] = start;
   i32[window + 1] = KERNEL_HI;
-  for (let log = 0; log < 4; log++) i32[((run.stack + SCRATCH_LIMITS) >> 2) + log] = Math.max(0, end - start - (1 << log) + 1);
+  for (let log = 0; log < 4; log++) i32[((run.scratch + SCRATCH_LIMITS) >> 2) + log] = Math.max(0, end - start - (1 << log) + 1);
 }
 
 function raise(run: Run, what: number, lo: number, hi: number): never {
@@ -445,9 +445,9 @@ function resume(host: Host, run: Run, program: PreparedProgram): void {
   const { i32 } = run.space;
   const r = run.registers;
   const { depth } = run;
-  const from = (run.stack + SCRATCH_REGISTERS) >> 2;
+  const from = (run.scratch + SCRATCH_REGISTERS) >> 2;
   for (let word = 0; word < 26; word++) r[word] = i32[from + word]!;
-  run.goes[depth] = i32[(run.stack + SCRATCH_GOES) >> 2]!;
+  run.goes[depth] = i32[(run.scratch + SCRATCH_GOES) >> 2]!;
   if (!interpret(run, program, run.at / STRIDE)) throw FAULTED;
   host.run = run;
   run.depth = depth;

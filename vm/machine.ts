@@ -49,7 +49,7 @@ export class Machine {
     this.space = options.space;
     this.#options = options;
     // One place for all runs: a helper has read its arguments before another run can begin.
-    const place = (): DirectRegisters => new DirectRegisters(options.space, this.#runs[0]!.stack + SCRATCH_REGISTERS);
+    const place = (): DirectRegisters => new DirectRegisters(options.space, this.#runs[0]!.scratch + SCRATCH_REGISTERS);
     this.#tiers = new Tiers(options, new DirectImports(options.directHelpers, place));
   }
 
@@ -77,7 +77,7 @@ export class Machine {
   /** Frees the stacks. The machine must not run afterwards. */
   dispose(): void {
     if (this.#nesting !== 0) throw new InternalError('machine disposed of while it runs');
-    for (const run of this.#runs) this.space.free(run.stack);
+    for (const run of this.#runs) run.dispose();
     this.#runs.length = 0;
   }
 

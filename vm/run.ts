@@ -4,11 +4,12 @@
  * engines share (what checked mode allows, frames, callbacks, the budget); does not execute instructions.
  *
  * Stack: a run has blocks of {@link FRAME_STRIDE} bytes in linear memory, one per frame and one in front of them: 64 bytes that
- * belong to nobody, 512 bytes of stack that end at `r10`, 64 bytes for outgoing arguments 6 to 12.
+ * belong to nobody, 512 bytes of stack that end at `r10`, 64 bytes for outgoing arguments 6 to 12. Nothing of the engines' own lies there:
+ * a probing load, which reads whatever there is, finds the same on each of them.
  */
-import { KERNEL_HI, type AddressSpace } from './address-space.ts';
+import { KERNEL_HI, LOWEST, type AddressSpace } from './address-space.ts';
 import { InternalError } from '../isa/errors.ts';
-import { FRAME_STRIDE, FRAME_TOP, SCRATCH_DEEPEST } from './wasm/layout.ts';
+import { FRAME_STRIDE, FRAME_TOP, SCRATCH_BYTES, SCRATCH_DEEPEST, SCRATCH_DEPTHS, SCRATCH_FRAMES } from './wasm/layout.ts';
 import { MAX_DEPTH, MAX_FRAMES, MAX_TAIL_CALLS, PreparedProgram, STRIDE } from './program.ts';
 import { REGISTERS, REGISTER_WORDS } from './registers.ts';
 import {
@@ -20,8 +21,6 @@ const STACK_BYTES = FRAME_STRIDE * (MAX_DEPTH + 1);
 const CHUNK = 1 << 28;
 /** After this many words (a quarter as many instructions, about a millisecond) a run is long: compiling it pays. */
 const PROMOTE_AFTER = 1 << 20;
-/** Page zero and its neighbours: never allocated, so that a null pointer plus an offset faults. */
-const LOWEST = 65536;
 
 /** BPF_MAX_LOOPS of include/linux/bpf.h: what may_goto allows a frame. */
 const MAY_GOTO_COUNT = 8 * 1024 * 1024;
@@ -44,6 +43,8 @@ export class Run implements HelperCall {
   readonly callbackResult: Int32Array = new Int32Array(2);
   /** Offset of the first block of the stack. */
   readonly stack: number;
+  /** Offset of the scratch area, which no program can name. */
+  readonly scratch: number;
   program: PreparedProgram;
   context: unknown = undefined;
   /** Image of the current program for the run's access mode, and the one being executed (it or the stepping image). */
@@ -103,6 +104,14 @@ export class Run implements HelperCall {
     this.callers = Array.from({ length: MAX_DEPTH }, () => program);
     this.enter = enter;
     this.stack = options.space.alloc(STACK_BYTES, 'program stack', 64);
+    this.scratch = options.space.allocHidden(SCRATCH_BYTES, 'state of a run');
+    options.space.i32[(this.scratch + SCRATCH_FRAMES) >> 2] = this.stack + FRAME_STRIDE;
+  }
+
+  /** Gives the memory of the run back. */
+  dispose(): void {
+    this.space.free(this.stack);
+    this.space.freeHidden(this.scratch);
   }
 
   /** Prepares the state for the entry of `program`. Budget in instructions. */
@@ -157,11 +166,10 @@ export class Run implements HelperCall {
     this.registers.fill(0);
   }
 
-  /** Points `r10` at the frame of `depth`; how deep its stack is stands at the start of its block. */
+  /** Points `r10` at the frame of `depth`, whose stack has so many bytes. */
   setFrame(depth: number, bytes: number): void {
-    const top = this.stack + FRAME_STRIDE * (depth + 1) + FRAME_TOP;
-    this.space.i32[(top - FRAME_TOP) >> 2] = bytes;
-    this.registers[20] = top;
+    this.space.i32[((this.scratch + SCRATCH_DEPTHS) >> 2) + depth] = bytes;
+    this.registers[20] = this.stack + FRAME_STRIDE * (depth + 1) + FRAME_TOP;
     this.registers[21] = KERNEL_HI;
   }
 
@@ -183,7 +191,7 @@ export class Run implements HelperCall {
   /** Counts frames from `depth` on; compiled code finds the last frame that may call there. */
   setFloor(depth: number): void {
     this.floor = depth;
-    this.space.i32[(this.stack + SCRATCH_DEEPEST) >> 2] = this.stack + FRAME_STRIDE * (depth + MAX_FRAMES) + FRAME_TOP;
+    this.space.i32[(this.scratch + SCRATCH_DEEPEST) >> 2] = this.stack + FRAME_STRIDE * (depth + MAX_FRAMES) + FRAME_TOP;
   }
 
   /** The frame of {@link floor} ends: its caller's program counts its own frames. */
@@ -266,7 +274,7 @@ export class Run implements HelperCall {
     const frame = Math.floor(inStack / FRAME_STRIDE) - 1;
     const top = this.stack + FRAME_STRIDE * (frame + 1) + FRAME_TOP;
     if (frame < 0 || frame > this.depth) return false;
-    const bytes = this.space.i32[(top - FRAME_TOP) >> 2]!;
+    const bytes = this.space.i32[((this.scratch + SCRATCH_DEPTHS) >> 2) + frame]!;
     if (at < top - bytes || at + size > top) return false;
     this.bounds[0] = top - bytes;
     this.bounds[1] = top;

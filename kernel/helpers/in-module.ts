@@ -8,7 +8,7 @@ import {
   alu32, alu64, assemble, callHelper, exit, goto, jump, jump32, label, ldImm64Words, ldx, mov32, mov64, st, stx, type Item, type Register,
 } from '../../isa/encode.ts';
 import * as U from '../../isa/uapi.ts';
-import { KERNEL_HI } from '../../vm/address-space.ts';
+import { KERNEL_HI, LOWEST } from '../../vm/address-space.ts';
 import type { InlineHelpers } from '../../vm/types.ts';
 import { ARRAY_LAYOUT } from '../maps/array.ts';
 import { ELEMENT_NEXT, HASH_LAYOUT, HASH_LRU, HASH_PER_CPU } from '../maps/hash-index.ts';
@@ -165,7 +165,7 @@ function mapUpdate(state: Item): readonly Item[] {
 function kernelRead(state: Item, id: number): readonly Item[] {
   return [
     mov64('r4', 'r3'), alu64('rsh', 'r4', 32), jump32('jne', 'r4', KERNEL_HI, 'out'),
-    mov32('r7', 'r2'), mov32('r5', 'r3'), alu64('add', 'r5', 'r7'), state, ldx('u32', 'r6', 'r9', SOURCES_LAYOUT.readable), jump('jgt', 'r5', 'r6', 'out'),
+    mov32('r7', 'r2'), mov32('r5', 'r3'), jump32('jlt', 'r5', LOWEST, 'out'), alu64('add', 'r5', 'r7'), state, ldx('u32', 'r6', 'r9', SOURCES_LAYOUT.readable), jump('jgt', 'r5', 'r6', 'out'),
     mov64('r6', 'r1'), mov64('r9', 'r3'), mov64('r8', 'r6'), alu64('sub', 'r8', 'r9'), jump('jlt', 'r8', 'r7', 'out'),
     COPY, mov64('r0', 0), exit(), outside(id),
   ];

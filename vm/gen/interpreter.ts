@@ -4,6 +4,7 @@
  * where the labels are small literals, and 250 cases by hand drift apart. The text is committed; a test compares it
  * (`UPDATE_GENERATED=1` rewrites it).
  */
+import { LOWEST } from '../address-space.ts';
 import { OPS } from '../ops.ts';
 
 const HEADER = `/**
@@ -25,7 +26,6 @@ import { codeIndex, CODE_HI } from './types.ts';
 import { FRAME_STRIDE } from './wasm/layout.ts';
 `;
 
-const LOWEST = 65536;
 /** Operand pieces. */
 const D = 'const d = code[pc + 1]!;';
 const S = 'const s = code[pc + 2]!;';

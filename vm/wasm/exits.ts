@@ -5,9 +5,35 @@
  */
 import { STRIDE } from '../program.ts';
 import type { FaultKind } from '../types.ts';
-import { TYPE_VOID, W } from './bytes.ts';
-import { FAULT_KINDS, IMPORT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_PART, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
+import { TYPE_VOID, W, type ByteWriter } from './bytes.ts';
+import {
+  FAULT_KINDS, FRAME_STRIDE, IMPORT, SCRATCH_DEPTHS, SCRATCH_FRAMES, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_PART, SCRATCH_REGISTERS, SCRATCH_RESULT,
+} from './layout.ts';
 import { FP, FunctionState, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
+
+/** Writes down how many bytes of stack the frame has, for the slow check of accesses to it. */
+export function noteDepth(out: ByteWriter, bytes: number): void {
+  const get = (local: number): void => {
+    out.byte(W.local_get);
+    out.u32(local);
+  };
+  const constant = (value: number): void => {
+    out.byte(W.i32_const);
+    out.s32(value);
+  };
+  get(PARAM_BASE);
+  get(PARAM_SP);
+  get(PARAM_BASE);
+  out.byte(W.i32_load); out.byte(0); out.u32(SCRATCH_FRAMES);
+  out.byte(W.i32_sub);
+  constant(FRAME_STRIDE);
+  out.byte(W.i32_div_u);
+  constant(2);
+  out.byte(W.i32_shl);
+  out.byte(W.i32_add);
+  constant(bytes);
+  out.byte(W.i32_store); out.byte(0); out.u32(SCRATCH_DEPTHS);
+}
 
 export class ExitEmitter extends FunctionState {
   protected charge(count: number): void {

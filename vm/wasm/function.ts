@@ -3,7 +3,7 @@
  * Compiles one function of a dense program to a WebAssembly function body. Owns blocks and the order of things; control flow is laid out by
  * `structure`, single instructions come from the layers below (`calls`, `arithmetic`, `memory`, `exits`, `state`).
  *
- * Shape: `(r1…r5: i64, sp: i32, base: i32) → r0: i64`; `sp` is the offset that r10 points at, `base` that of the run's stack. Registers
+ * Shape: `(r1…r5: i64, sp: i32, base: i32) → r0: i64`; `sp` is the offset that r10 points at, `base` that of the run's scratch area. Registers
  * are i64 locals, and i32 locals besides, where only the lower half matters or the upper is zero. Local calls are WebAssembly
  * calls; a fault is an imported function that throws.
  *
@@ -16,7 +16,8 @@ import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import { CallEmitter } from './calls.ts';
 import { eachSuccessor } from './cfg.ts';
 import { definedRegister, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
-import { ENTRY_BITS, FRAME_STRIDE, FRAME_TOP, SCRATCH_GOES, SCRATCH_REGISTERS } from './layout.ts';
+import { ENTRY_BITS, FRAME_STRIDE, SCRATCH_GOES, SCRATCH_REGISTERS } from './layout.ts';
+import { noteDepth } from './exits.ts';
 import { FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
 
@@ -119,12 +120,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
     }
     if (this.continuation >= 0) this.loadRegisters();
     else if (this.variant.checked) {
-      // The depth of the frame's stack, for the slow check of accesses to it.
-      this.get(PARAM_SP);
-      this.i32(FRAME_TOP);
-      this.out.byte(W.i32_sub);
-      this.i32(this.frameBytes());
-      this.memory(W.i32_store, 0);
+      noteDepth(this.out, this.frameBytes());
     }
     if (this.variant.checked && this.fixedFrame && this.sizes[FP] !== 0) this.openFrameWindow();
     if (this.goes >= 0) {

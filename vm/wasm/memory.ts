@@ -3,7 +3,7 @@
  * Loads, stores and atomics. Unchecked accesses use the lower half of the address as offset. Checked ones are tested against a window: the
  * bounds of the live region that the same base register last met, kept in locals and handed on with copies of the pointer.
  */
-import { KERNEL_HI } from '../address-space.ts';
+import { KERNEL_HI, LOWEST } from '../address-space.ts';
 import { MAX_STACK, STRIDE, type Atomic } from '../program.ts';
 import { BINARY } from './arithmetic-table.ts';
 import { TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
@@ -293,7 +293,7 @@ export class MemoryEmitter extends ExitEmitter {
     this.i32(KERNEL_HI);
     out.byte(W.i32_eq);
     this.get(at);
-    this.i32(65536);
+    this.i32(LOWEST);
     out.byte(W.i32_ge_s);
     out.byte(W.i32_and);
     this.get(at);

@@ -12,8 +12,9 @@ import { ByteWriter, TYPE_I32, TYPE_VOID, W } from './bytes.ts';
 import { FunctionWalk, type PartView, type TargetsOf } from './cfg.ts';
 import { FACTS, KIND } from './flow.ts';
 import { LoopCompiler } from './counted-loops.ts';
+import { noteDepth } from './exits.ts';
 import type { CompiledFunction } from './function.ts';
-import { ENTRY_BITS, FRAME_TOP, SCRATCH_GOES, SCRATCH_PART, SCRATCH_REGISTERS } from './layout.ts';
+import { ENTRY_BITS, SCRATCH_GOES, SCRATCH_PART, SCRATCH_REGISTERS } from './layout.ts';
 import { FP, MAY_GOTO, PARAM_BASE, PARAM_SP, PARAMS, type ModuleContext, type Variant } from './state.ts';
 import { Refusal } from './structure.ts';
 
@@ -252,12 +253,7 @@ function dispatcher(parts: number, firstPart: number, way: number, fresh: boolea
 
 /** What a function does on entry: its registers go to the scratch area, where the first part looks for them. */
 function enterFrame(out: ByteWriter, frameBytes: number): void {
-  if (frameBytes >= 0) {
-    get(out, PARAM_SP);
-    out.byte(W.i32_const); out.s32(FRAME_TOP); out.byte(W.i32_sub);
-    out.byte(W.i32_const); out.s32(frameBytes);
-    store(out, W.i32_store, 0);
-  }
+  if (frameBytes >= 0) noteDepth(out, frameBytes);
   for (let register = 0; register < 13; register++) {
     get(out, PARAM_BASE);
     if (register >= 1 && register <= 5) get(out, register - 1);

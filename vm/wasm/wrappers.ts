@@ -7,7 +7,7 @@ import { KERNEL_HI } from '../address-space.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import type { CompiledFunction } from './function.ts';
 import { takeApart, writeInline, type InlineBody } from './inline.ts';
-import { FRAME_STRIDE, FRAME_TOP, SCRATCH_RESULT } from './layout.ts';
+import { FRAME_TOP, SCRATCH_FRAMES, SCRATCH_RESULT } from './layout.ts';
 import { PARAM_BASE, PARAM_SP, PARAMS } from './state.ts';
 
 /** Bodies of at most as many bytes (about a hundred instructions) are repeated in the wrappers that call them. */
@@ -140,11 +140,17 @@ function setContext(out: ByteWriter, { low, registers }: Locals): void {
   set(out, registers);
 }
 
-function setFrame(out: ByteWriter, sp: number): void {
+/** Pushes the end of the first frame's stack. */
+function pushFrame(out: ByteWriter): void {
   get(out, 0);
+  out.byte(W.i32_load); out.byte(0); out.u32(SCRATCH_FRAMES);
   out.byte(W.i32_const);
-  out.s32(FRAME_STRIDE + FRAME_TOP);
+  out.s32(FRAME_TOP);
   out.byte(W.i32_add);
+}
+
+function setFrame(out: ByteWriter, sp: number): void {
+  pushFrame(out);
   set(out, sp);
 }
 
@@ -166,10 +172,7 @@ export function mainWrapper(callee: number): CompiledFunction {
   const out = declare([TYPE_I64]);
   joinHalves(out, 1, 2);
   for (let register = 2; register <= 5; register++) zero(out, TYPE_I64);
-  get(out, 0);
-  out.byte(W.i32_const);
-  out.s32(FRAME_STRIDE + FRAME_TOP);
-  out.byte(W.i32_add);
+  pushFrame(out);
   get(out, 0);
   out.byte(W.call);
   out.u32(callee);

@@ -10,7 +10,7 @@ import { inModuleHelpers } from '../../../kernel/helpers/in-module.ts';
 import { createHelpers } from '../../../kernel/helpers/table.ts';
 import type { BPFMap } from '../../../kernel/maps/map.ts';
 import { loadKernelBTF } from '../../../src/node/kernel-btf.ts';
-import { KERNEL_HI } from '../../../vm/address-space.ts';
+import { KERNEL_HI, LOWEST } from '../../../vm/address-space.ts';
 import { Machine } from '../../../vm/machine.ts';
 import type { Program } from '../../../vm/types.ts';
 import { Caller, cString } from './support.ts';
@@ -104,7 +104,9 @@ class Bench {
     expect(inside.r0).toEqual(plain.r0);
     expect(inside.outside).toBe(leaves ? 1 : 0);
     const now = space.u8.slice(0, used);
-    // Stacks of the two machines aside, and the scratch area of one of them.
+    // Stacks of the two machines aside, and what engines keep for themselves.
+    now.fill(0, 0, LOWEST);
+    after.fill(0, 0, LOWEST);
     for (const one of space.live()) if (one.label === 'program stack') {
       now.fill(0, one.offset, one.offset + one.size);
       after.fill(0, one.offset, one.offset + one.size);
@@ -272,6 +274,9 @@ test.each([U.BPF_FUNC_probe_read_kernel, U.BPF_FUNC_probe_read])('reads of memor
     b.same(id, [{ at: b.scratch + 512 }, size, -8], true);
     b.same(id, [{ at: b.scratch + 512 }, size, { at: space.byteLength - size }], false);
     b.same(id, [{ at: b.scratch + 512 }, size, { at: space.byteLength - size + 1 }], true);
+    b.same(id, [{ at: b.scratch + 512 }, size, { at: LOWEST }], false);
+    b.same(id, [{ at: b.scratch + 512 }, size, { at: LOWEST - 1 }], true);
+    if (size > 0) expect(b.same(id, [{ at: b.scratch + 512 }, size, { at: LOWEST - 1 }], true)).toEqual([-14, -1]);
   }
 });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { InternalError } from '../../../isa/errors.ts';
-import { AddressSpace, GUARD, KERNEL_HI, OutOfMemoryError, PAGE_SIZE, USER_HI } from '../../../vm/address-space.ts';
+import { AddressSpace, GUARD, KERNEL_HI, LOWEST, OutOfMemoryError, PAGE_SIZE, USER_HI } from '../../../vm/address-space.ts';
 
 const small = (): AddressSpace => new AddressSpace({ initialBytes: 1 << 18 });
 
@@ -160,11 +160,46 @@ describe('user space', () => {
 
   test('kernel ranges stay inside the memory', () => {
     const space = small();
-    expect(space.kernelToOffset(100, KERNEL_HI, 8)).toBe(100);
+    expect(space.kernelToOffset(LOWEST, KERNEL_HI, 8)).toBe(LOWEST);
     expect(space.kernelToOffset(space.byteLength - 8, KERNEL_HI, 8)).toBe(space.byteLength - 8);
     expect(space.kernelToOffset(space.byteLength - 8, KERNEL_HI, 9)).toBe(-1);
     expect(space.kernelToOffset(-8, KERNEL_HI, 16)).toBe(-1);
     expect(space.kernelToOffset(100, USER_HI, 8)).toBe(-1);
+    expect(space.kernelToOffset(LOWEST - 1, KERNEL_HI, 2)).toBe(-1);
+  });
+});
+
+describe('memory of engines', () => {
+  test('is zero, apart from every address, taken and given back', () => {
+    const space = small();
+    const sizes = [200, 64, 1124, 8];
+    const places = sizes.map((size) => space.allocHidden(size, 'state'));
+    for (const [index, at] of places.entries()) {
+      expect(at % 64).toBe(0);
+      space.u8.fill(0xff, at, at + sizes[index]!);
+      expect(space.kernelToOffset(at, KERNEL_HI, 8)).toBe(-1);
+      expect(space.userToOffset(at, USER_HI, 8, false)).toBe(-1);
+      expect(space.findLive(at, 1, new Int32Array(2))).toBe(false);
+    }
+    for (const [index, at] of places.entries()) for (const [other, from] of places.entries()) if (index !== other) expect(from + sizes[other]! <= at || from >= at + sizes[index]!).toBe(true);
+    expect(space.live()).toEqual([]);
+    space.freeHidden(places[1]!);
+    expect(() => space.freeHidden(places[1]!)).toThrow(InternalError);
+    expect(() => space.freeHidden(places[2]! + 1124)).toThrow(InternalError);
+    const again = space.allocHidden(64, 'state');
+    expect(again).toBe(places[1]);
+    expect(space.getBytes(again, 64)).toEqual(new Uint8Array(64));
+  });
+
+  test('ends where kernel addresses begin', () => {
+    const space = small();
+    const all: number[] = [];
+    expect(() => { for (;;) all.push(space.allocHidden(1000, 'state')); }).toThrow(OutOfMemoryError);
+    expect(all.length).toBeGreaterThan(32);
+    expect(Math.max(...all) + 1000).toBeLessThanOrEqual(LOWEST);
+    expect(Math.min(...all)).toBeGreaterThanOrEqual(4 * PAGE_SIZE);
+    space.reset();
+    expect(space.allocHidden(1000, 'state')).toBe(all[0]);
   });
 });
 

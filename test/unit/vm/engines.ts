@@ -73,6 +73,7 @@ export function runBatchOn(engine: Engine, scenario: Scenario, memories: readonl
     tailCall: (call, map, index) => delegate.current.tailCall?.(call, map, index),
     loadPacket: (call, offset, size) => delegate.current.loadPacket?.(call, offset, size) ?? -1,
     perCPUOffset: (call) => delegate.current.perCPUOffset?.(call) ?? 0,
+    directHelpers: { get: (id) => delegate.current.directHelpers?.get(id) },
   });
   const world: World = { space, machine, memory: at, load: (image) => machine.load(image) };
   delegate.current = scenario.environment?.(world) ?? {};

@@ -1,9 +1,16 @@
 (func $f0
+  local.get $base
   local.get $sp
-  i32.const 576
+  local.get $base
+  i32.load offset=164
   i32.sub
+  i32.const 640
+  i32.div_u
+  i32.const 2
+  i32.shl
+  i32.add
   i32.const 512
-  i32.store offset=0
+  i32.store offset=168
   local.get $r1
   local.tee $w7
   local.get $w8
@@ -37,16 +44,16 @@
       i32.const 8
       call $slow
       local.get $base
-      i64.load offset=80
+      i64.load offset=16
       local.set $w10
       local.get $base
-      i64.load32_u offset=92
+      i64.load32_u offset=28
       local.set $w12
       local.get $base
-      i64.load32_u offset=96
+      i64.load32_u offset=32
       local.set $w14
       local.get $base
-      i64.load32_u offset=100
+      i64.load32_u offset=36
       local.set $w11
       local.get $w10
       local.set $w8

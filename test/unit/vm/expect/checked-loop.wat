@@ -4,11 +4,18 @@
   i64.const -131391639519232
   i64.or
   local.set $w18
+  local.get $base
   local.get $sp
-  i32.const 576
+  local.get $base
+  i32.load offset=164
   i32.sub
+  i32.const 640
+  i32.div_u
+  i32.const 2
+  i32.shl
+  i32.add
   i32.const 512
-  i32.store offset=0
+  i32.store offset=168
   i32.const 0
   local.set $n7
   local.get $r1
@@ -37,10 +44,10 @@
       call $region
       if
         local.get $base
-        i64.load offset=80
+        i64.load offset=16
         local.set $w11
         local.get $base
-        i64.load32_u offset=88
+        i64.load32_u offset=24
         local.set $w12
         local.get $w11
         local.set $w9
@@ -170,24 +177,24 @@
       if
         local.get $base
         local.get $w8
-        i64.store offset=112
+        i64.store offset=48
         local.get $base
         local.get $r1
-        i64.store offset=120
+        i64.store offset=56
         local.get $base
         local.get $r2
-        i64.store offset=128
+        i64.store offset=64
         local.get $base
         local.get $w18
-        i64.store offset=192
+        i64.store offset=128
         local.get $base
         i32.const 8388608
-        i32.store offset=104
+        i32.store offset=40
         i32.const 12
         local.get $sp
         call $resume
         local.get $base
-        i64.load offset=64
+        i64.load offset=0
         return
       end
       local.get $w17

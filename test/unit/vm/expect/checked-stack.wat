@@ -8,11 +8,18 @@
   i64.const -131391639519232
   i64.or
   local.set $w7
+  local.get $base
   local.get $sp
-  i32.const 576
+  local.get $base
+  i32.load offset=164
   i32.sub
+  i32.const 640
+  i32.div_u
+  i32.const 2
+  i32.shl
+  i32.add
   i32.const 512
-  i32.store offset=0
+  i32.store offset=168
   local.get $w7
   i64.const 512
   i64.sub

@@ -5,7 +5,7 @@
   i64.or
   local.set $w8
   local.get $base
-  i64.load offset=72
+  i64.load offset=8
   local.set $w7
   local.get $w7
   i64.const 6
@@ -13,21 +13,21 @@
   if
     local.get $base
     local.get $w7
-    i64.store offset=72
+    i64.store offset=8
     local.get $base
     local.get $r1
-    i64.store offset=120
+    i64.store offset=56
     local.get $base
     local.get $w8
-    i64.store offset=192
+    i64.store offset=128
     local.get $base
     i32.const 8388608
-    i32.store offset=104
+    i32.store offset=40
     i32.const 0
     local.get $sp
     call $resume
     local.get $base
-    i64.load offset=64
+    i64.load offset=0
     return
   end
   local.get $w7
@@ -66,7 +66,7 @@
   local.set $w12
   local.get $base
   local.get $w7
-  i64.store offset=72
+  i64.store offset=8
   local.get $w12
   return
   unreachable)

@@ -14,30 +14,30 @@
   local.get $base
   local.get $n8
   i64.extend_i32_u
-  i64.store offset=120
+  i64.store offset=56
   local.get $base
   local.get $n9
   i64.extend_i32_u
-  i64.store offset=128
+  i64.store offset=64
   local.get $base
   local.get $n10
   i64.extend_i32_u
-  i64.store offset=136
+  i64.store offset=72
   local.get $base
   local.get $n11
   i64.extend_i32_u
-  i64.store offset=144
+  i64.store offset=80
   local.get $base
   local.get $n12
   i64.extend_i32_u
-  i64.store offset=152
+  i64.store offset=88
   i32.const 24
   i32.const 1
   local.get $sp
   call $helper
   i64.extend_i32_u
   local.get $base
-  i64.load32_u offset=68
+  i64.load32_u offset=4
   i64.const 32
   i64.shl
   i64.or

@@ -3,7 +3,7 @@
   local.set $n7
   local.get $sp
   local.get $base
-  i32.load offset=216
+  i32.load offset=152
   i32.ge_s
   if
     i32.const 4

@@ -5,21 +5,21 @@
   local.set $n8
   local.get $base
   local.get $r1
-  i64.store offset=120
+  i64.store offset=56
   local.get $base
   local.get $n7
   i64.extend_i32_u
-  i64.store offset=128
+  i64.store offset=64
   local.get $base
   local.get $n8
   i64.extend_i32_u
-  i64.store offset=136
+  i64.store offset=72
   i32.const 8
   local.get $sp
   call $tail
   if
     local.get $base
-    i64.load offset=64
+    i64.load offset=0
     return
   end
   i32.const 3
