@@ -24,11 +24,11 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { SLOTS = 4096, BUFFERS = 600, TAKES = 512, SLACK = 64, ATTR = 256, SESSION = -3, CLEAR = 7, JOIN = 1, ENABLE_STATS = 32 };
+enum { SLOTS = 4096, MAPPINGS = 4096, BUFFERS = 600, TAKES = 512, SLACK = 64, ATTR = 256, SESSION = -3, CLEAR = 7, JOIN = 1, ENABLE_STATS = 32 };
 struct buffer { int off, at, out; unsigned char *bytes; size_t size; };
 static int slots[SLOTS], kept[SLOTS], keeping;
-static void *mapping;
-static size_t mapped;
+static struct { void *at; size_t size; } mappings[MAPPINGS];
+static int mapped;
 
 static int digit(int c) { return c <= '9' ? c - '0' : (c | 32) - 'a' + 10; }
 
@@ -66,10 +66,16 @@ static void set_capabilities(int all, unsigned long long effective)
 	syscall(SYS_capset, &head, caps);
 }
 
+static void unmap(void)
+{
+	if (mapped == 0) return;
+	mapped--;
+	munmap(mappings[mapped].at, mappings[mapped].size);
+}
+
 static void new_case(void)
 {
-	if (mapping) munmap(mapping, mapped);
-	mapping = NULL;
+	while (mapped > 0) unmap();
 	for (int i = 0; i < SLOTS; i++) { if (slots[i] >= 0) close(slots[i]); slots[i] = -1; }
 	while (keeping > 0) close(kept[--keeping]);
 	set_capabilities(1, 0);
@@ -167,8 +173,7 @@ static long do_mmap(const char *args)
 	sscanf(args, "%d %zu %d", &slot, &size, &prot);
 	at = mmap(NULL, size, prot, MAP_SHARED, fd_of(slot), 0);
 	if (at == MAP_FAILED) return -1;
-	mapping = at;
-	mapped = size;
+	if (mapped < MAPPINGS) { mappings[mapped].at = at; mappings[mapped++].size = size; }
 	return 0;
 }
 
@@ -185,7 +190,7 @@ static void perform(char *line, FILE *out)
 	else if (!strcmp(line, "keyid")) ret = syscall(SYS_keyctl, 0, strtol(args, NULL, 0), 0);
 	else if (!strcmp(line, "caps")) set_capabilities(0, strtoull(args, NULL, 16));
 	else if (!strcmp(line, "mmap")) ret = do_mmap(args);
-	else if (!strcmp(line, "munmap")) { if (mapping) munmap(mapping, mapped); mapping = NULL; }
+	else if (!strcmp(line, "munmap")) unmap();
 	else if (!strcmp(line, "close")) {
 		int slot = atoi(args);
 

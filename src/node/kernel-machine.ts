@@ -6,7 +6,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InputError } from '../../isa/errors.ts';
@@ -17,8 +17,9 @@ import { packageFile } from './package-file.ts';
 
 const QEMU = 'qemu-system-x86_64';
 const AGENT_SOURCE = 'assets/kernel-agent.c';
-/** Seconds: an emulated boot takes ten to sixty. */
-const BOOT_SECONDS = 600;
+/** Seconds without an answer after which the machine is given up: an emulated boot takes ten to sixty. */
+const SILENT_SECONDS = 600;
+const LOOK_SECONDS = 5;
 const MEMORY_MB = 2048;
 const CONSOLE_TAIL = 800;
 const FILE = 0o100755, DEVICE = 0o020600, FOLDER = 0o040755;
@@ -63,6 +64,10 @@ function buildAgent(): Uint8Array {
 function readText(folder: string, name: string): string {
   const path = join(folder, name);
   return existsSync(path) ? readFileSync(path, 'latin1') : '';
+}
+
+function sizeOf(path: string): number {
+  return existsSync(path) ? statSync(path).size : 0;
 }
 
 /** Boots a kernel image for each batch of questions. */
@@ -117,10 +122,19 @@ export class KernelMachine {
     ];
     await new Promise<void>((resolve, reject) => {
       const child = spawn(QEMU, args, { stdio: 'ignore' });
-      const timer = setTimeout(() => child.kill('SIGKILL'), BOOT_SECONDS * 1000);
-      child.once('error', (error) => reject(new InputError(QEMU, '', error.message)));
+      let length = -1, silent = 0;
+      const timer = setInterval(() => {
+        const now = sizeOf(join(folder, 'answers'));
+        silent = now === length ? silent + LOOK_SECONDS : 0;
+        length = now;
+        if (silent >= SILENT_SECONDS) child.kill('SIGKILL');
+      }, LOOK_SECONDS * 1000);
+      child.once('error', (error) => {
+        clearInterval(timer);
+        reject(new InputError(QEMU, '', error.message));
+      });
       child.once('exit', () => {
-        clearTimeout(timer);
+        clearInterval(timer);
         resolve();
       });
     });

@@ -1,12 +1,12 @@
 /**
  * @module src/node/reference-kernel
- * The oracle "kernel": inputs as transcripts, performed on a real kernel and on ours. Result, error number, instructions processed and return
- * value of runs must agree. The real one is this machine's, through `bpf(2)`, or an image in QEMU.
+ * The oracle "kernel": inputs as transcripts, performed on a real kernel and on ours. Result, error number, log and with it the instructions
+ * processed, and the return value of runs must agree. The real one is this machine's, through `bpf(2)`, or an image in QEMU.
  */
 import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
 import { COMMANDS, MAP_CREATE_ATTR } from '../../isa/attr.ts';
 import { InputError } from '../../isa/errors.ts';
-import { EPERM, errnoName } from '../../isa/errno.ts';
+import { EFAULT, EPERM, errnoName } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import { Coverage } from '../fuzz/coverage.ts';
 import { operationsOf } from '../fuzz/answers.ts';
@@ -30,7 +30,17 @@ export interface RealKernel {
   perform(cases: readonly (readonly Operation[])[]): Promise<readonly (readonly Got[])[]>;
 }
 
-const FIELDS: ReadonlySet<Field> = new Set<Field>(['ret', 'errno', 'insnsProcessed', 'retval']);
+const FIELDS: ReadonlySet<Field> = new Set<Field>(['ret', 'errno', 'insnsProcessed', 'lastMessage', 'log', 'retval']);
+/** Helpers whose answers are of the moment, the process or its processor: what a program that calls one returns is its own. */
+const UNREPEATABLE: ReadonlySet<number> = new Set([
+  U.BPF_FUNC_ktime_get_ns, U.BPF_FUNC_ktime_get_boot_ns, U.BPF_FUNC_ktime_get_coarse_ns, U.BPF_FUNC_ktime_get_tai_ns, U.BPF_FUNC_jiffies64, U.BPF_FUNC_get_prandom_u32,
+  U.BPF_FUNC_get_smp_processor_id, U.BPF_FUNC_get_numa_node_id, U.BPF_FUNC_get_current_pid_tgid, U.BPF_FUNC_get_ns_current_pid_tgid, U.BPF_FUNC_get_current_uid_gid,
+  U.BPF_FUNC_get_current_comm, U.BPF_FUNC_get_current_task, U.BPF_FUNC_get_current_task_btf, U.BPF_FUNC_get_current_cgroup_id, U.BPF_FUNC_get_current_ancestor_cgroup_id,
+]);
+/** States that our verifier may visit in one case: a real one needs minutes for what takes much longer. */
+const MOST_VISITS = 100_000;
+/** By so many bytes memory lies elsewhere when a case is performed again. */
+const SHIFT = 0x1528;
 /** Calls whose answers depend on what else lives in the kernel. */
 const UNSTABLE: ReadonlySet<number> = new Set([
   U.BPF_PROG_GET_NEXT_ID, U.BPF_MAP_GET_NEXT_ID, U.BPF_BTF_GET_NEXT_ID, U.BPF_LINK_GET_NEXT_ID, U.BPF_PROG_GET_FD_BY_ID, U.BPF_MAP_GET_FD_BY_ID,
@@ -66,18 +76,60 @@ export function comparableOperations(transcript: string): readonly Operation[] |
   return operations.length > 0 && operations.every(isComparable) ? operations : undefined;
 }
 
-/** What our kernel answers. */
-export function performHere(operations: readonly Operation[]): readonly Got[] {
+/** Thrown through the verifier; a count, not a clock. */
+class TooLong extends Error {}
+
+/**
+ * What our kernel answers; `undefined` where it verifies for long.
+ * @param shift bytes by which its memory lies elsewhere
+ */
+export function performHere(operations: readonly Operation[], shift = 0): readonly Got[] | undefined {
   const target = new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS });
+  const { kernel } = target;
+  if (shift > 0) {
+    kernel.allocUser(shift);
+    kernel.memory.alloc(shift, 'shift', 8);
+  }
+  let left = MOST_VISITS;
+  kernel.state.stateObserver = { everyPath: false, visit: (): void => {
+    if (--left < 0) throw new TooLong();
+  } };
   // The agent begins with a session keyring of its own.
-  target.kernel.keyrings.joinSession(undefined);
+  kernel.keyrings.joinSession(undefined);
   const performer = new Performer(target);
   try {
     return operations.map((operation) => performer.perform(operation));
+  } catch (error) {
+    if (error instanceof TooLong) return undefined;
+    throw error;
   } finally {
     performer.reset();
     performer.release();
   }
+}
+
+/** True where a program of the case calls a helper that no two kernels answer alike. */
+function isUnrepeatable(operations: readonly Operation[]): boolean {
+  return operations.some((operation) => operation.op === 'bpf' && operation.inputs.some(({ bytes }) => {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let at = 0; at + 8 <= bytes.length; at += 8) {
+      if (view.getUint16(at, true) === (U.BPF_JMP | U.BPF_CALL) && UNREPEATABLE.has(view.getInt32(at + 4, true))) return true;
+    }
+    return false;
+  }));
+}
+
+/** What our kernel answers, without return values that depend on addresses, the moment or the process. */
+export function comparableAnswers(operations: readonly Operation[]): readonly Got[] | undefined {
+  const answers = performHere(operations);
+  const shifted = answers?.some(({ retval }) => retval !== undefined) === true ? performHere(operations, SHIFT) : answers;
+  const isMoving = isUnrepeatable(operations);
+  return answers?.map((got, i) => (isMoving || got.retval !== shifted?.[i]?.retval ? { ...got, retval: undefined } : got));
+}
+
+/** How far beyond a buffer a process can read is its own affair. */
+function isLayout({ op }: Operation, { field, got, want }: Difference): boolean {
+  return op === 'bpf' && field === 'errno' && (got === EFAULT || want === EFAULT);
 }
 
 /** The first operation on which two kernels disagree in what must agree. */
@@ -85,9 +137,11 @@ export function firstDifference(operations: readonly Operation[], ours: readonly
   for (const [index, operation] of operations.entries()) {
     const want = theirs[index], got = ours[index];
     if (want === undefined || got === undefined) continue;
-    // The recorder's `close` has no error number, and a time is no answer.
-    const difference = compareAnswers({ ...operation, want }, got).find(({ field }) => FIELDS.has(field));
-    if (difference !== undefined) return { index, difference };
+    const known = got.retval === undefined ? { ...want, retval: undefined } : want;
+    const differences = compareAnswers({ ...operation, want: known }, got).filter(({ field }) => FIELDS.has(field));
+    // What comes after may follow from it.
+    if (differences.some((difference) => isLayout(operation, difference))) return undefined;
+    if (differences[0] !== undefined) return { index, difference: differences[0] };
   }
   return undefined;
 }
@@ -111,18 +165,19 @@ export class ReferenceKernel {
     const cases = inputs.flatMap((bytes) => {
       const transcript = this.#target.toTranscript(this.#target.deserialise(bytes));
       const operations = transcript === undefined ? undefined : comparableOperations(transcript);
-      return operations === undefined ? [] : [{ bytes, operations }];
+      const ours = operations === undefined ? undefined : comparableAnswers(operations);
+      return operations === undefined || ours === undefined ? [] : [{ bytes, operations, ours }];
     });
     if (cases.length === 0) return [];
     const answers = await this.#kernel.perform(cases.map(({ operations }) => operations));
     const { lastWords } = this.#kernel;
     const fatal = lastWords === undefined ? -1 : cases.findIndex(({ operations }, i) => (answers[i]?.length ?? 0) < operations.length);
-    return cases.flatMap(({ bytes, operations }, i): FoundInput[] => {
+    return cases.flatMap(({ bytes, operations, ours }, i): FoundInput[] => {
       if (i === fatal) {
         const operation = operations[answers[i]?.length ?? 0], name = operation?.op === 'bpf' ? operation.name : operation?.op ?? '';
         return [{ oracle: 'kernel', trace: `the real kernel died in ${name}`, bytes, run: -1, answers: answers[i] ?? [], message: `the real kernel died in operation ${answers[i]?.length} (${name}): ${lastWords}` }];
       }
-      const found = firstDifference(operations, performHere(operations), answers[i] ?? []);
+      const found = firstDifference(operations, ours, answers[i] ?? []);
       if (found === undefined) return [];
       const { index, difference: { field, got, want } } = found;
       const operation = operations[index];

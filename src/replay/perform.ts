@@ -44,7 +44,8 @@ export class Performer {
   readonly #slots = new Int32Array(MAX_SLOTS).fill(-1);
   /** Fds that a later call displaced from their slot. */
   readonly #displaced: number[] = [];
-  #mapping: { address: number; size: number } | undefined;
+  /** Every mapping of the case; the last is the one that `munmap` undoes. */
+  readonly #mappings: { readonly address: number; readonly size: number }[] = [];
   /** One block of user memory for all buffers of a call; zero between calls. */
   #arena = { address: 0, size: 0 };
   #zeros: Uint8Array = new Uint8Array(0);
@@ -56,8 +57,7 @@ export class Performer {
 
   /** Closes everything and forgets it. */
   reset(): void {
-    if (this.#mapping !== undefined) this.#target.munmap(this.#mapping.address, this.#mapping.size);
-    this.#mapping = undefined;
+    while (this.#mappings.length > 0) this.#unmap();
     for (let slot = 0; slot < MAX_SLOTS; slot++) {
       const fd = this.#slots[slot] ?? -1;
       if (fd >= 0) this.#target.close(fd);
@@ -88,8 +88,7 @@ export class Performer {
       case 'mmap':
         return this.#map(operation.slot, operation.size, operation.prot);
       case 'munmap':
-        if (this.#mapping !== undefined) this.#target.munmap(this.#mapping.address, this.#mapping.size);
-        this.#mapping = undefined;
+        this.#unmap();
         return result(0);
       case 'close': {
         const fd = this.#fd(operation.slot);
@@ -115,8 +114,13 @@ export class Performer {
   #map(slot: number, size: number, prot: number): Got {
     const address = this.#target.mmap(0, size, prot, MAP_SHARED, this.#fd(slot), 0);
     if (address < 0) return result(address);
-    this.#mapping = { address, size };
+    this.#mappings.push({ address, size });
     return result(0);
+  }
+
+  #unmap(): void {
+    const mapping = this.#mappings.pop();
+    if (mapping !== undefined) this.#target.munmap(mapping.address, mapping.size);
   }
 
   #keep(slot: number, fd: number): void {

@@ -5,6 +5,7 @@
  */
 import { ATTR_SIZE, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, TEST_RUN_ATTR, writeInt } from '../../../isa/attr.ts';
 import * as U from '../../../isa/uapi.ts';
+import { BPF_LOG_LEVEL2, BPF_LOG_STATS } from '../../../verifier/log_levels.ts';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { BytecodeInput } from './input.ts';
 import { CONTEXT_SIZE, KIND_RAW_TRACEPOINT, KIND_UNPRIVILEGED } from './grammar.ts';
@@ -48,7 +49,8 @@ export function toTranscript({ kind, flags, data, instructions }: BytecodeInput)
       const type = kind === KIND_RAW_TRACEPOINT ? U.BPF_PROG_TYPE_RAW_TRACEPOINT : kind === KIND_UNPRIVILEGED ? U.BPF_PROG_TYPE_SOCKET_FILTER : U.BPF_PROG_TYPE_SYSCALL;
       writeInt(view, 0, PROG_LOAD_ATTR.prog_type, type);
       writeInt(view, 0, PROG_LOAD_ATTR.insn_cnt, instructions.length >> 3);
-      writeInt(view, 0, PROG_LOAD_ATTR.log_level, 2);
+      // Every second input with the states of every instruction: a longer log than there is room for is no verdict.
+      writeInt(view, 0, PROG_LOAD_ATTR.log_level, data % 2 === 0 ? BPF_LOG_LEVEL2 : BPF_LOG_STATS);
       writeInt(view, 0, PROG_LOAD_ATTR.log_size, LOG_SIZE);
       writeInt(view, 0, PROG_LOAD_ATTR.prog_flags, flags | (type === U.BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0));
     }),

@@ -7,10 +7,13 @@ import { describe, expect, it } from 'vitest';
 import { RECORDED_ALGORITHMS } from '../../../crypto/algorithms.ts';
 import { InputError } from '../../../isa/errors.ts';
 import { Kernel } from '../../../kernel/kernel.ts';
+import type { BytecodeInput } from '../../../src/fuzz/bytecode/input.ts';
+import { createTarget as createBytecodeTarget } from '../../../src/fuzz/targets/bytecode.ts';
 import { createTarget } from '../../../src/fuzz/targets/syscalls.ts';
+import * as U from '../../../isa/uapi.ts';
 import { makeCall, NO_ANSWER } from '../../../src/fuzz/mutators/calls.ts';
 import { cpioArchive, KernelMachine } from '../../../src/node/kernel-machine.ts';
-import { comparableOperations, performHere, ReferenceKernel, type RealKernel } from '../../../src/node/reference-kernel.ts';
+import { comparableAnswers, comparableOperations, performHere, ReferenceKernel, type RealKernel } from '../../../src/node/reference-kernel.ts';
 import { loadNativeCalls, SystemCallTarget, type NativeCalls } from '../../../src/node/system-calls.ts';
 import { agentLine, readAgentAnswer } from '../../../src/replay/agent-lines.ts';
 import { Performer, type Got } from '../../../src/replay/perform.ts';
@@ -131,7 +134,7 @@ describe('system calls of this process', () => {
 describe('comparing with a real kernel', () => {
   const target = createTarget(environment());
   const real = (change: (operation: Operation, got: Got) => Got): RealKernel => ({
-    perform: (cases) => Promise.resolve(cases.map((operations) => performHere(operations).map((got, i) => change(operations[i]!, got)))),
+    perform: (cases) => Promise.resolve(cases.map((operations) => performHere(operations)!.map((got, i) => change(operations[i]!, got)))),
   });
   const input = target.serialise({ operations: SEQUENCE, fault: undefined });
 
@@ -145,8 +148,30 @@ describe('comparing with a real kernel', () => {
     expect([finding?.oracle, finding?.trace]).toEqual(['kernel', 'PROG_LOAD errno, EPERM for E2BIG']);
   });
 
+  it('compares no return value that is the moment\'s, the process\'s or an address', () => {
+    const programs = createBytecodeTarget(environment());
+    const exit = [0x95, 0, 0, 0, 0, 0, 0, 0];
+    const returned = (...instructions: readonly number[]): number | undefined => {
+      const transcript = programs.toTranscript({ kind: 0, flags: 0, data: 1, instructions: Uint8Array.from(instructions) } satisfies BytecodeInput)!;
+      return comparableAnswers(comparableOperations(transcript)!)!.at(-1)!.retval;
+    };
+    expect(returned(0xb7, 0, 0, 0, 7, 0, 0, 0, ...exit)).toBe(7);
+    expect(returned(0xbf, 0x10, 0, 0, 0, 0, 0, 0, ...exit)).toBeUndefined();
+    expect(returned(0x85, 0, 0, 0, U.BPF_FUNC_get_prandom_u32, 0, 0, 0, 0x57, 0, 0, 0, 1, 0, 0, 0, ...exit)).toBeUndefined();
+  });
+
+  it('passes over how far a buffer can be read beyond its end, and programs that are verified for long', async () => {
+    const load = makeCall('BTF_LOAD', { btf: new Uint8Array(24), btf_size: 0x7ffff });
+    const bytes = target.serialise({ operations: [load], fault: undefined });
+    const faulting = real((_, got) => ({ ...got, errno: 14 }));
+    expect(await new ReferenceKernel(target, faulting).compare([bytes])).toEqual([]);
+    // for (r6 = 0; r6 != 100,000; r6++), and a number that is new every time
+    const loop = [0xb7, 6, 0, 0, 0, 0, 0, 0, 7, 6, 0, 0, 1, 0, 0, 0, 0x55, 6, 0xfe, 0xff, 0xa0, 0x86, 1, 0, 0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    expect(performHere([makeCall('PROG_LOAD', { prog_type: 1, insns: Uint8Array.from(loop), insn_cnt: 5, license: Uint8Array.of(0) })])).toBeUndefined();
+  });
+
   it('reports a real kernel that dies, with its last words', async () => {
-    const dying: RealKernel = { lastWords: 'BUG: unable to handle', perform: (cases) => Promise.resolve(cases.map((operations, i) => performHere(operations).slice(0, i === 0 ? 99 : 2))) };
+    const dying: RealKernel = { lastWords: 'BUG: unable to handle', perform: (cases) => Promise.resolve(cases.map((operations, i) => performHere(operations)!.slice(0, i === 0 ? 99 : 2))) };
     const findings = await new ReferenceKernel(target, dying).compare([input, input]);
     expect(findings.map(({ trace, message }) => [trace, message])).toEqual([['the real kernel died in dup', 'the real kernel died in operation 2 (dup): BUG: unable to handle']]);
   });
