@@ -147,6 +147,7 @@ export class AddressSpace {
   #levelBits: number = 0;
   readonly #spans: (Span | undefined)[] = [];
   readonly #freeSpans: number[] = [];
+  readonly #growing: Set<() => void> = new Set();
   readonly #engines: EngineMemory = new EngineMemory(NULL_PAGES * PAGE_SIZE, LOWEST);
   readonly #partial: Span[][] = CLASSES.map(() => []);
   /** Slabs that ended, by class: their tables serve the next ones. */
@@ -288,6 +289,12 @@ export class AddressSpace {
       this.#dropPartial(span);
       this.#releaseSpan(index, span);
     }
+  }
+
+  /** Calls `listener` after each growth, when the views are those of the memory again. Gives what ends that. */
+  onGrowth(listener: () => void): () => void {
+    this.#growing.add(listener);
+    return () => void this.#growing.delete(listener);
   }
 
   /**
@@ -714,6 +721,7 @@ export class AddressSpace {
     write.set(this.#userWrite);
     this.#userWrite = write;
     this.#returnRun(old, by);
+    for (const listener of this.#growing) listener();
     return true;
   }
 }

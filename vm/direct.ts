@@ -56,7 +56,8 @@ const REGISTERS = 6;
 
 /**
  * r0 to r5 in memory: where {@link MemoryHelper}s find their arguments. A helper asks for a view in each call, as a growing memory
- * detaches them; before the memory grows for the first time, V8 takes view and address for constants.
+ * replaces them. Until it does V8 takes the view, its length and its address for constants, as nothing stands between the field and the
+ * element (measured on Node 24: 1.5 ns of 9 ns a call; a length that is looked at first makes both be loaded and checked).
  */
 export class DirectRegisters {
   readonly space: AddressSpace;
@@ -65,30 +66,29 @@ export class DirectRegisters {
   // Declared only: a field that is written twice, as defining and setting it does, is no constant to V8.
   private declare words64: BigInt64Array;
   private declare words32: Int32Array;
+  /** Ends the views: they are not renewed any more. */
+  readonly dispose: () => void;
 
   constructor(space: AddressSpace, at: number) {
     this.space = space;
     this.at = at;
-    this.words64 = new BigInt64Array(space.memory.buffer, this.at, REGISTERS);
-    this.words32 = new Int32Array(space.memory.buffer, this.at, 2 * REGISTERS);
+    this.look();
+    this.dispose = space.onGrowth(() => this.look());
   }
 
   /** Register `n` at `n`. */
   get i64(): BigInt64Array {
-    const { words64 } = this;
-    return words64.length === 0 ? this.renew().words64 : words64;
+    return this.words64;
   }
 
   /** As a `RegisterFile`: the lower half of register `n` at `2n`, the upper one behind it. */
   get i32(): Int32Array {
-    const { words32 } = this;
-    return words32.length === 0 ? this.renew().words32 : words32;
+    return this.words32;
   }
 
-  private renew(): this {
+  private look(): void {
     this.words64 = new BigInt64Array(this.space.memory.buffer, this.at, REGISTERS);
     this.words32 = new Int32Array(this.space.memory.buffer, this.at, 2 * REGISTERS);
-    return this;
   }
 }
 
@@ -120,6 +120,11 @@ export class DirectImports {
   get(id: number): DirectImport | undefined {
     if (!this.#known.has(id)) this.#known.set(id, this.#bind(this.#helpers?.get(id)));
     return this.#known.get(id);
+  }
+
+  /** No helper is called any more. */
+  dispose(): void {
+    this.#registers?.dispose();
   }
 
   #bind(helper: DirectHelper | undefined): DirectImport | undefined {

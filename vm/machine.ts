@@ -41,6 +41,7 @@ export class Machine {
   readonly #options: MachineOptions;
   readonly #runs: Run[] = [];
   readonly #results: RunResult[] = [];
+  readonly #direct: DirectImports;
   readonly #tiers: Tiers;
   #quick: Quick | undefined = undefined;
   #nesting: number = 0;
@@ -50,7 +51,8 @@ export class Machine {
     this.#options = options;
     // One place for all runs: a helper has read its arguments before another run can begin.
     const place = (): DirectRegisters => new DirectRegisters(options.space, this.#runs[0]!.scratch + SCRATCH_REGISTERS);
-    this.#tiers = new Tiers(options, new DirectImports(options.directHelpers, place));
+    this.#direct = new DirectImports(options.directHelpers, place);
+    this.#tiers = new Tiers(options, this.#direct);
   }
 
   /** What the engines have done so far. */
@@ -77,6 +79,7 @@ export class Machine {
   /** Frees the stacks. The machine must not run afterwards. */
   dispose(): void {
     if (this.#nesting !== 0) throw new InternalError('machine disposed of while it runs');
+    this.#direct.dispose();
     for (const run of this.#runs) run.dispose();
     this.#runs.length = 0;
   }
