@@ -5,6 +5,7 @@
  *
  * Every import takes and gives int32 only: an i64 would arrive as a BigInt (about 100 ns a call against 8).
  */
+import { InternalError } from '../isa/errors.ts';
 import { KERNEL_HI, type AddressSpace } from './address-space.ts';
 import type { DirectImports } from './direct.ts';
 import { interpret } from './interpreter.ts';
@@ -58,9 +59,9 @@ export class CompiledProgram {
   readonly main: (base: number, lo: number, hi: number) => number;
   /** What the machine keeps with the module. */
   quick: unknown = undefined;
-  readonly #once: (base: number, offset: number) => number;
-  readonly #repeat: (base: number, offset: number, count: number) => void;
-  readonly #batch: (base: number, list: number, count: number) => void;
+  readonly #once: ((base: number, offset: number) => number) | undefined;
+  readonly #repeat: ((base: number, offset: number, count: number) => void) | undefined;
+  readonly #batch: ((base: number, list: number, count: number) => void) | undefined;
   readonly #go: (sp: number, base: number) => number;
   readonly #roots: Int32Array;
   readonly #entries: readonly EntryFunction[];
@@ -82,9 +83,9 @@ export class CompiledProgram {
     const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports, ...directs } });
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
-    this.#once = exports['once'] as (base: number, offset: number) => number;
-    this.#repeat = exports['repeat'] as (base: number, offset: number, count: number) => void;
-    this.#batch = exports['batch'] as (base: number, list: number, count: number) => void;
+    this.#once = exports['once'] as ((base: number, offset: number) => number) | undefined;
+    this.#repeat = exports['repeat'] as ((base: number, offset: number, count: number) => void) | undefined;
+    this.#batch = exports['batch'] as ((base: number, list: number, count: number) => void) | undefined;
     this.#go = exports['go'] as (sp: number, base: number) => number;
     this.#roots = compiled.roots;
     this.#entries = Array.from(compiled.roots, (_, index) => exports[`f${index}`] as EntryFunction);
@@ -154,6 +155,7 @@ export class CompiledProgram {
     const once = this.#once;
     const repeat = this.#repeat;
     const batch = this.#batch;
+    if (once === undefined || repeat === undefined || batch === undefined) throw new InternalError('entry of a program that needs more than its memory');
     const runs = this.#tally;
     const { scratch, space } = run;
     const token = {};

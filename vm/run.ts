@@ -173,6 +173,11 @@ export class Run implements HelperCall {
     this.registers[21] = KERNEL_HI;
   }
 
+  /** Bytes of the stack of a live frame. */
+  stackBytes(depth: number): number {
+    return this.space.i32[((this.scratch + SCRATCH_DEPTHS) >> 2) + depth]!;
+  }
+
   /** Offset where the stack of the current frame ends; its outgoing arguments begin there. */
   frameTop(): number {
     return this.stack + FRAME_STRIDE * (this.depth + 1) + FRAME_TOP;
@@ -274,7 +279,7 @@ export class Run implements HelperCall {
     const frame = Math.floor(inStack / FRAME_STRIDE) - 1;
     const top = this.stack + FRAME_STRIDE * (frame + 1) + FRAME_TOP;
     if (frame < 0 || frame > this.depth) return false;
-    const bytes = this.space.i32[((this.scratch + SCRATCH_DEPTHS) >> 2) + frame]!;
+    const bytes = this.stackBytes(frame);
     if (at < top - bytes || at + size > top) return false;
     this.bounds[0] = top - bytes;
     this.bounds[1] = top;

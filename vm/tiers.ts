@@ -9,7 +9,6 @@ import { interpret } from './interpreter.ts';
 import { PreparedProgram } from './program.ts';
 import { FAULTED, type Enter, type Run } from './run.ts';
 import { MAX_FALLBACKS, type EngineStats, type Fallback, type MachineOptions } from './types.ts';
-import { FRAME_TOP } from './wasm/layout.ts';
 import { compileModule, inlineProgram, type Continuation, type InlineProgram, type InlinePrograms } from './wasm/module.ts';
 import { Refusal } from './wasm/structure.ts';
 
@@ -114,7 +113,7 @@ export class Tiers {
    */
   readonly promote = (run: Run, dense: number): boolean => {
     const { program } = run;
-    const frameBytes = run.space.i32[(run.frameTop() - FRAME_TOP) >> 2]!;
+    const frameBytes = run.stackBytes(run.depth);
     const optimised = this.#options.compileOptimised !== undefined && program.denseCount <= OPTIMISE_LIMIT;
     const key = `${dense} ${frameBytes} ${run.checked} ${run.counted}`;
     const known = program.continuations.get(key) as CompiledProgram | null | undefined;

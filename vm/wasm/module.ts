@@ -18,7 +18,7 @@ import { habitsOf, type Habits, type ModuleContext, type Variant } from './state
 import { MAX_BODY, Refusal } from './structure.ts';
 import { batchWrapper, continuationWrapper, entryWrapper, mainWrapper, onceWrapper, repeatWrapper } from './wrappers.ts';
 
-/** A module's bytes, and what is needed to run it and to explain its traps. */
+/** A module's bytes, and what is needed to run it and to explain its traps. One with a continuation has no entry but that. */
 export interface CompiledModule {
   readonly bytes: Uint8Array;
   /** Dense instructions that functions begin at; function `i` is exported as `f<i>`. */
@@ -145,7 +145,8 @@ export function compileModule(
   for (const root of roots) functions.push(compile(root));
   functions.push(...helpers);
   if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));
-  return { ...assemble(roots, functions, parts.functions, continuation !== undefined, new Map(directs.map((id) => [id, direct.get(id)!]))), leaves };
+  const ways: Ways = continuation !== undefined ? 'continuation' : program.callsOut || variant.counted ? 'entries' : 'all';
+  return { ...assemble(roots, functions, parts.functions, ways, new Map(directs.map((id) => [id, direct.get(id)!]))), leaves };
 }
 
 /**
@@ -256,8 +257,14 @@ function directHelpers(program: PreparedProgram, used: readonly number[], inline
   return [...found];
 }
 
+/**
+ * What JavaScript may enter a module by: the rest of a frame only; all functions; and besides what runs the program often, which only those
+ * programs have that need nothing prepared for each run.
+ */
+type Ways = 'continuation' | 'entries' | 'all';
+
 function assemble(
-  roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], goesOn: boolean, directs: ReadonlyMap<number, DirectImport>,
+  roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], ways: Ways, directs: ReadonlyMap<number, DirectImport>,
 ): Omit<CompiledModule, 'leaves'> {
   const program = own[0]!;
   const module = new ByteWriter(4096);
@@ -266,20 +273,29 @@ function assemble(
   module.section(2, importSection([...directs.keys()]));
   const inside = [...own, ...parts];
   const first = IMPORT_COUNT + directs.size;
-  const wrappers = [
-    ...Array.from(roots, (_, index) => entryWrapper(first + index)), mainWrapper(first), onceWrapper(first, program), repeatWrapper(first, program),
-    batchWrapper(first, program),
-  ];
-  const types = [...inside.map(() => TYPE_FUNCTION), ...Array.from(roots, () => TYPE_ENTRY), TYPE_MAIN, TYPE_ONCE, TYPE_BATCH, TYPE_BATCH];
-  if (goesOn) {
-    wrappers.push(continuationWrapper(first + own.length - 1));
-    types.push(TYPE_GO);
+  const wrappers: CompiledFunction[] = [];
+  const types = inside.map(() => TYPE_FUNCTION);
+  const names: string[] = [];
+  const add = (name: string, type: number, wrapper: CompiledFunction): void => {
+    names.push(name);
+    types.push(type);
+    wrappers.push(wrapper);
+  };
+  if (ways === 'continuation') add('go', TYPE_GO, continuationWrapper(first + own.length - 1));
+  else {
+    for (let index = 0; index < roots.length; index++) add(`f${index}`, TYPE_ENTRY, entryWrapper(first + index));
+    add('main', TYPE_MAIN, mainWrapper(first));
+  }
+  if (ways === 'all') {
+    add('once', TYPE_ONCE, onceWrapper(first, program));
+    add('repeat', TYPE_BATCH, repeatWrapper(first, program));
+    add('batch', TYPE_BATCH, batchWrapper(first, program));
   }
   const functionSection = new ByteWriter();
   functionSection.u32(types.length);
   for (const type of types) functionSection.u32(type);
   module.section(3, functionSection);
-  module.section(7, exportSection(roots.length, first + inside.length, goesOn));
+  module.section(7, exportSection(names, first + inside.length));
   return { ...codeSection(module, roots, [...inside, ...wrappers]), directs: [...directs.keys()] };
 }
 
@@ -320,18 +336,14 @@ function importSection(directs: readonly number[]): ByteWriter {
   return out;
 }
 
-function exportSection(roots: number, first: number, goesOn: boolean): ByteWriter {
+/** Functions from `first` on. */
+function exportSection(names: readonly string[], first: number): ByteWriter {
   const out = new ByteWriter();
-  out.u32(roots + (goesOn ? 5 : 4));
-  for (let index = 0; index < roots; index++) {
-    out.name(`f${index}`);
-    out.byte(0);
-    out.u32(first + index);
-  }
-  for (const [offset, name] of (goesOn ? ['main', 'once', 'repeat', 'batch', 'go'] : ['main', 'once', 'repeat', 'batch']).entries()) {
+  out.u32(names.length);
+  for (const [index, name] of names.entries()) {
     out.name(name);
     out.byte(0);
-    out.u32(first + roots + offset);
+    out.u32(first + index);
   }
   return out;
 }

@@ -39,3 +39,17 @@ describe('compiled text', () => {
     });
   });
 });
+
+test('a module has the ways in that somebody uses', () => {
+  const ways = (text: string, counted: boolean, going: boolean): readonly string[] => {
+    const program = new PreparedProgram({ name: 'ways', instructions: assembleText(text, 'ways.asm'), verified: true });
+    const continuation = going ? { dense: 1, frameBytes: 512 } : undefined;
+    const { bytes } = compileModule(program, { checked: false, counted }, () => undefined, continuation);
+    return WebAssembly.Module.exports(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>)).map(({ name }) => name);
+  };
+  const plain = 'r0 = 1\nr0 += 2\nexit\n';
+  expect(ways(plain, false, false)).toEqual(['f0', 'main', 'once', 'repeat', 'batch']);
+  expect(ways(plain, true, false)).toEqual(['f0', 'main']);
+  expect(ways('call 1\nr0 += 2\nexit\n', false, false)).toEqual(['f0', 'main']);
+  expect(ways(plain, false, true)).toEqual(['go']);
+});
