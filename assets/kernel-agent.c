@@ -6,7 +6,7 @@
  *   bpf CMD ATTR [TOKEN]...       ATTR and buffers in hex ("-" for none); tokens pOFF=HEX in, xOFF=HEX in and out, oOFF=SIZE out,
  *                                 fOFF=SLOT, iOFF:AT=SLOT, nOFF:AT=HEX nested in, mOFF:AT=SIZE nested out, kOFF:AT=SLOT take an fd, s=SLOT keep
  *   key NAME DER, keyid ID, caps HEX, mmap SLOT SIZE PROT, munmap, close SLOT, dup SLOT SLOT
- * An answer: RET ERRNO [aATTR] [KEY=HEX]...
+ * An answer: RET ERRNO [aATTR] [KEY=HEX]...; of the attributes of a test run as much as holds its results
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { SLOTS = 4096, MAPPINGS = 4096, BUFFERS = 600, TAKES = 512, SLACK = 64, ATTR = 256, SESSION = -3, CLEAR = 7, JOIN = 1, ENABLE_STATS = 32 };
+enum { SLOTS = 4096, MAPPINGS = 4096, BUFFERS = 600, TAKES = 512, SLACK = 64, ATTR = 256, SESSION = -3, CLEAR = 7, JOIN = 1, TEST_RUN = 10, ENABLE_STATS = 32, RESULTS = 16 };
 struct buffer { int off, at, out; unsigned char *bytes; size_t size; };
 static int slots[SLOTS], kept[SLOTS], keeping;
 static struct { void *at; size_t size; } mappings[MAPPINGS];
@@ -134,8 +134,8 @@ static void do_bpf(char *args, FILE *out)
 			if (takes[k].slot >= 0) keep(takes[k].slot, *fd);
 			*fd = 1;
 		}
-	fprintf(out, "%ld %d a", ret, error);
-	write_hex(out, attr, ATTR);
+	fprintf(out, "%ld %d", ret, error);
+	if (cmd == TEST_RUN) { fputs(" a", out); write_hex(out, attr, RESULTS); }
 	for (int i = 0; i < count; i++) {
 		size_t length = buffers[i].size;
 

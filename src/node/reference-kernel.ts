@@ -38,7 +38,7 @@ const UNREPEATABLE: ReadonlySet<number> = new Set([
   U.BPF_FUNC_get_current_comm, U.BPF_FUNC_get_current_task, U.BPF_FUNC_get_current_task_btf, U.BPF_FUNC_get_current_cgroup_id, U.BPF_FUNC_get_current_ancestor_cgroup_id,
 ]);
 /** States that our verifier may visit in one case: a real one needs minutes for what takes much longer. */
-const MOST_VISITS = 100_000;
+const MOST_VISITS = 30_000;
 /** By so many bytes memory lies elsewhere when a case is performed again. */
 const SHIFT = 0x1528;
 /** Calls whose answers depend on what else lives in the kernel. */

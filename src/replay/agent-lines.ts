@@ -75,7 +75,7 @@ export function readAgentAnswer(operation: Operation, line: string): Got {
     if (logs.has(key)) log = maskLog(latin1UpToNUL(hexToBytes(value) ?? new Uint8Array(0)));
     else out[key] = trimmed(value);
   }
-  const isRun = operation.cmd === U.BPF_PROG_TEST_RUN && attr !== undefined;
+  const isRun = operation.cmd === U.BPF_PROG_TEST_RUN && attr !== undefined && attr.length >= DATA_SIZE_AT + 4;
   const view = attr === undefined ? undefined : new DataView(attr.buffer, attr.byteOffset, attr.byteLength);
   return {
     ret: ret >= 0 && FD_COMMANDS.has(operation.cmd) ? 'fd' : ret, errno, log, out: Object.keys(out).length === 0 ? undefined : out,

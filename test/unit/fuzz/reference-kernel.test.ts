@@ -190,9 +190,11 @@ describe('the agent in the machine', () => {
   it('gets a line an operation, and its answers read as ours', () => {
     expect(SEQUENCE.map(agentLine).map((line) => line.split(' ')[0])).toEqual(['bpf', 'bpf', 'dup', 'close', 'bpf', 'caps', 'bpf', 'bpf']);
     expect(agentLine(SEQUENCE[4]!)).toMatch(/^bpf 1 0{64} p8=01000000 o16=8 f0=1$/);
-    const attr = '00'.repeat(256);
-    expect(readAgentAnswer(SEQUENCE[0]!, `3 0 a${attr}`)).toMatchObject({ ret: 'fd', errno: 0 });
-    expect(readAgentAnswer(SEQUENCE[4]!, `0 0 a${attr} 16=0700`)).toMatchObject({ ret: 0, errno: 0, out: { 16: '07' } });
+    expect(readAgentAnswer(SEQUENCE[0]!, '3 0')).toMatchObject({ ret: 'fd', errno: 0 });
+    expect(readAgentAnswer(SEQUENCE[4]!, '0 0 16=0700')).toMatchObject({ ret: 0, errno: 0, out: { 16: '07' } });
+    const run = makeCall('PROG_TEST_RUN', {});
+    expect(readAgentAnswer(run, '0 0 a00000000070000000000000002000000')).toMatchObject({ ret: 0, retval: 7, dataSizeOut: 2 });
+    expect(readAgentAnswer(run, '0 0 a0000')).toMatchObject({ ret: 0, retval: undefined });
     expect(readAgentAnswer(SEQUENCE[2]!, '-1 9')).toEqual({ ret: -1, errno: 9 });
     expect(() => readAgentAnswer(SEQUENCE[0]!, 'panic')).toThrow(InputError);
   });
