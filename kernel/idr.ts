@@ -7,42 +7,77 @@ import { ENOSPC } from '../isa/errno.ts';
 
 const ID_MAX = 0x7fffffff;
 
-/** Ids of one kind of object. */
+/**
+ * Ids of one kind of object, ascending, with their objects beside them. Arrays rather than a `Map`: one that objects enter and leave all the time
+ * makes itself anew every few times, and what it leaves to the garbage collector keeps the next one, and what that holds, alive.
+ */
 export class IDR<T> {
-  private readonly byID: Map<number, T> = new Map();
+  private readonly ids: number[] = [];
+  private readonly objects: T[] = [];
   private next = 1;
 
   /** The new id, or `-ENOSPC` when all are taken. */
   allocate(object: T): number {
-    if (this.byID.size >= ID_MAX - 1) return -ENOSPC;
+    const { ids, objects } = this;
+    if (ids.length >= ID_MAX - 1) return -ENOSPC;
     let id = this.next;
-    while (this.byID.has(id)) id = id + 1 >= ID_MAX ? 1 : id + 1;
-    this.byID.set(id, object);
+    let at = this.placeOf(id);
+    while (ids[at] === id) {
+      id = id + 1 >= ID_MAX ? 1 : id + 1;
+      at = id === 1 ? 0 : at + 1;
+    }
+    if (at === ids.length) {
+      ids.push(id);
+      objects.push(object);
+    } else {
+      ids.splice(at, 0, id);
+      objects.splice(at, 0, object);
+    }
     this.next = id + 1 >= ID_MAX ? 1 : id + 1;
     return id;
   }
 
   find(id: number): T | undefined {
-    return this.byID.get(id);
+    const at = this.placeOf(id);
+    return this.ids[at] === id ? this.objects[at] : undefined;
   }
 
   remove(id: number): void {
-    this.byID.delete(id);
+    const { ids, objects } = this;
+    const at = this.placeOf(id);
+    if (ids[at] !== id) return;
+    if (at === ids.length - 1) {
+      ids.pop();
+      objects.pop();
+    } else {
+      ids.splice(at, 1);
+      objects.splice(at, 1);
+    }
   }
 
   /** Smallest id in use that is at least `from`; 0 if there is none (`idr_get_next`). */
   nextFrom(from: number): number {
-    let best = 0;
-    for (const id of this.byID.keys()) if (id >= from && (best === 0 || id < best)) best = id;
-    return best;
+    return this.ids[this.placeOf(from)] ?? 0;
   }
 
   /** Objects in the order of their ids. */
   values(): T[] {
-    return [...this.byID.entries()].sort((a, b) => a[0] - b[0]).map(([, object]) => object);
+    return this.objects.slice();
   }
 
   get size(): number {
-    return this.byID.size;
+    return this.ids.length;
+  }
+
+  /** Index of the first id that is at least `id`. */
+  private placeOf(id: number): number {
+    const { ids } = this;
+    let low = 0, high = ids.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (ids[middle]! < id) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

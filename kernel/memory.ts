@@ -52,7 +52,7 @@ export class KernelMemory {
   private allocations = 0;
   private faults: FaultInjector | undefined;
   /** Allocations of the construction under way. */
-  private built: Set<number> | undefined;
+  private built: number[] | undefined;
 
   constructor(space: AddressSpace) {
     this.space = space;
@@ -75,23 +75,27 @@ export class KernelMemory {
     this.allocations++;
     if (this.faults?.allocation?.(this.allocations, 'memory') === true) return 0;
     const offset = this.space.tryAlloc(size, label, align);
-    if (offset !== 0) this.built?.add(offset);
+    if (offset !== 0) this.built?.push(offset);
     return offset;
   }
 
   free(offset: number): void {
-    this.built?.delete(offset);
+    const { built } = this;
+    if (built !== undefined) {
+      const at = built.lastIndexOf(offset);
+      if (at >= 0) built.splice(at, 1);
+    }
     this.space.free(offset);
   }
 
   /** Runs `body`, which builds one object out of several allocations; where it throws, all of them are given back. */
   build<R>(body: () => R): R {
     const outer = this.built;
-    const built = new Set<number>();
+    const built: number[] = [];
     this.built = built;
     try {
       const result = body();
-      if (outer !== undefined) for (const offset of built) outer.add(offset);
+      if (outer !== undefined) for (const offset of built) outer.push(offset);
       return result;
     } catch (error) {
       for (const offset of built) this.space.free(offset);

@@ -7,7 +7,7 @@ import type { BTF } from '../btf/btf.ts';
 import { EBUSY } from '../isa/errno.ts';
 import { BPF_PROG_TYPE_EXT, BPF_PROG_TYPE_TRACING } from '../isa/uapi.ts';
 import type { Admission, BTFDescriptor, ProgramDescriptor, VerifiedProgram } from '../verifier/types.ts';
-import type { Program } from '../vm/types.ts';
+import type { Program, ProgramImage } from '../vm/types.ts';
 import type { ProgramSnapshot, ProgramView } from './api.ts';
 import type { BPFMap } from './maps/map.ts';
 import type { KernelMemory } from './memory.ts';
@@ -36,6 +36,16 @@ export interface ProgramAttributes {
   readonly userID: number;
   readonly xdpHasFrags: boolean;
   readonly isDeviceBound: boolean;
+}
+
+/** What the machine gets of a program, with the program that it belongs to. */
+export interface OwnedImage extends ProgramImage {
+  readonly owner: BPFProgram;
+}
+
+/** The program whose prepared form this is; `undefined` for one that no kernel prepared. */
+export function programOf(prepared: Program): BPFProgram | undefined {
+  return (prepared.image as Partial<OwnedImage>).owner;
 }
 
 const UNSIGNED: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };

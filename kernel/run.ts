@@ -16,7 +16,7 @@ import { callKfunc } from './helpers/kfuncs.ts';
 import { ArenaMap } from './maps/arena.ts';
 import { ProgArrayMap } from './maps/fd-array.ts';
 import { InsnArrayMap } from './maps/special.ts';
-import { BPFProgram } from './program.ts';
+import { BPFProgram, type OwnedImage } from './program.ts';
 import { CLOCK_STEP } from './sources.ts';
 import type { KernelState } from './state.ts';
 
@@ -48,6 +48,9 @@ export interface PacketBuffer {
   /** The structure that programs see. */
   readonly address: number;
 }
+
+/** A program that was not verified is one function. */
+const ENTRY_ONLY: readonly number[] = [0];
 
 /** What a run gave back. */
 export interface RunOutcome {
@@ -109,17 +112,18 @@ export class Runner {
     if (program.prepared !== undefined) return program.prepared;
     const arenaMap = program.usedMaps.find((map) => map instanceof ArenaMap);
     const { verified } = program;
-    const arena = arenaMap?.window();
-    const prepared = within(this.kernel.phases, 'compile', () => this.machine.load({
-      name: program.name, instructions: verified?.instructions ?? program.instructions, subprograms: verified?.subprograms ?? [0],
-      stackDepths: (verified?.stackDepths ?? [512]).map((depth) => (verified?.fullyVerified === true ? depth : 512)),
-      verified: verified?.fullyVerified ?? false,
-      ...(arena === undefined ? {} : { arena }),
-      ...jumpTargets(program),
-      ...(verified?.exceptionCallback === undefined ? {} : { exceptionCallback: verified.exceptionCallback }),
-    }));
+    const isVerified = verified?.fullyVerified === true;
+    const image: OwnedImage = {
+      owner: program, name: program.name, instructions: verified?.instructions ?? program.instructions, subprograms: verified?.subprograms ?? ENTRY_ONLY,
+      stackDepths: isVerified ? verified.stackDepths : (verified?.stackDepths ?? ENTRY_ONLY).map(() => 512),
+      verified: isVerified,
+      arena: arenaMap?.window(),
+      jumpTargets: jumpTargets(program),
+      exceptionCallback: verified?.exceptionCallback,
+    };
+    const { phases } = this.kernel;
+    const prepared = phases === undefined ? this.machine.load(image) : within(phases, 'compile', () => this.machine.load(image));
     program.prepared = prepared;
-    this.kernel.prepared.set(prepared, program);
     return prepared;
   }
 
@@ -179,10 +183,9 @@ export class Runner {
 }
 
 /** Where the indirect jumps of a verified program lead: the verifier lets only addresses out of its jump tables be jumped to. */
-function jumpTargets(program: BPFProgram): { jumpTargets?: readonly number[] } {
-  if (program.verified?.fullyVerified !== true) return {};
-  const tables = program.usedMaps.filter((map) => map instanceof InsnArrayMap);
-  return tables.length === 0 ? {} : { jumpTargets: tables.flatMap((table) => table.targets()) };
+function jumpTargets(program: BPFProgram): readonly number[] | undefined {
+  if (program.verified?.fullyVerified !== true || !program.usedMaps.some((map) => map instanceof InsnArrayMap)) return undefined;
+  return program.usedMaps.flatMap((map) => (map instanceof InsnArrayMap ? map.targets() : []));
 }
 
 /** `SKF_NET_OFF`, `SKF_LL_OFF`: offsets from here on are relative to the network header and the link layer's. */

@@ -10,7 +10,7 @@ import { within, type Phases } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
 import type { Admission, BTFDescriptor, StateObserver } from '../verifier/types.ts';
 import { AddressSpace, MAX_MEMORY } from '../vm/address-space.ts';
-import type { Fault, Program } from '../vm/types.ts';
+import type { Fault } from '../vm/types.ts';
 import { AllocatedObjects } from './allocated-objects.ts';
 import type { FaultInjector, KernelOptions, LSMHookName, LSMHooks, MapView, SystemCallObserver } from './api.ts';
 import { CAP_FULL_SET, CAP_SYS_ADMIN } from './api.ts';
@@ -79,10 +79,8 @@ export class KernelState implements MapHost {
   private readonly hooks: { [Name in LSMHookName]: LSMHooks[Name][] } = {
     bpf: [], bpf_map: [], bpf_prog: [], bpf_map_create: [], bpf_map_free: [], bpf_prog_load: [], bpf_prog_free: [],
   };
-  /** Programs by the form of them that the machine runs. */
-  readonly prepared: WeakMap<Program, BPFProgram> = new WeakMap();
-  private readonly mapsByAddress: Map<number, BPFMap> = new Map();
-  private readonly programsByAddress: Map<number, BPFProgram> = new Map();
+  /** Maps by address; `undefined` where one was. Addresses come again, and taking an entry out of a small `Map` makes all of it anew. */
+  private readonly mapsByAddress: Map<number, BPFMap | undefined> = new Map();
   private kernelBTFObject: BTFObject | undefined;
   private hasLookedForBTF = false;
   private fdAllocations = 0;
@@ -232,11 +230,6 @@ export class KernelState implements MapHost {
     return this.files.get(fd) !== undefined;
   }
 
-  /** The program that an instruction of the machine belongs to. */
-  programOf(prepared: Program): BPFProgram | undefined {
-    return this.prepared.get(prepared);
-  }
-
   mapAt(offset: number): BPFMap | undefined {
     return this.mapsByAddress.get(offset);
   }
@@ -248,7 +241,7 @@ export class KernelState implements MapHost {
 
   /** Frees a map that was never published, or whose last reference went. */
   freeMap(map: BPFMap): void {
-    this.mapsByAddress.delete(map.address);
+    this.mapsByAddress.set(map.address, undefined);
     map.destroy();
   }
 
@@ -281,14 +274,6 @@ export class KernelState implements MapHost {
     return file.target.kind === 'prog' ? file.target : -EINVAL;
   }
 
-  programAt(offset: number): BPFProgram | undefined {
-    return this.programsByAddress.get(offset);
-  }
-
-  registerProgram(program: BPFProgram): void {
-    this.programsByAddress.set(program.address, program);
-  }
-
   /** Drops what a program holds and frees it (`__bpf_prog_put_noref`). */
   freeProgram(program: BPFProgram): void {
     if (program.id !== 0) this.programs.remove(program.id);
@@ -302,7 +287,6 @@ export class KernelState implements MapHost {
     for (const btf of program.usedBTFs) btf.put();
     if (program.associated !== undefined) this.putMap(program.associated);
     program.attachProgram?.put();
-    this.programsByAddress.delete(program.address);
     program.destroy();
   }
 

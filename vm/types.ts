@@ -85,14 +85,14 @@ export interface ProgramImage {
   readonly stackDepths?: readonly number[];
   /** Verified programs may run with unchecked memory accesses and without a budget. Default false. */
   readonly verified?: boolean;
-  readonly arena?: ArenaWindow;
+  readonly arena?: ArenaWindow | undefined;
   /**
    * Instructions that indirect jumps may lead to, each from inside its own function; elsewhere they fault. Where absent any instruction
    * may be a target, and compiled code leaves such jumps to the interpreter.
    */
-  readonly jumpTargets?: readonly number[];
+  readonly jumpTargets?: readonly number[] | undefined;
   /** Index in `subprograms` of the exception callback. */
-  readonly exceptionCallback?: number;
+  readonly exceptionCallback?: number | undefined;
 }
 
 /** A prepared program: made by `Machine.load`, run by `Machine.run`. Opaque to everybody but the engines. */

@@ -6,6 +6,7 @@
 import { EINVAL } from '../../isa/errno.ts';
 import type { HelperCall, HelperFunction } from '../../vm/types.ts';
 import { LIST_OWNER, RB_OWNER } from '../allocated-objects.ts';
+import { programOf } from '../program.ts';
 import { RBTree } from '../rbtree.ts';
 import type { KernelState } from '../state.ts';
 import { high, low, pointer } from './arguments.ts';
@@ -17,7 +18,7 @@ const NEXT = 0, PREVIOUS = 8;
 // ---------------------------------------------------------------- objects
 
 const objNew = (isPerCPU: boolean): Make => (kernel) => (call) => {
-  const btf = kernel.programOf(call.program)?.btf;
+  const btf = programOf(call.program)?.btf;
   call.setPointer(btf === undefined || high(call, 1) !== 0 ? 0 : kernel.allocated.create(btf, call.u32(1), isPerCPU));
 };
 

@@ -140,7 +140,6 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
     sleepable: (flags & F.BPF_F_SLEEPABLE) !== 0, attachBTFID: attachTypeID(call, attachType), instructions, loadTime, userID: 0,
     xdpHasFrags: (flags & F.BPF_F_XDP_HAS_FRAGS) !== 0, isDeviceBound: ifindex !== 0,
   }, target.attachBTF, target.attachProgram, (freed) => kernel.freeProgram(freed)));
-  kernel.registerProgram(program);
   return program;
 }
 
