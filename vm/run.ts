@@ -16,6 +16,8 @@ import {
   codeIndex, type Fault, type FaultKind, type HelperCall, type HelperFunction, type MachineOptions, type Program, type RegisterFile, type Tier,
 } from './types.ts';
 
+/** What the allocation is called that holds the frames of programs. */
+export const STACK_LABEL: string = 'program stack';
 const STACK_BYTES = FRAME_STRIDE * (MAX_DEPTH + 1);
 /** Instructions are charged in words of the dense form: four an instruction. This many words are handed out at a time. */
 const CHUNK = 1 << 28;
@@ -103,7 +105,7 @@ export class Run implements HelperCall {
     this.code = program.fast;
     this.callers = Array.from({ length: MAX_DEPTH }, () => program);
     this.enter = enter;
-    this.stack = options.space.alloc(STACK_BYTES, 'program stack', 64);
+    this.stack = options.space.alloc(STACK_BYTES, STACK_LABEL, 64);
     this.scratch = options.space.allocHidden(SCRATCH_BYTES, 'state of a run');
     options.space.i32[(this.scratch + SCRATCH_FRAMES) >> 2] = this.stack + FRAME_STRIDE;
   }

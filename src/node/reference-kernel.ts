@@ -8,8 +8,12 @@ import { COMMANDS, MAP_CREATE_ATTR } from '../../isa/attr.ts';
 import { InputError } from '../../isa/errors.ts';
 import { EFAULT, EPERM, errnoName } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { Allocation } from '../../vm/address-space.ts';
+import { STACK_LABEL } from '../../vm/run.ts';
 import { Coverage } from '../fuzz/coverage.ts';
 import { operationsOf } from '../fuzz/answers.ts';
+import { makeCall } from '../fuzz/mutators/calls.ts';
 import type { FoundInput } from '../fuzz/shard.ts';
 import { loadTarget } from '../fuzz/targets/index.ts';
 import type { Target } from '../fuzz/types.ts';
@@ -39,8 +43,10 @@ const UNREPEATABLE: ReadonlySet<number> = new Set([
 ]);
 /** States that our verifier may visit in one case: a real one needs minutes for what takes much longer. */
 const MOST_VISITS = 30_000;
-/** By so many bytes memory lies elsewhere when a case is performed again. */
-const SHIFT = 0x1528;
+/** By so many bytes memory lies elsewhere when a case is performed again, and what the stack holds that programs find. */
+const SHIFT = 0x1528, RUBBISH = 0xa5;
+/** A program that is run first, so that the machine has a stack: r0 = 0; exit. */
+const NOTHING = Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0);
 /** Calls whose answers depend on what else lives in the kernel. */
 const UNSTABLE: ReadonlySet<number> = new Set([
   U.BPF_PROG_GET_NEXT_ID, U.BPF_MAP_GET_NEXT_ID, U.BPF_BTF_GET_NEXT_ID, U.BPF_LINK_GET_NEXT_ID, U.BPF_PROG_GET_FD_BY_ID, U.BPF_MAP_GET_FD_BY_ID,
@@ -81,24 +87,24 @@ class TooLong extends Error {}
 
 /**
  * What our kernel answers; `undefined` where it verifies for long.
- * @param shift bytes by which its memory lies elsewhere
+ * @param isElsewhere its memory lies elsewhere, and stacks hold something: for what depends on that, two kernels do not agree
  */
-export function performHere(operations: readonly Operation[], shift = 0): readonly Got[] | undefined {
+export function performHere(operations: readonly Operation[], isElsewhere = false): readonly Got[] | undefined {
   const target = new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS });
   const { kernel } = target;
-  if (shift > 0) {
-    kernel.allocUser(shift);
-    kernel.memory.alloc(shift, 'shift', 8);
-  }
+  const performer = new Performer(target);
+  const stack = isElsewhere ? moveMemory(kernel, performer) : undefined;
   let left = MOST_VISITS;
   kernel.state.stateObserver = { everyPath: false, visit: (): void => {
     if (--left < 0) throw new TooLong();
   } };
   // The agent begins with a session keyring of its own.
   kernel.keyrings.joinSession(undefined);
-  const performer = new Performer(target);
   try {
-    return operations.map((operation) => performer.perform(operation));
+    return operations.map((operation) => {
+      if (stack !== undefined) kernel.memory.u8.fill(RUBBISH, stack.offset, stack.offset + stack.size);
+      return performer.perform(operation);
+    });
   } catch (error) {
     if (error instanceof TooLong) return undefined;
     throw error;
@@ -106,6 +112,16 @@ export function performHere(operations: readonly Operation[], shift = 0): readon
     performer.reset();
     performer.release();
   }
+}
+
+/** Takes memory of users and of the kernel, and gives the machine its stack: where that is. */
+function moveMemory(kernel: Kernel, performer: Performer): Allocation | undefined {
+  kernel.allocUser(SHIFT);
+  kernel.memory.alloc(SHIFT, 'elsewhere', 8);
+  performer.perform(makeCall('PROG_LOAD', { prog_type: U.BPF_PROG_TYPE_RAW_TRACEPOINT, insns: NOTHING, insn_cnt: 2, license: Uint8Array.of(0) }, { save: 0 }));
+  performer.perform(makeCall('PROG_TEST_RUN', {}, { fds: { prog_fd: 0 } }));
+  performer.reset();
+  return kernel.memory.live().find(({ label }) => label === STACK_LABEL);
 }
 
 /** True where a program of the case calls a helper that no two kernels answer alike. */
@@ -122,7 +138,7 @@ function isUnrepeatable(operations: readonly Operation[]): boolean {
 /** What our kernel answers, without return values that depend on addresses, the moment or the process. */
 export function comparableAnswers(operations: readonly Operation[]): readonly Got[] | undefined {
   const answers = performHere(operations);
-  const shifted = answers?.some(({ retval }) => retval !== undefined) === true ? performHere(operations, SHIFT) : answers;
+  const shifted = answers?.some(({ retval }) => retval !== undefined) === true ? performHere(operations, true) : answers;
   const isMoving = isUnrepeatable(operations);
   return answers?.map((got, i) => (isMoving || got.retval !== shifted?.[i]?.retval ? { ...got, retval: undefined } : got));
 }

@@ -157,6 +157,8 @@ describe('comparing with a real kernel', () => {
     };
     expect(returned(0xb7, 0, 0, 0, 7, 0, 0, 0, ...exit)).toBe(7);
     expect(returned(0xbf, 0x10, 0, 0, 0, 0, 0, 0, ...exit)).toBeUndefined();
+    // What nobody wrote to the stack.
+    expect(returned(0x79, 0xa0, 0xf8, 0xff, 0, 0, 0, 0, ...exit)).toBeUndefined();
     expect(returned(0x85, 0, 0, 0, U.BPF_FUNC_get_prandom_u32, 0, 0, 0, 0x57, 0, 0, 0, 1, 0, 0, 0, ...exit)).toBeUndefined();
   });
 
