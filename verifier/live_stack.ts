@@ -11,7 +11,7 @@ import {
   BPF_ADD, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_FETCH, BPF_FUNC_find_vma, BPF_FUNC_for_each_map_elem, BPF_FUNC_loop,
   BPF_FUNC_user_ringbuf_drain, BPF_IMM, BPF_JMP, BPF_LD, BPF_LDX, BPF_LOAD_ACQ, BPF_MEM, BPF_MOV, BPF_ST, BPF_STORE_REL, BPF_STX, BPF_SUB, BPF_X,
 } from '../isa/uapi.ts';
-import { ArgTracks, NONE, UNVISITED, addOffsets } from './arg_track.ts';
+import { ArgTracks, NONE, addOffsets } from './arg_track.ts';
 import { UNKNOWN_BYTES, callSummary, stackAccessBytes } from './call_summary.ts';
 import { insnSuccessors } from './cfg.ts';
 import { AUX_CALLS_CALLBACK, findSubprog, type VerifierEnv } from './env.ts';
@@ -22,10 +22,8 @@ import { FRAME_POINTER, HALF_BYTES, Instance, LiveStack, MARK_WORDS, READ, LIVE,
 import { MAX_BPF_REG, MAX_CALL_FRAMES, MAX_STACK_ARG_SLOTS } from './regtypes.ts';
 import { F_CALLSITE, F_SUBPROG, type VState } from './state.ts';
 import { isGlobalSubprog, isHelperCall, isPseudoCall, isPseudoKfuncCall } from './subprogs.ts';
-import type { Slab } from './workspace.ts';
+import { TrackRows } from './track_rows.ts';
 
-/** Slots that a row begins with, and grows by. */
-const FIRST_SLOTS = 8;
 const MAX_ANALYSES = 10000;
 const CALL: number = BPF_JMP | BPF_CALL;
 
@@ -51,65 +49,6 @@ const slotOf = (offset: number): number => (offset >= 0 || offset < -SLOTS * 8 |
 function stackArgSlot(offset: number): number {
   const slot = Math.trunc(Math.abs(offset) / 8);
   return slot > MAX_STACK_ARG_SLOTS ? -1 : slot - 1;
-}
-
-/**
- * Tracks before every instruction of a function. A row has only as many stack slots as were needed so far, because most functions hold
- * pointers to their stack in a few slots at most: in rows that were reached the others are {@link NONE}.
- */
-class TrackRows {
-  readonly count: number;
-  stride: number = TRACKED_REGS + FIRST_SLOTS;
-  rows: Int32Array;
-  readonly #slab: Slab;
-
-  constructor(count: number, all: boolean, slab: Slab) {
-    if (all) this.stride = TRACKED;
-    this.count = count;
-    this.#slab = slab;
-    this.rows = slab.i32(count * this.stride);
-  }
-
-  isReached(row: number): boolean {
-    const at = row * this.stride;
-    return this.rows[at] !== UNVISITED || this.rows[at + 1] !== UNVISITED;
-  }
-
-  /** Copies a row to `out`, which holds {@link NONE} behind it. */
-  read(row: number, out: Int32Array): void {
-    const { rows, stride } = this;
-    for (let i = 0, at = row * stride; i < stride; i++) out[i] = rows[at + i]!;
-  }
-
-  /** What the slots that a row has no place for hold. */
-  #rest(row: number): number {
-    const { rows, stride } = this;
-    for (let at = row * stride; at < (row + 1) * stride; at++) if (rows[at] !== UNVISITED) return NONE;
-    return UNVISITED;
-  }
-
-  /** The stack slots of a row, all of them. */
-  slots(row: number): Int32Array {
-    const { rows, stride } = this, held = stride - TRACKED_REGS, from = row * stride + TRACKED_REGS;
-    const slots = this.#slab.i32(SLOTS, false), rest = this.#rest(row);
-    for (let i = 0; i < SLOTS; i++) slots[i] = i < held ? rows[from + i]! : rest;
-    return slots;
-  }
-
-  /** Makes room for slots up to the last one of `out` that holds something. */
-  widen(out: Int32Array): void {
-    let stride = TRACKED;
-    while (stride > this.stride && out[stride - 1] === NONE) stride--;
-    if (stride === this.stride) return;
-    stride = Math.min((stride + FIRST_SLOTS) & ~(FIRST_SLOTS - 1), TRACKED);
-    const rows = this.#slab.i32(this.count * stride);
-    for (let row = 0; row < this.count; row++) {
-      rows.set(this.rows.subarray(row * this.stride, (row + 1) * this.stride), row * stride);
-      rows.fill(this.#rest(row), row * stride + this.stride, (row + 1) * stride);
-    }
-    this.rows = rows;
-    this.stride = stride;
-  }
 }
 
 /** Analyses every function with all its callers; 0 or `-errno`. */
@@ -157,7 +96,7 @@ function analyse(a: Analysis, args: Int32Array | undefined, known: Instance): nu
   for (let p = from; p < to; p++) {
     const insn = env.postorder[p]!;
     if (env.insns.code[insn] !== CALL) continue;
-    const { rows, stride } = a.before[subprog]!, at = (insn - start) * stride;
+    const before = a.before[subprog]!, { rows } = before, at = before.at(insn - start);
     const callArgs = env.slab.i32(TRACKED_REGS, false);
     for (let r = 0; r < TRACKED_REGS; r++) callArgs[r] = NONE;
     let callee: number;
@@ -298,16 +237,17 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
   const { subprog, depth, start, count } = instance;
   const end = start + count, talk = talks(env);
   const before = new TrackRows(count, talk, env.slab);
-  before.rows.fill(NONE, 0, before.stride);
-  before.rows[FRAME_POINTER] = tracks.single(depth, 0);
-  if (args !== undefined) for (let r = 1; r <= 5; r++) before.rows[r] = args[r]!;
+  const out = env.slab.i32(TRACKED, false);
+  for (let i = 0; i < TRACKED; i++) out[i] = NONE;
+  before.reach(0, before.add(out, 0));
+  const entry = before.at(0);
+  before.rows[entry + FRAME_POINTER] = tracks.single(depth, 0);
+  if (args !== undefined) for (let r = 1; r <= 5; r++) before.rows[entry + r] = args[r]!;
   const incoming = env.slab.i32(MAX_STACK_ARG_SLOTS, false);
   for (let i = 0; i < MAX_STACK_ARG_SLOTS; i++) incoming[i] = args === undefined ? NONE : args[MAX_BPF_REG + i]!;
   if (talk) env.log.write(`subprog#${subprog}: analyzing (depth ${depth})...\n`);
 
   const from = env.subprogs[subprog]!.postorderStart, to = env.subprogs[subprog + 1]!.postorderStart;
-  const out = env.slab.i32(TRACKED, false);
-  for (let i = 0; i < TRACKED; i++) out[i] = NONE;
   // an instruction is looked at again only where what holds before it has changed: all else would come out as before
   const isSettled = env.slab.u8(count);
   for (let changed = true; changed; ) {
@@ -316,45 +256,80 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
       const insn = env.postorder[p]!, row = insn - start;
       if ((isSettled[row] !== 0 && !talk) || !before.isReached(row)) continue;
       isSettled[row] = 1;
-      before.read(row, out);
-      transfer(a, insn, out, incoming, depth);
-      if (isStore(env.insns.code[insn]!)) before.widen(out);
-      if (talk) logTransfer(a.env, a.tracks, insn, before.rows, row * before.stride, out);
+      let after = before.rowOf[row]!;
+      if (!keepsTracks(env, insn, before.rows, before.at(row))) {
+        before.read(after, out);
+        transfer(a, insn, out, incoming, depth);
+        if (isStore(env.insns.code[insn]!)) before.widen(out);
+        if (talk) logTransfer(a.env, a.tracks, insn, before.rows, before.at(row), out);
+        if (!before.equals(after, out)) after = before.add(out, 0);
+      }
       const successors = insnSuccessors(env, insn);
       for (let s = 0; s < successors; s++) {
         const target = env.succ[s]!;
-        if (target < start || target >= end || !joinRow(a, before, target - start, out, insn, target)) continue;
+        if (target < start || target >= end || !joinRow(a, before, target - start, after, insn, target)) continue;
         isSettled[target - start] = 0;
         changed = true;
       }
+      before.release(after);
     }
   }
   for (let p = to - 1; p >= from; p--) {
-    const insn = env.postorder[p]!, at = (insn - start) * before.stride;
+    const insn = env.postorder[p]!, at = before.at(insn - start);
     recordMemoryAccess(a, instance, before.rows, at, insn);
     if (env.insns.code[insn] === CALL) recordCallAccess(a, instance, before.rows, at, insn);
     if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) (a.slotsAt ??= new Map()).set(insn, before.slots(insn - start));
   }
   a.before[subprog] = before;
-  if (talk) printTracks(a.env, a.tracks, subprog, before.rows);
+  if (talk) printTracks(a.env, a.tracks, subprog, before);
 }
 
 const isStore = (code: number): boolean => (code & 7) === BPF_STX || (code & 7) === BPF_ST;
 
-/** Joins what holds after `insn` into what holds before `target`, row `row`; true where that changed. */
-function joinRow(a: Analysis, before: TrackRows, row: number, out: Int32Array, insn: number, target: number): boolean {
+/** Joins row `after`, which holds after `insn`, into what holds before `target`, instruction `to` of the function; true where that changed. */
+function joinRow(a: Analysis, before: TrackRows, to: number, after: number, insn: number, target: number): boolean {
+  const row = before.rowOf[to]!;
+  if (row === after) return false;
+  if (!before.isReached(to)) {
+    before.reach(to, after);
+    return true;
+  }
   const { rows, stride } = before;
+  const from = after * stride, at = row * stride;
   let changed = false;
-  for (let i = 0, at = row * stride; i < stride; i++) {
-    const old = rows[at + i]!, next = out[i]!;
+  for (let i = 0; i < stride; i++) {
+    const old = rows[at + i]!, next = rows[from + i]!;
     if (old === next) continue;
-    const joined = old === UNVISITED ? next : a.tracks.join(old, next);
+    const joined = a.tracks.join(old, next);
     if (joined === old) continue;
-    rows[at + i] = joined;
+    // the rows may move with that, and what they held is still here
+    before.rows[before.own(to) + i] = joined;
     changed = true;
-    if (talks(a.env) && old !== UNVISITED) logJoin(a.env, a.tracks, insn, target, i, old, next, joined);
+    if (talks(a.env)) logJoin(a.env, a.tracks, insn, target, i, old, next, joined);
   }
   return changed;
+}
+
+/** True for most instructions: what does not touch a pointer to the stack leaves all tracks at `at` of `t` as they are. */
+function keepsTracks(env: VerifierEnv, insn: number, t: Int32Array, at: number): boolean {
+  const { code, dst, src } = env.insns;
+  const op = code[insn]!, d = dst[insn]!, s = src[insn]!;
+  // registers beyond the frame pointer stand for arguments on the stack
+  if (d > FRAME_POINTER || s > FRAME_POINTER) return false;
+  switch (op & 7) {
+    case BPF_ALU64:
+      return t[at + d] === NONE && ((op & BPF_X) === 0 || t[at + s] === NONE);
+    case BPF_ALU: case BPF_LD:
+      return t[at + d] === NONE;
+    case BPF_LDX:
+      return t[at + d] === NONE && t[at + s] === NONE && s !== FRAME_POINTER;
+    case BPF_ST: case BPF_STX:
+      return t[at + d] === NONE && (op & 0xe0) === BPF_MEM && d !== FRAME_POINTER;
+    default:
+      if ((op & 0xf0) !== BPF_CALL) return true;
+      for (let r = 0; r < 6; r++) if (t[at + r] !== NONE) return false;
+      return true;
+  }
 }
 
 /** True where a register may point into the function's own frame. */
@@ -538,6 +513,7 @@ function recordMemoryAccess(a: Analysis, instance: Instance, before: Int32Array,
   const writesOnly = isAtomic ? imm[insn] === BPF_STORE_REL : cls !== BPF_LDX;
   const bytes = writesOnly ? -sizeOf(op) : sizeOf(op);
   const t = before[at + (isLoad ? src[insn]! : dst[insn]!)]!;
+  if (!tracks.isPointer(t)) return;
   const frame = tracks.frame(t);
   if (frame >= 0 && frame <= instance.depth) {
     recordMoved(instance, frame, tracks.offsets(t), off[insn]!, bytes, insn);

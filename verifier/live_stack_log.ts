@@ -4,11 +4,12 @@
  * and writes. Text only.
  */
 import { BPF_CALL, BPF_DW, BPF_IMM, BPF_JMP, BPF_LD, BPF_LDX, BPF_STX } from '../isa/uapi.ts';
-import { type ArgTracks, UNVISITED } from './arg_track.ts';
+import type { ArgTracks } from './arg_track.ts';
 import type { VerifierEnv } from './env.ts';
 import { FRAME_POINTER, HALF_BYTES, HALVES, type Instance, MARK_WORDS, READ, TRACKED, TRACKED_REGS, WRITE } from './live_stack_marks.ts';
 import { alignment, verboseInsn } from './print.ts';
 import { MAX_BPF_REG } from './regtypes.ts';
+import type { TrackRows } from './track_rows.ts';
 
 const CALL: number = BPF_JMP | BPF_CALL;
 const LD_IMM64: number = BPF_LD | BPF_IMM | BPF_DW;
@@ -44,21 +45,21 @@ const subprogText = (env: VerifierEnv, subprog: number): string => {
   return `subprog#${subprog}${name === undefined ? '' : ` ${name}`}`;
 };
 
-export function printTracks(env: VerifierEnv, tracks: ArgTracks, subprog: number, before: Int32Array): void {
-  const { code } = env.insns;
+export function printTracks(env: VerifierEnv, tracks: ArgTracks, subprog: number, before: TrackRows): void {
+  const { code } = env.insns, { rows } = before;
   const start = env.subprogs[subprog]!.start, end = env.subprogs[subprog + 1]!.start;
   env.log.write(`${subprogText(env, subprog)}:\n`);
   for (let insn = start; insn < end; insn++) {
     env.log.write(`${String(insn).padStart(3)}: `);
     verboseInsn(env, insn);
-    const cls = code[insn]! & 7, at = (insn - start) * TRACKED;
+    const cls = code[insn]! & 7, at = before.at(insn - start);
     if (cls === BPF_LDX || cls === BPF_STX || code[insn] === CALL) {
       // One message a pointer, as in the kernel: a message is cut at 1023 bytes.
       let isFirst = true;
-      const isVisited = before[at] !== UNVISITED;
+      const isVisited = before.isReached(insn - start);
       for (let i = 0; i < TRACKED; i++) {
-        if (i === FRAME_POINTER || (i < TRACKED_REGS && !isVisited) || !tracks.isPointer(before[at + i]!)) continue;
-        env.log.write(`${isFirst ? ' //' : ''} ${trackName(i)}=${tracks.text(before[at + i]!)}`);
+        if (i === FRAME_POINTER || (i < TRACKED_REGS && !isVisited) || !tracks.isPointer(rows[at + i]!)) continue;
+        env.log.write(`${isFirst ? ' //' : ''} ${trackName(i)}=${tracks.text(rows[at + i]!)}`);
         isFirst = false;
       }
     }
