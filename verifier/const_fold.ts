@@ -24,115 +24,158 @@ const REGISTERS = 11;
 const KEPT_REGISTERS = 10;
 /** The register that stands for arguments on the stack. */
 const PARAMS = 11;
+/** R0 to R5. */
+const CALLER_SAVED = 0x3f;
 
-const UNVISITED = 0;
 const UNKNOWN = 1;
 const CONST = 2;
 const MAP_PTR = 3;
 const MAP_VALUE = 4;
 const SUBPROG = 5;
 
-/** What is known of every register before every instruction, and of the one being worked on after it. */
+/** Words of what is known of a register: kind, map, low and high half. */
+const KIND = 0;
+const MAP = 1;
+const LO = 2;
+const HI = 3;
+const WORDS = 4;
+/** Words of an instruction. */
+const STRIDE: number = REGISTERS * WORDS;
+const UNREACHED = -1;
+
+/**
+ * What is known of every register before every instruction, and of the one being worked on after it. Little is known of most registers most of
+ * the time, so each instruction has a mask of those of which something is or was known; the others are {@link UNKNOWN} and all zeros.
+ */
 class Constants {
-  readonly state: Uint8Array;
-  readonly map: Int32Array;
-  readonly lo: Int32Array;
-  readonly hi: Int32Array;
-  readonly outState: Uint8Array;
-  readonly outMap: Int32Array;
-  readonly outLo: Int32Array;
-  readonly outHi: Int32Array;
+  /** By instruction, {@link UNREACHED} at first. */
+  readonly masks: Int32Array;
+  /** By instruction and register, where the mask has it. */
+  readonly values: Int32Array;
+  /** By register, all of them. */
+  readonly out: Int32Array;
+  #outMask = 0;
 
   constructor(count: number, slab: Slab) {
-    this.state = slab.u8(count * REGISTERS);
-    // what they hold of an instruction is written when it is first reached
-    this.map = slab.i32(count * REGISTERS, false);
-    this.lo = slab.i32(count * REGISTERS, false);
-    this.hi = slab.i32(count * REGISTERS, false);
-    this.outState = slab.u8(REGISTERS, false);
-    this.outMap = slab.i32(REGISTERS, false);
-    this.outLo = slab.i32(REGISTERS, false);
-    this.outHi = slab.i32(REGISTERS, false);
+    this.masks = slab.i32(count, false);
+    this.values = slab.i32(count * STRIDE, false);
+    this.out = slab.i32(STRIDE, false);
+    for (let i = 0; i < count; i++) this.masks[i] = UNREACHED;
+    for (let r = 0; r < REGISTERS; r++) this.forget(r);
   }
 
   startAt(insn: number): void {
-    for (let at = insn * REGISTERS; at < (insn + 1) * REGISTERS; at++) {
-      this.state[at] = UNKNOWN;
-      this.map[at] = 0;
-      this.lo[at] = 0;
-      this.hi[at] = 0;
-    }
+    this.masks[insn] = 0;
   }
 
   load(insn: number): void {
-    const from = insn * REGISTERS;
-    const { state, map, lo, hi, outState, outMap, outLo, outHi } = this;
-    for (let r = 0; r < REGISTERS; r++) {
-      outState[r] = state[from + r]!;
-      outMap[r] = map[from + r]!;
-      outLo[r] = lo[from + r]!;
-      outHi[r] = hi[from + r]!;
-    }
+    const { values, out } = this, mask = this.masks[insn]!, from = insn * STRIDE;
+    for (let rest = this.#outMask & ~mask; rest !== 0; rest &= rest - 1) this.forget(lowestBit(rest));
+    for (let rest = mask; rest !== 0; rest &= rest - 1) copyKnown(out, values, lowestBit(rest), 0, from);
+    this.#outMask = mask;
   }
 
   /** Joins what holds after an instruction into what holds before its successor; true where that changed. */
   join(insn: number): boolean {
-    const to = insn * REGISTERS;
-    const { state, map, lo, hi, outState, outMap, outLo, outHi } = this;
+    const { values, out } = this, mask = this.masks[insn]!, to = insn * STRIDE;
+    if (mask === UNREACHED) {
+      this.masks[insn] = this.#outMask;
+      for (let rest = this.#outMask; rest !== 0; rest &= rest - 1) copyKnown(values, out, lowestBit(rest), to, 0);
+      return true;
+    }
     let changed = false;
-    for (let r = 0; r < REGISTERS; r++) {
-      const old = state[to + r]!, next = outState[r]!;
-      if (old === UNKNOWN) continue;
-      if (old === UNVISITED) {
-        if (next === UNVISITED) continue;
-        state[to + r] = next;
-        map[to + r] = outMap[r]!;
-        lo[to + r] = outLo[r]!;
-        hi[to + r] = outHi[r]!;
-        changed = true;
-      } else if (next !== old || outLo[r] !== lo[to + r] || outHi[r] !== hi[to + r] || outMap[r] !== map[to + r]) {
-        state[to + r] = UNKNOWN;
-        changed = true;
-      }
+    for (let rest = mask; rest !== 0; rest &= rest - 1) {
+      const from = lowestBit(rest) * WORDS, at = to + from;
+      if (values[at] === UNKNOWN) continue;
+      if (values[at] === out[from] && values[at + MAP] === out[from + MAP] && values[at + LO] === out[from + LO] && values[at + HI] === out[from + HI]) continue;
+      values[at] = UNKNOWN;
+      changed = true;
     }
     return changed;
   }
 
   forget(r: number): void {
-    this.outState[r] = UNKNOWN;
-    this.outMap[r] = 0;
-    this.outLo[r] = 0;
-    this.outHi[r] = 0;
+    const { out } = this, at = r * WORDS;
+    out[at] = UNKNOWN;
+    out[at + MAP] = 0;
+    out[at + LO] = 0;
+    out[at + HI] = 0;
+    this.#outMask &= ~(1 << r);
   }
 
-  /** The kernel leaves the map of an earlier pointer in place, and compares it where paths meet. */
-  setConst(r: number, lo: number, hi: number): void {
-    this.outState[r] = CONST;
-    this.outLo[r] = lo;
-    this.outHi[r] = hi;
+  forgetCallerSaved(): void {
+    for (let rest = this.#outMask & CALLER_SAVED; rest !== 0; rest &= rest - 1) this.forget(lowestBit(rest));
+  }
+
+  /** Sets the kind and the number. The kernel leaves the map of an earlier pointer in place, and compares it where paths meet. */
+  set(r: number, kind: number, lo: number, hi: number): void {
+    const { out } = this, at = r * WORDS;
+    out[at] = kind;
+    out[at + LO] = lo;
+    out[at + HI] = hi;
+    this.#outMask |= 1 << r;
+  }
+
+  /** Sets the kind and the map. The number of an earlier constant stays, and is compared where paths meet. */
+  setMap(r: number, kind: number, map: number): void {
+    const { out } = this, at = r * WORDS;
+    out[at] = kind;
+    out[at + MAP] = map;
+    this.#outMask |= 1 << r;
   }
 
   copy(dst: number, src: number): void {
-    this.outState[dst] = this.outState[src]!;
-    this.outMap[dst] = this.outMap[src]!;
-    this.outLo[dst] = this.outLo[src]!;
-    this.outHi[dst] = this.outHi[src]!;
+    const { out } = this, to = dst * WORDS, from = src * WORDS;
+    for (let i = 0; i < WORDS; i++) out[to + i] = out[from + i]!;
+    this.#outMask = (this.#outMask & ~(1 << dst)) | (((this.#outMask >> src) & 1) << dst);
+  }
+
+  kind(r: number): number {
+    return this.out[r * WORDS]!;
+  }
+
+  map(r: number): number {
+    return this.out[r * WORDS + MAP]!;
+  }
+
+  lo(r: number): number {
+    return this.out[r * WORDS + LO]!;
+  }
+
+  hi(r: number): number {
+    return this.out[r * WORDS + HI]!;
   }
 
   isConst(r: number): boolean {
-    return this.outState[r] === CONST;
+    return this.out[r * WORDS] === CONST;
   }
 
   isZero(r: number): boolean {
-    return this.outState[r] === CONST && this.outLo[r] === 0 && this.outHi[r] === 0;
+    const { out } = this, at = r * WORDS;
+    return out[at] === CONST && out[at + LO] === 0 && out[at + HI] === 0;
   }
 
   /** Adds a sign-extended 32-bit number; `-imm` of the smallest one needs the extra bit that `number` has. */
   add(r: number, imm: number): void {
-    const sum = (this.outLo[r]! >>> 0) + imm;
-    this.outLo[r] = sum | 0;
-    this.outHi[r] = (this.outHi[r]! + Math.floor(sum / 2 ** 32)) | 0;
+    const { out } = this, at = r * WORDS;
+    const sum = (out[at + LO]! >>> 0) + imm;
+    out[at + LO] = sum | 0;
+    out[at + HI] = (out[at + HI]! + Math.floor(sum / 2 ** 32)) | 0;
   }
+}
+
+/** Number of the lowest bit of a mask that is not 0. */
+function lowestBit(mask: number): number {
+  return 31 - Math.clz32(mask & -mask);
+}
+
+/** Copies what is known of a register between places of one instruction each. */
+function copyKnown(d: Int32Array, s: Int32Array, r: number, to: number, from: number): void {
+  const dst = to + r * WORDS, src = from + r * WORDS;
+  d[dst + KIND] = s[src + KIND]!;
+  d[dst + MAP] = s[src + MAP]!;
+  d[dst + LO] = s[src + LO]!;
+  d[dst + HI] = s[src + HI]!;
 }
 
 /**
@@ -173,17 +216,18 @@ function keepConstants(env: VerifierEnv, constants: Constants): void {
 }
 
 function keepConstantsOf(aux: InsnAux, constants: Constants, insn: number): void {
-  const { state } = constants;
+  const { masks, values } = constants;
   let mask = 0, mapMask = 0, subprogMask = 0;
-  for (let r = 0; r < KEPT_REGISTERS; r++) {
-    const at = insn * REGISTERS + r, known = state[at]!;
+  const from = masks[insn]!;
+  for (let rest = from === UNREACHED ? 0 : from & ((1 << KEPT_REGISTERS) - 1); rest !== 0; rest &= rest - 1) {
+    const r = lowestBit(rest), at = insn * STRIDE + r * WORDS, known = values[at]!;
     if (known < CONST || known === MAP_VALUE) continue;
     if (known === CONST) {
-      if (constants.hi[at] !== 0) continue;
+      if (values[at + HI] !== 0) continue;
       mask |= 1 << r;
     } else if (known === MAP_PTR) mapMask |= 1 << r;
     else subprogMask |= 1 << r;
-    aux.constRegVals[insn * KEPT_REGISTERS + r] = known === MAP_PTR ? constants.map[at]! : constants.lo[at]!;
+    aux.constRegVals[insn * KEPT_REGISTERS + r] = values[at + (known === MAP_PTR ? MAP : LO)]!;
   }
   aux.constRegMask[insn] = mask;
   aux.constRegMapMask[insn] = mapMask;
@@ -216,7 +260,7 @@ function transfer(env: VerifierEnv, c: Constants, insn: number): void {
       if (dst < REGISTERS) transferLoad(env, c, code, dst, src, off);
       break;
     case BPF_JMP:
-      if ((code & 0xf8) === BPF_CALL) forgetCallerSaved(c);
+      if ((code & 0xf8) === BPF_CALL) c.forgetCallerSaved();
       break;
     case BPF_STX: {
       const loaded = atomicLoadRegister(env, insn);
@@ -225,10 +269,6 @@ function transfer(env: VerifierEnv, c: Constants, insn: number): void {
     }
     default:
   }
-}
-
-function forgetCallerSaved(c: Constants): void {
-  for (let r = 0; r <= 5; r++) c.forget(r);
 }
 
 /** Register that an atomic instruction loads, -1 for none (`bpf_atomic_load_reg`). */
@@ -245,7 +285,7 @@ function transferALU(c: Constants, code: number, dst: number, src: number, off: 
   const high = imm >> 31;
   switch (code & 0xf8) {
     case BPF_MOV | BPF_K:
-      c.setConst(dst, imm, high);
+      c.set(dst, CONST, imm, high);
       break;
     case BPF_MOV | BPF_X:
       if (src < REGISTERS) c.copy(dst, src);
@@ -254,26 +294,26 @@ function transferALU(c: Constants, code: number, dst: number, src: number, off: 
       break;
     case BPF_ADD | BPF_K:
     case BPF_SUB | BPF_K:
-      if (!c.isConst(dst) && c.outState[dst] !== MAP_VALUE) c.forget(dst);
+      if (!c.isConst(dst) && c.kind(dst) !== MAP_VALUE) c.forget(dst);
       else c.add(dst, (code & 0xf0) === BPF_ADD ? imm : -imm);
       break;
     case BPF_AND | BPF_K:
-      if (c.isConst(dst)) c.setConst(dst, c.outLo[dst]! & imm, c.outHi[dst]! & high);
-      else if (imm === 0) c.setConst(dst, 0, 0);
+      if (c.isConst(dst)) c.set(dst, CONST, c.lo(dst) & imm, c.hi(dst) & high);
+      else if (imm === 0) c.set(dst, CONST, 0, 0);
       else c.forget(dst);
       break;
     case BPF_AND | BPF_X:
       if (c.isZero(dst)) break;
-      if (src < REGISTERS && c.isZero(src)) c.setConst(dst, 0, 0);
-      else if (src < REGISTERS && c.isConst(dst) && c.isConst(src)) c.setConst(dst, c.outLo[dst]! & c.outLo[src]!, c.outHi[dst]! & c.outHi[src]!);
+      if (src < REGISTERS && c.isZero(src)) c.set(dst, CONST, 0, 0);
+      else if (src < REGISTERS && c.isConst(dst) && c.isConst(src)) c.set(dst, CONST, c.lo(dst) & c.lo(src), c.hi(dst) & c.hi(src));
       else c.forget(dst);
       break;
     default:
       c.forget(dst);
   }
   if ((code & 7) !== BPF_ALU) return;
-  if (c.isConst(dst)) c.outHi[dst] = 0;
-  else if (c.outState[dst] !== UNKNOWN) c.forget(dst);
+  if (c.isConst(dst)) c.set(dst, CONST, c.lo(dst), 0);
+  else if (c.kind(dst) !== UNKNOWN) c.forget(dst);
 }
 
 /** Moves with sign extension from 8, 16 or 32 bits. */
@@ -283,15 +323,14 @@ function signExtend(c: Constants, r: number, bits: number): void {
     return;
   }
   const shift = 32 - bits;
-  const lo = (c.outLo[r]! << shift) >> shift;
-  c.outLo[r] = lo;
-  c.outHi[r] = lo >> 31;
+  const lo = (c.lo(r) << shift) >> shift;
+  c.set(r, CONST, lo, lo >> 31);
 }
 
 function transferLoad64(env: VerifierEnv, c: Constants, insn: number, code: number, dst: number, src: number): void {
   const mode = code & 0xe0;
   if (mode === BPF_ABS || mode === BPF_IND) {
-    forgetCallerSaved(c);
+    c.forgetCallerSaved();
     return;
   }
   if (mode !== BPF_IMM || (code & 0x18) !== BPF_DW || dst >= REGISTERS) return;
@@ -304,24 +343,18 @@ function transferLoad64(env: VerifierEnv, c: Constants, insn: number, code: numb
         c.forget(dst);
         return;
       }
-      c.outState[dst] = SUBPROG;
-      c.outLo[dst] = subprog;
-      c.outHi[dst] = 0;
+      c.set(dst, SUBPROG, subprog, 0);
       return;
     }
     case BPF_PSEUDO_MAP_VALUE: case BPF_PSEUDO_MAP_IDX_VALUE:
-      c.outState[dst] = MAP_VALUE;
-      c.outMap[dst] = aux.mapIndex[insn]!;
-      c.outLo[dst] = aux.mapOff[insn]!;
-      c.outHi[dst] = 0;
+      c.set(dst, MAP_VALUE, aux.mapOff[insn]!, 0);
+      c.setMap(dst, MAP_VALUE, aux.mapIndex[insn]!);
       return;
     case BPF_PSEUDO_MAP_FD: case BPF_PSEUDO_MAP_IDX:
-      // The number of an earlier constant stays, and is compared where paths meet.
-      c.outState[dst] = MAP_PTR;
-      c.outMap[dst] = aux.mapIndex[insn]!;
+      c.setMap(dst, MAP_PTR, aux.mapIndex[insn]!);
       return;
     case 0:
-      c.setConst(dst, imm, insns.imm[insn + 1] ?? 0);
+      c.set(dst, CONST, imm, insns.imm[insn + 1] ?? 0);
       return;
     default:
       c.forget(dst);
@@ -330,15 +363,15 @@ function transferLoad64(env: VerifierEnv, c: Constants, insn: number, code: numb
 
 /** Loads from frozen read-only values give constants. */
 function transferLoad(env: VerifierEnv, c: Constants, code: number, dst: number, src: number, off: number): void {
-  const map = src < REGISTERS && c.outState[src] === MAP_VALUE ? constantMap(env, c.outMap[src]!) : undefined;
+  const map = src < REGISTERS && c.kind(src) === MAP_VALUE ? constantMap(env, c.map(src)) : undefined;
   const size = bytesOf(code);
-  const at = src < REGISTERS ? (c.outLo[src]! + off) | 0 : -1;
+  const at = src < REGISTERS ? (c.lo(src) + off) | 0 : -1;
   const value = map === undefined || !isMapReadOnly(map) || at < 0 || at + size > map.valueSize ? undefined : map.readDirectValue(at, size);
   if (value === undefined) {
     c.forget(dst);
     return;
   }
-  c.setConst(dst, value[0] | 0, value[1] | 0);
+  c.set(dst, CONST, value[0] | 0, value[1] | 0);
   if ((code & 0xe0) === BPF_MEMSX && size < 8) signExtend(c, dst, size * 8);
 }
 
