@@ -59,9 +59,9 @@ export class CompiledProgram {
   readonly main: (base: number, lo: number, hi: number) => number;
   /** What the machine keeps with the module. */
   quick: unknown = undefined;
-  readonly #once: ((base: number, offset: number) => number) | undefined;
-  readonly #repeat: ((base: number, offset: number, count: number) => void) | undefined;
-  readonly #batch: ((base: number, list: number, count: number) => void) | undefined;
+  readonly #once: ((offset: number) => number) | undefined;
+  readonly #repeat: ((offset: number, count: number) => void) | undefined;
+  readonly #batch: ((list: number, count: number) => void) | undefined;
   readonly #go: (sp: number, base: number) => number;
   readonly #roots: Int32Array;
   readonly #entries: readonly EntryFunction[];
@@ -83,9 +83,9 @@ export class CompiledProgram {
     const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports, ...directs } });
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
-    this.#once = exports['once'] as ((base: number, offset: number) => number) | undefined;
-    this.#repeat = exports['repeat'] as ((base: number, offset: number, count: number) => void) | undefined;
-    this.#batch = exports['batch'] as ((base: number, list: number, count: number) => void) | undefined;
+    this.#once = exports['once'] as ((offset: number) => number) | undefined;
+    this.#repeat = exports['repeat'] as ((offset: number, count: number) => void) | undefined;
+    this.#batch = exports['batch'] as ((list: number, count: number) => void) | undefined;
     this.#go = exports['go'] as (sp: number, base: number) => number;
     this.#roots = compiled.roots;
     this.#entries = Array.from(compiled.roots, (_, index) => exports[`f${index}`] as EntryFunction);
@@ -182,7 +182,7 @@ export class CompiledProgram {
         if (use.ready !== token && !isReady()) return (other = otherwise.run(offset)).r0Lo;
         runs[0]!++;
         try {
-          return once(scratch, offset);
+          return once(offset);
         } catch (error) {
           return (other = failed(error)).r0Lo;
         }
@@ -191,7 +191,7 @@ export class CompiledProgram {
         if (use.ready !== token && !isReady()) return (other = otherwise.repeat(offset, count)).r0Lo;
         runs[0]! += count;
         try {
-          repeat(scratch, offset, count);
+          repeat(offset, count);
         } catch (error) {
           return (other = failed(error)).r0Lo;
         }
@@ -208,7 +208,7 @@ export class CompiledProgram {
         if (use.ready !== token && !isReady()) return otherwise.batch(list, count);
         runs[0]! += count;
         try {
-          batch(scratch, list, count);
+          batch(list, count);
         } catch (error) {
           return failed(error);
         }

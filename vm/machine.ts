@@ -52,7 +52,7 @@ export class Machine {
     // One place for all runs: a helper has read its arguments before another run can begin.
     const place = (): DirectRegisters => new DirectRegisters(options.space, this.#runs[0]!.scratch + SCRATCH_REGISTERS);
     this.#direct = new DirectImports(options.directHelpers, place);
-    this.#tiers = new Tiers(options, this.#direct);
+    this.#tiers = new Tiers(options, this.#direct, () => this.#runs[0]!.home);
   }
 
   /** What the engines have done so far. */

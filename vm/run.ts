@@ -10,6 +10,7 @@
 import { KERNEL_HI, LOWEST, type AddressSpace } from './address-space.ts';
 import { InternalError } from '../isa/errors.ts';
 import { FRAME_STRIDE, FRAME_TOP, SCRATCH_BYTES, SCRATCH_DEEPEST, SCRATCH_DEPTHS, SCRATCH_FRAMES } from './wasm/layout.ts';
+import type { Home } from './wasm/wrappers.ts';
 import { MAX_DEPTH, MAX_FRAMES, MAX_TAIL_CALLS, PreparedProgram, STRIDE } from './program.ts';
 import { REGISTERS, REGISTER_WORDS } from './registers.ts';
 import {
@@ -108,6 +109,11 @@ export class Run implements HelperCall {
     this.stack = options.space.alloc(STACK_BYTES, STACK_LABEL, 64);
     this.scratch = options.space.allocHidden(SCRATCH_BYTES, 'state of a run');
     options.space.i32[(this.scratch + SCRATCH_FRAMES) >> 2] = this.stack + FRAME_STRIDE;
+  }
+
+  /** Where compiled code finds the scratch area and the first frame. */
+  get home(): Home {
+    return { base: this.scratch, sp: this.stack + FRAME_STRIDE + FRAME_TOP };
   }
 
   /** Gives the memory of the run back. */

@@ -11,6 +11,7 @@ import { FAULTED, type Enter, type Run } from './run.ts';
 import { MAX_FALLBACKS, type EngineStats, type Fallback, type MachineOptions } from './types.ts';
 import { compileModule, inlineProgram, type Continuation, type InlineProgram, type InlinePrograms } from './wasm/module.ts';
 import { Refusal } from './wasm/structure.ts';
+import type { Home } from './wasm/wrappers.ts';
 
 /** `auto`: from this run on a program is compiled. The first run of most programs is their last. */
 const COMPILE_AT_RUN = 2;
@@ -24,6 +25,7 @@ export class Tiers {
   readonly #options: MachineOptions;
   readonly #host: Host;
   readonly #direct: DirectImports;
+  readonly #home: () => Home;
   readonly #inlineHelpers: Map<number, InlineProgram | undefined> = new Map();
   #interpretedRuns: number = 0;
   #promotedRuns: number = 0;
@@ -35,8 +37,10 @@ export class Tiers {
   #refusals: number = 0;
   #lastRefusal: string = '';
 
-  constructor(options: MachineOptions, direct: DirectImports) {
+  /** @param home where the machine's first run has its memory; asked once there is one */
+  constructor(options: MachineOptions, direct: DirectImports, home: () => Home) {
     this.#options = options;
+    this.#home = home;
     this.#direct = direct;
     this.#host = { space: options.space, run: undefined, baseline: newTally(), optimised: newTally() };
   }
@@ -133,7 +137,7 @@ export class Tiers {
     this.#options.phases?.enter('compile');
     try {
       const started = this.#now();
-      const compiled = compileModule(program, variant, this.#inline, continuation, this.#options.partInstructions, this.#direct);
+      const compiled = compileModule(program, variant, this.#inline, continuation, this.#options.partInstructions, this.#direct, this.#home());
       if (compiled.leaves !== '') this.#fallBack(program, 'interpreter', compiled.leaves);
       const emitted = this.#now();
       this.#emitTime += emitted - started;

@@ -13,8 +13,7 @@ import { TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { callsNowhere } from './cfg.ts';
 import { writeInline, type InlineBody } from './inline.ts';
 import { ALL_REGISTERS, KIND, zeroAfter, type OpFacts } from './flow.ts';
-import { FRAME_STRIDE, IMPORT, SCRATCH_AT, SCRATCH_DEEPEST, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
-import { PARAM_BASE, PARAM_SP } from './state.ts';
+import { FRAME_STRIDE, IMPORT, PARAM_BASE, PARAM_SP, SCRATCH_AT, SCRATCH_DEEPEST, SCRATCH_REGISTERS, SCRATCH_RESULT } from './layout.ts';
 
 export class CallEmitter extends ArithmeticEmitter {
   /** Leaves the condition: the counter is used up. */

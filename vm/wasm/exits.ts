@@ -7,9 +7,9 @@ import { STRIDE } from '../program.ts';
 import type { FaultKind } from '../types.ts';
 import { TYPE_VOID, W, type ByteWriter } from './bytes.ts';
 import {
-  FAULT_KINDS, FRAME_STRIDE, IMPORT, SCRATCH_DEPTHS, SCRATCH_FRAMES, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_PART, SCRATCH_REGISTERS, SCRATCH_RESULT,
+  FAULT_KINDS, FRAME_STRIDE, IMPORT, PARAM_BASE, PARAM_SP, SCRATCH_DEPTHS, SCRATCH_FRAMES, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_PART, SCRATCH_REGISTERS, SCRATCH_RESULT,
 } from './layout.ts';
-import { FP, FunctionState, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
+import { FP, FunctionState, MAY_GOTO } from './state.ts';
 
 /** Writes down how many bytes of stack the frame has, for the slow check of accesses to it. */
 export function noteDepth(out: ByteWriter, bytes: number): void {

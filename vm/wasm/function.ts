@@ -16,9 +16,9 @@ import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import { CallEmitter } from './calls.ts';
 import { eachSuccessor } from './cfg.ts';
 import { definedRegister, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
-import { ENTRY_BITS, FRAME_STRIDE, SCRATCH_GOES, SCRATCH_REGISTERS } from './layout.ts';
+import { ENTRY_BITS, FRAME_STRIDE, PARAM_BASE, PARAM_SP, SCRATCH_GOES, SCRATCH_REGISTERS } from './layout.ts';
 import { noteDepth } from './exits.ts';
-import { FP, MAY_GOTO, PARAM_BASE, PARAM_SP } from './state.ts';
+import { FP, MAY_GOTO } from './state.ts';
 import { emitStructure, type BlockEmitter } from './structure.ts';
 
 /** A compiled body. */

@@ -51,3 +51,8 @@ export const FAULT_KINDS: Readonly<Record<FaultKind, number>> = {
 export const FAULT_NAMES: readonly FaultKind[] = [
   'memory', 'alignment', 'call-depth', 'budget', 'unknown-helper', 'bad-target', 'bad-instruction', 'helper',
 ];
+
+/** Parameters of a compiled function behind r1 to r5: the frame's end, the scratch area; and how many there are. */
+export const PARAM_SP = 5;
+export const PARAM_BASE = 6;
+export const PARAMS = 7;

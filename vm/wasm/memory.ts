@@ -9,8 +9,8 @@ import { BINARY } from './arithmetic-table.ts';
 import { TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import { ExitEmitter } from './exits.ts';
 import { definedRegister, demandBefore, fetchTarget, KIND, type Demand, type OpFacts } from './flow.ts';
-import { FAULT_KINDS, IMPORT, SCRATCH_LIMITS, SCRATCH_WINDOW } from './layout.ts';
-import { FP, LAST_FOUND, PARAM_BASE, PARAM_SP } from './state.ts';
+import { FAULT_KINDS, IMPORT, PARAM_BASE, PARAM_SP, SCRATCH_LIMITS, SCRATCH_WINDOW } from './layout.ts';
+import { FP, LAST_FOUND } from './state.ts';
 
 export class MemoryEmitter extends ExitEmitter {
   /** The frame's own stack is the window of r10 and of copies of it. */

@@ -16,7 +16,7 @@ import { IMPORT_COUNT } from './layout.ts';
 import { PART_INSTRUCTIONS, PartList } from './parts.ts';
 import { habitsOf, type Habits, type ModuleContext, type Variant } from './state.ts';
 import { MAX_BODY, Refusal } from './structure.ts';
-import { batchWrapper, continuationWrapper, entryWrapper, mainWrapper, onceWrapper, repeatWrapper } from './wrappers.ts';
+import { batchWrapper, continuationWrapper, entryWrapper, inlined, mainWrapper, onceWrapper, repeatWrapper, type Home } from './wrappers.ts';
 
 /** A module's bytes, and what is needed to run it and to explain its traps. One with a continuation has no entry but that. */
 export interface CompiledModule {
@@ -52,9 +52,9 @@ const TYPE_FUNCTION = 0;
 const TYPE_ENTRY = 1;
 const TYPE_SLOW = 4;
 const TYPE_GO = 7;
-const TYPE_ONCE = 7;
 const TYPE_MAIN = 8;
-const TYPE_BATCH = 9;
+const TYPE_ONCE = 9;
+const TYPE_BATCH = 5;
 /** Parameters and results, by type index. */
 const TYPES: readonly (readonly [parameters: readonly number[], results: readonly number[]])[] = [
   [[TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I32, TYPE_I32], [TYPE_I64]],
@@ -66,7 +66,7 @@ const TYPES: readonly (readonly [parameters: readonly number[], results: readonl
   [[TYPE_I32, TYPE_I32, TYPE_I32], [TYPE_I32]],
   [[TYPE_I32, TYPE_I32], [TYPE_I32]],
   [[TYPE_I32, TYPE_I32, TYPE_I32], [TYPE_I32]],
-  [[TYPE_I32, TYPE_I32, TYPE_I32], []],
+  [[TYPE_I32], [TYPE_I32]],
 ];
 /** Imports in the order of `IMPORT`: name and type. */
 const IMPORTS: readonly (readonly [name: string, type: number])[] = [
@@ -80,11 +80,12 @@ const IMPORTS: readonly (readonly [name: string, type: number])[] = [
  * @param inlineHelpers helpers given as eBPF functions, compiled into the module where the program calls them
  * @param direct helpers that unchecked code of verified programs imports by themselves
  * @param partInstructions functions of more instructions are compiled in parts of about as many
+ * @param home where single, repeated and batched runs take place
  * @throws Refusal where the program does not fit into what WebAssembly engines accept
  */
 export function compileModule(
   program: PreparedProgram, variant: Variant, inlineHelpers: InlinePrograms, continuation?: Continuation, partInstructions: number = PART_INSTRUCTIONS,
-  direct: DirectImports = NO_DIRECT,
+  direct: DirectImports = NO_DIRECT, home: Home = { base: 0, sp: 0 },
 ): CompiledModule {
   const roots = findRoots(program);
   const used = usedHelpers(program, inlineHelpers, variant);
@@ -146,7 +147,7 @@ export function compileModule(
   functions.push(...helpers);
   if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));
   const ways: Ways = continuation !== undefined ? 'continuation' : program.callsOut || variant.counted ? 'entries' : 'all';
-  return { ...assemble(roots, functions, parts.functions, ways, new Map(directs.map((id) => [id, direct.get(id)!]))), leaves };
+  return { ...assemble(roots, functions, parts.functions, ways, home, new Map(directs.map((id) => [id, direct.get(id)!]))), leaves };
 }
 
 /**
@@ -264,9 +265,9 @@ function directHelpers(program: PreparedProgram, used: readonly number[], inline
 type Ways = 'continuation' | 'entries' | 'all';
 
 function assemble(
-  roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], ways: Ways, directs: ReadonlyMap<number, DirectImport>,
+  roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], ways: Ways, home: Home,
+  directs: ReadonlyMap<number, DirectImport>,
 ): Omit<CompiledModule, 'leaves'> {
-  const program = own[0]!;
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   module.section(1, typeSection([...directs.values()]));
@@ -287,9 +288,10 @@ function assemble(
     add('main', TYPE_MAIN, mainWrapper(first));
   }
   if (ways === 'all') {
-    add('once', TYPE_ONCE, onceWrapper(first, program));
-    add('repeat', TYPE_BATCH, repeatWrapper(first, program));
-    add('batch', TYPE_BATCH, batchWrapper(first, program));
+    const inline = inlined(own[0]!);
+    add('once', TYPE_ONCE, onceWrapper(first, inline, home));
+    add('repeat', TYPE_BATCH, repeatWrapper(first, inline, home));
+    add('batch', TYPE_BATCH, batchWrapper(first, inline, home));
   }
   const functionSection = new ByteWriter();
   functionSection.u32(types.length);

@@ -14,8 +14,8 @@ import { FACTS, KIND } from './flow.ts';
 import { LoopCompiler } from './counted-loops.ts';
 import { noteDepth } from './exits.ts';
 import type { CompiledFunction } from './function.ts';
-import { ENTRY_BITS, SCRATCH_GOES, SCRATCH_PART, SCRATCH_REGISTERS } from './layout.ts';
-import { FP, MAY_GOTO, PARAM_BASE, PARAM_SP, PARAMS, type ModuleContext, type Variant } from './state.ts';
+import { ENTRY_BITS, PARAMS, PARAM_BASE, PARAM_SP, SCRATCH_GOES, SCRATCH_PART, SCRATCH_REGISTERS } from './layout.ts';
+import { FP, MAY_GOTO, type ModuleContext, type Variant } from './state.ts';
 import { Refusal } from './structure.ts';
 
 /**

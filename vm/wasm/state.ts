@@ -10,6 +10,7 @@ import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import type { InlineBody } from './inline.ts';
 import { buildFlowGraph, eachSuccessor, type FlowGraph, type PartView, type TargetsOf } from './cfg.ts';
 import { analyse, definedRegister, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
+import { PARAM_SP, PARAMS } from './layout.ts';
 import { narrowComparisons } from './pointers.ts';
 import { findForkingLoops, findLoops, type LoopFacts } from './loops.ts';
 
@@ -56,9 +57,6 @@ export function habitsOf(code: Int32Array, atomics: readonly Atomic[]): Habits {
 }
 
 const NO_LOOPS: LoopFacts = { quietLoop: new Int32Array(0), steady: new Uint16Array(0), entering: new Uint16Array(0) };
-export const PARAM_SP: number = 5;
-export const PARAM_BASE: number = 6;
-export const PARAMS: number = 7;
 export const FP: number = 10;
 /** Index, behind those of the registers, of the window of the region that was looked up last. */
 export const LAST_FOUND: number = 13;

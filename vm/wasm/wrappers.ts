@@ -7,37 +7,48 @@ import { KERNEL_HI } from '../address-space.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import type { CompiledFunction } from './function.ts';
 import { takeApart, writeInline, type InlineBody } from './inline.ts';
-import { FRAME_TOP, SCRATCH_FRAMES, SCRATCH_RESULT } from './layout.ts';
-import { PARAM_BASE, PARAM_SP, PARAMS } from './state.ts';
+import { FRAME_TOP, PARAMS, PARAM_BASE, PARAM_SP, SCRATCH_FRAMES, SCRATCH_RESULT } from './layout.ts';
 
 /** Bodies of at most as many bytes (about a hundred instructions) are repeated in the wrappers that call them. */
 const MAX_INLINE = 1536;
+/** Where the first run of a machine has its scratch area, and the end of its first frame's stack: the same as long as the machine is there. */
+export interface Home {
+  readonly base: number;
+  readonly sp: number;
+}
+
 /**
- * Locals of a wrapper that contains the program: `base`, behind the other parameters the lower half of r1, r1 to r5, the frame's end, and
- * the program's own.
+ * Locals of a wrapper that contains the program: behind the parameters the lower half of r1, r1 to r5, the frame's end, the scratch area,
+ * and the program's own.
  */
 class Locals {
   readonly low: number;
   readonly registers: number;
   readonly sp: number;
+  readonly base: number;
   readonly own: number;
 
   constructor(parameters: number) {
     this.low = parameters;
     this.registers = parameters + 1;
     this.sp = this.registers + 5;
-    this.own = this.sp + 1;
+    this.base = this.sp + 1;
+    this.own = this.base + 1;
   }
 
   /** The new index of a parameter or local of the program. */
   readonly of = (index: number): number => {
-    if (index === PARAM_BASE) return 0;
+    if (index === PARAM_BASE) return this.base;
     if (index === PARAM_SP) return this.sp;
     return index < PARAMS ? this.registers + index : this.own + index - PARAMS;
   };
 
-  declare(inline: InlineBody | undefined): ByteWriter {
-    return declare([TYPE_I32, ...Array.from({ length: 5 }, () => TYPE_I64), TYPE_I32, ...(inline?.locals ?? [])]);
+  /** Declares them, and begins the code with what never changes. */
+  declare(inline: InlineBody | undefined, { base, sp }: Home): ByteWriter {
+    const out = declare([TYPE_I32, ...Array.from({ length: 5 }, () => TYPE_I64), TYPE_I32, TYPE_I32, ...(inline?.locals ?? [])]);
+    out.byte(W.i32_const); out.s32(base); set(out, this.base);
+    out.byte(W.i32_const); out.s32(sp); set(out, this.sp);
+    return out;
   }
 }
 
@@ -125,7 +136,7 @@ export function continuationWrapper(callee: number): CompiledFunction {
 }
 
 /** The program's function, if it is short enough to be repeated. */
-function inlined(program: CompiledFunction): InlineBody | undefined {
+export function inlined(program: CompiledFunction): InlineBody | undefined {
   return program.body.length <= MAX_INLINE ? takeApart(program) : undefined;
 }
 
@@ -140,20 +151,6 @@ function setContext(out: ByteWriter, { low, registers }: Locals): void {
   set(out, registers);
 }
 
-/** Pushes the end of the first frame's stack. */
-function pushFrame(out: ByteWriter): void {
-  get(out, 0);
-  out.byte(W.i32_load); out.byte(0); out.u32(SCRATCH_FRAMES);
-  out.byte(W.i32_const);
-  out.s32(FRAME_TOP);
-  out.byte(W.i32_add);
-}
-
-function setFrame(out: ByteWriter, sp: number): void {
-  pushFrame(out);
-  set(out, sp);
-}
-
 /** The program with r1 in its local: leaves r0. */
 function runProgram(out: ByteWriter, callee: number, inline: InlineBody | undefined, locals: Locals, traps: number[]): void {
   if (inline !== undefined) {
@@ -162,7 +159,7 @@ function runProgram(out: ByteWriter, callee: number, inline: InlineBody | undefi
   }
   for (let register = 0; register < 5; register++) get(out, locals.registers + register);
   get(out, locals.sp);
-  get(out, 0);
+  get(out, locals.base);
   out.byte(W.call);
   out.u32(callee);
 }
@@ -172,7 +169,11 @@ export function mainWrapper(callee: number): CompiledFunction {
   const out = declare([TYPE_I64]);
   joinHalves(out, 1, 2);
   for (let register = 2; register <= 5; register++) zero(out, TYPE_I64);
-  pushFrame(out);
+  get(out, 0);
+  out.byte(W.i32_load); out.byte(0); out.u32(SCRATCH_FRAMES);
+  out.byte(W.i32_const);
+  out.s32(FRAME_TOP);
+  out.byte(W.i32_add);
   get(out, 0);
   out.byte(W.call);
   out.u32(callee);
@@ -181,16 +182,14 @@ export function mainWrapper(callee: number): CompiledFunction {
   return finish(out);
 }
 
-/** `once(base, offset) → r0 lo`: as `main` with the kernel address of an offset in r1. Leaves all of r0 in the scratch area. */
-export function onceWrapper(callee: number, program: CompiledFunction): CompiledFunction {
-  const inline = inlined(program);
-  const locals = new Locals(2);
-  const out = locals.declare(inline);
+/** `once(offset) → r0 lo`: at home, as `main` with the kernel address of an offset in r1. Leaves all of r0 in the scratch area. */
+export function onceWrapper(callee: number, inline: InlineBody | undefined, home: Home): CompiledFunction {
+  const locals = new Locals(1);
+  const out = locals.declare(inline, home);
   const traps: number[] = [];
-  get(out, 1);
-  setContext(out, locals);
-  setFrame(out, locals.sp);
   get(out, 0);
+  setContext(out, locals);
+  get(out, locals.base);
   runProgram(out, callee, inline, locals, traps);
   out.byte(W.local_tee); out.u32(locals.registers);
   out.byte(W.i64_store); out.byte(0); out.u32(SCRATCH_RESULT);
@@ -199,21 +198,19 @@ export function onceWrapper(callee: number, program: CompiledFunction): Compiled
   return finish(out, traps);
 }
 
-/** `repeat(base, offset, count)`: as `once`, `count` times (at least once), with the last r0 in the scratch area. */
-export function repeatWrapper(callee: number, program: CompiledFunction): CompiledFunction {
-  const inline = inlined(program);
-  const locals = new Locals(3);
-  const out = locals.declare(inline);
+/** `repeat(offset, count)`: as `once`, `count` times (at least once), with the last r0 in the scratch area. */
+export function repeatWrapper(callee: number, inline: InlineBody | undefined, home: Home): CompiledFunction {
+  const locals = new Locals(2);
+  const out = locals.declare(inline, home);
   const traps: number[] = [];
-  setFrame(out, locals.sp);
   out.byte(W.loop); out.byte(TYPE_VOID);
-  get(out, 1);
+  get(out, 0);
   setContext(out, locals);
   clearLocals(out, inline, locals);
-  get(out, 0);
+  get(out, locals.base);
   runProgram(out, callee, inline, locals, traps);
   out.byte(W.i64_store); out.byte(0); out.u32(SCRATCH_RESULT);
-  countDown(out, 2);
+  countDown(out, 1);
   out.byte(W.end);
   return finish(out, traps);
 }
@@ -232,27 +229,25 @@ function countDown(out: ByteWriter, local: number): void {
 }
 
 /**
- * `batch(base, list, count)`: runs the program for each of `count` 16-byte entries at offset `list`: r1 is the kernel address of the
+ * `batch(list, count)`: runs the program for each of `count` 16-byte entries at offset `list`: r1 is the kernel address of the
  * offset in the entry's first word, r0 goes to its second half.
  */
-export function batchWrapper(callee: number, program: CompiledFunction): CompiledFunction {
-  const inline = inlined(program);
-  const locals = new Locals(3);
-  const out = locals.declare(inline);
+export function batchWrapper(callee: number, inline: InlineBody | undefined, home: Home): CompiledFunction {
+  const locals = new Locals(2);
+  const out = locals.declare(inline, home);
   const traps: number[] = [];
-  setFrame(out, locals.sp);
   out.byte(W.block); out.byte(TYPE_VOID);
-  get(out, 2); out.byte(W.i32_eqz); out.byte(W.br_if); out.u32(0);
+  get(out, 1); out.byte(W.i32_eqz); out.byte(W.br_if); out.u32(0);
   out.byte(W.loop); out.byte(TYPE_VOID);
-  get(out, 1);
+  get(out, 0);
   out.byte(W.i32_load); out.byte(0); out.u32(0);
   setContext(out, locals);
   clearLocals(out, inline, locals);
-  get(out, 1);
+  get(out, 0);
   runProgram(out, callee, inline, locals, traps);
   out.byte(W.i64_store); out.byte(0); out.u32(8);
-  get(out, 1); out.byte(W.i32_const); out.s32(16); out.byte(W.i32_add); set(out, 1);
-  countDown(out, 2);
+  get(out, 0); out.byte(W.i32_const); out.s32(16); out.byte(W.i32_add); set(out, 0);
+  countDown(out, 1);
   out.byte(W.end);
   out.byte(W.end);
   return finish(out, traps);
