@@ -11,7 +11,7 @@ import { formatCSkeleton, formatCSubskeleton } from '../loader/gen/c-skeleton.ts
 import type { LoaderSignature } from '../loader/gen/skeleton-text.ts';
 import { draftModule, formatLightModule, formatObjectModule } from '../loader/gen/ts-skeleton.ts';
 import type { BPFObject } from '../loader/object/model.ts';
-import { openObject } from '../loader/object/open.ts';
+import { openNoting, openObject } from '../loader/object/open.ts';
 import { lightSkeletonText } from './gen-light.ts';
 
 /** How a skeleton is generated. */
@@ -29,6 +29,8 @@ export interface GenerateOptions {
   readonly kallsyms?: string;
   /** What a TypeScript module imports from: a package or a path; default `'bpftwin'`. */
   readonly runtime?: string;
+  /** Gets what libbpf says although it succeeds, of sections that it makes nothing of and of programs without records of source lines, such as `elf: skipping unrecognized data section(7) custom`. */
+  readonly note?: (line: string) => void;
 }
 
 const RUNTIME = 'bpftwin';
@@ -65,8 +67,8 @@ function loaderOf(object: BPFObject, { name: _name, runtime: _runtime, sign, ...
  * @example
  * generateSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', { name: 'a' });
  */
-export function generateSkeleton(bytes: Uint8Array, file: string, { name }: Pick<GenerateOptions, 'name'>): string {
-  return formatCSkeleton(plainView(bytes), file, name);
+export function generateSkeleton(bytes: Uint8Array, file: string, { name, note }: Pick<GenerateOptions, 'name' | 'note'>): string {
+  return formatCSkeleton(plainView(bytes), file, name, note);
 }
 
 /**
@@ -75,8 +77,8 @@ export function generateSkeleton(bytes: Uint8Array, file: string, { name }: Pick
  *
  * @throws InputError with file, section and libbpf's reason
  */
-export function generateSubskeleton(bytes: Uint8Array, file: string, { name }: Pick<GenerateOptions, 'name'>): string {
-  return formatCSubskeleton(plainView(bytes), file, name);
+export function generateSubskeleton(bytes: Uint8Array, file: string, { name, note }: Pick<GenerateOptions, 'name' | 'note'>): string {
+  return formatCSubskeleton(plainView(bytes), file, name, note);
 }
 
 /**
@@ -88,7 +90,7 @@ export function generateSubskeleton(bytes: Uint8Array, file: string, { name }: P
  * writeFileSync('flow.ts', generateLightModule(readFileSync('flow.bpf.o'), 'flow.bpf.o', { name: 'flow' }));
  */
 export function generateLightModule(bytes: Uint8Array, file: string, options: GenerateOptions): string {
-  const object = openObject(plainView(bytes), file, options.name);
+  const object = openNoting(plainView(bytes), file, options.name, options.note);
   const draft = draftModule(object, options.name, 'light', options.runtime ?? RUNTIME);
   return formatLightModule(draft, ...loaderOf(object, options));
 }
@@ -98,9 +100,9 @@ export function generateLightModule(bytes: Uint8Array, file: string, options: Ge
  *
  * @throws InputError with file, section and libbpf's reason
  */
-export function generateModule(bytes: Uint8Array, file: string, { name, runtime = RUNTIME }: Pick<GenerateOptions, 'name' | 'runtime'>): string {
+export function generateModule(bytes: Uint8Array, file: string, { name, runtime = RUNTIME, note }: Pick<GenerateOptions, 'name' | 'runtime' | 'note'>): string {
   const plain = plainView(bytes);
-  return formatObjectModule(draftModule(openObject(plain, file, name), name, 'whole', runtime), plain);
+  return formatObjectModule(draftModule(openNoting(plain, file, name, note), name, 'whole', runtime), plain);
 }
 
 /** A Buffer's `slice` shares memory, a plain view's copies. */

@@ -5,9 +5,10 @@
  * `skeleton-model.ts`. Reproduces `do_skeleton` and `do_subskeleton` of `tools/bpf/bpftool/gen.c` of Linux 7.3.
  */
 import { InputError } from '../../isa/errors.ts';
-import { openObject } from '../object/open.ts';
+import { openNoting } from '../object/open.ts';
 import { visibleMapName } from '../object/map-defs.ts';
 import type { BPFObject, ObjectProgram } from '../object/model.ts';
+import type { Note } from '../object/passed-over.ts';
 import { assertFunction, mappableSections, sectionStructs, sizeAssertions, structOpsShadows, subskeletonStructs } from './c-declarations.ts';
 import { cStringBody } from './c-string.ts';
 import { headerGuard, skeletonMaps, skeletonPrograms, type SkeletonMapMember } from './skeleton-model.ts';
@@ -23,17 +24,17 @@ const MAP_SKELETON_WITH_LINK = 32;
  * @example
  * formatCSkeleton(readFileSync('a.bpf.o'), 'a.bpf.o', 'a');
  */
-export function formatCSkeleton(bytes: Uint8Array, file: string, name: string): string {
-  return new CSkeletonWriter(openObject(bytes, file, name), name).skeleton(bytes);
+export function formatCSkeleton(bytes: Uint8Array, file: string, name: string, note?: Note): string {
+  return new CSkeletonWriter(openNoting(bytes, file, name, note), name).skeleton(bytes);
 }
 
 /**
  * The header that `bpftool gen subskeleton` prints: nothing at all where a data section has no types.
  * @throws InputError with libbpf's reason where the object cannot be opened
  */
-export function formatCSubskeleton(bytes: Uint8Array, file: string, name: string): string {
+export function formatCSubskeleton(bytes: Uint8Array, file: string, name: string, note?: Note): string {
   // Without a name libbpf calls the maps of data sections as the sections.
-  return new CSkeletonWriter(openObject(bytes, file, ''), name).subskeleton();
+  return new CSkeletonWriter(openNoting(bytes, file, '', note), name).subskeleton();
 }
 
 function members(declarations: readonly string[], group: string): string {

@@ -16,7 +16,8 @@ import { resolveConfiguration } from '../object/kconfig.ts';
 import { isMapInMap } from '../object/map-defs.ts';
 import type { BPFObject, Extern, ObjectMap, ObjectProgram, ProgramRelocation } from '../object/model.ts';
 import { swapInstructions, writeImmediate, writeSource } from '../object/open.ts';
-import { isLoadable, recordBytes, recordCount, relocateObject, type ReferenceWriter } from '../object/relocate.ts';
+import type { Note } from '../object/passed-over.ts';
+import { isLoadable, noteMissingInfo, recordBytes, recordCount, relocateObject, type ReferenceWriter } from '../object/relocate.ts';
 import { adjustAutoload } from '../object/struct-ops.ts';
 import { attachTargetLookup, SEC_ATTACH_BTF, SEC_SLEEPABLE, SEC_USDT, SEC_XDP_FRAGS } from '../object/section-defs.ts';
 import { mapDescOffset, progDescOffset } from '../skeleton.ts';
@@ -58,6 +59,8 @@ export interface GenLoaderOptions {
   readonly kallsyms?: string;
   /** Possible processors, for perf event arrays without a size; libbpf asks the machine it runs on. */
   readonly possibleCPUs?: number;
+  /** Gets what libbpf says of programs without records of functions or lines. */
+  readonly note?: Note;
 }
 
 /** A generated loader. */
@@ -103,6 +106,7 @@ export function generateLoader(object: BPFObject, options: GenLoaderOptions = {}
   refuseStructOps(object);
   adjustAutoload(object);
   relocateObject(object, WRITER);
+  if (options.note !== undefined) noteMissingInfo(object, options.note);
   try {
     return new LoaderGenerator(object, options).generate();
   } catch (error) {

@@ -8,11 +8,11 @@ import { BTF } from '../../btf/btf.ts';
 import { littleEndianBTF } from '../../btf/byte-order.ts';
 import { resolveCoreRelocation, type CoreCandidate, type CoreReporter, type CoreResult } from '../../btf/core.ts';
 import { rewriteNames, rewriteTypeIDs } from '../../btf/references.ts';
+import { findTypeSections } from '../../btf/type-sections.ts';
 import { InputError } from '../../isa/errors.ts';
 import * as U from '../../isa/uapi.ts';
 import { parseObjectBTFExt, recordsOf, type ObjectBTFExt } from '../object/btf-ext.ts';
 import { ObjectBTF, typeInfo } from '../object/btf-object.ts';
-import { parseELF } from '../object/elf.ts';
 import { findLocalCandidates } from '../object/kernel-references.ts';
 
 /** Types nested in one another that libbpf compares. */
@@ -54,14 +54,16 @@ interface RelocatedObject {
   readonly ext: ObjectBTFExt;
 }
 
+/** As libbpf's `btf__parse` reads it: nothing is asked of an object but its types and their relocations. */
 function readObject({ file, bytes }: CoreObject): RelocatedObject {
-  const elf = parseELF(bytes, file);
-  const section = (name: string): Uint8Array => {
-    const found = elf.sections.find((candidate) => candidate.name === name);
-    if (found === undefined) throw new InputError(file, '', `failed to parse BPF object '${file}': section ${name} not found`);
-    return found.data;
-  };
-  return { btf: BTF.parse(littleEndianBTF(section('.BTF')), { name: file }), ext: parseObjectBTFExt(section('.BTF.ext'), file) };
+  const plain = plainView(bytes);
+  const isELF = plain[0] === 0x7f && plain[1] === 0x45 && plain[2] === 0x4c && plain[3] === 0x46;
+  const source = { size: plain.length, read: (offset: number, length: number): Uint8Array => plain.subarray(offset, offset + length) };
+  const { bytes: types, ext } = isELF ? findTypeSections(source, plain.subarray(0, 64), file) : { bytes: plain, ext: undefined };
+  // libbpf refuses what refers to no string or type before it reads the rest.
+  void new ObjectBTF(types, file);
+  if (ext === undefined) throw new InputError(file, '', `failed to parse BPF object '${file}': section .BTF.ext not found`);
+  return { btf: BTF.parse(littleEndianBTF(types), { name: file }), ext: parseObjectBTFExt(ext, file) };
 }
 
 function recordObject(object: CoreObject, source: BTF, needed: NeededTypes): void {

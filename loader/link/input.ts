@@ -11,7 +11,7 @@ import * as U from '../../isa/uapi.ts';
 import { parseObjectBTFExt, recordsOf, type ObjectBTFExt } from '../object/btf-ext.ts';
 import { ObjectBTF } from '../object/btf-object.ts';
 import {
-  EM_BPF, parseELF, REL_SIZE, SHF_EXECINSTR, SHN_LORESERVE, SHT_LLVM_ADDRSIG, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_STRTAB, SHT_SYMTAB, STB_GLOBAL,
+  ELFWords, EM_BPF, parseELF, REL_SIZE, SHF_EXECINSTR, SHN_LORESERVE, SHT_LLVM_ADDRSIG, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_STRTAB, SHT_SYMTAB, STB_GLOBAL,
   STB_LOCAL, STB_WEAK, STT_NOTYPE, STT_OBJECT, STT_SECTION, STV_DEFAULT, STV_HIDDEN, SYMBOL_SIZE, type ELFObject, type Section,
 } from '../object/elf.ts';
 
@@ -20,6 +20,17 @@ const BTF_VAR_GLOBAL_ALLOCATED = 1;
 const BTF_VAR_STATIC = 0;
 const BTF_FUNC_STATIC = 0;
 export const EXTERN_DATASEC = '.extern';
+
+/** What libbpf's linker says of a section that cannot be read. */
+class LinkerWords extends ELFWords {
+  override noName(index: number): string {
+    return `failed to get section #${index} name for ${this.called}`;
+  }
+
+  override noData(index: number, name: string): string {
+    return `failed to get section #${index} (${name}) data from ${this.called}`;
+  }
+}
 
 /** Reason where libbpf ends without a word. */
 export function linkFailure(file: string): string {
@@ -105,7 +116,7 @@ export class LinkInput {
 
   constructor(bytes: Uint8Array, file: string) {
     this.file = file;
-    this.elf = parseELF(bytes, file);
+    this.elf = parseELF(bytes, file, new LinkerWords(file));
     if (this.elf.machine !== EM_BPF) throw new InputError(file, 'byte 18', `unsupported kind of ELF file ${file}`);
     for (const section of this.elf.sections) this.#addSection(this.#sectionName(section), section.index, section);
     this.#refuseUnknownSections();

@@ -107,17 +107,36 @@ export interface ELFObject {
   relocations(section: Section): readonly Relocation[];
 }
 
+/** What libbpf says of a section that cannot be read while it opens an object; its linker has other words. */
+export class ELFWords {
+  /** What the messages call the object: where it was opened from memory, as bpftool does for skeletons, it goes by its name. */
+  readonly called: string;
+
+  constructor(called: string) {
+    this.called = called;
+  }
+
+  noName(_index: number, offset: number): string {
+    return `elf: failed to get section name string at offset ${offset} from ${this.called}`;
+  }
+
+  noData(index: number, name: string): string {
+    return `elf: failed to get section(${index}) ${name} data from ${this.called}`;
+  }
+}
+
 /**
  * Parses an object file.
  *
+ * @param words what libbpf says where it cannot read
  * @throws InputError naming file, place and reason
  *
  * @example
  * parseELF(readFileSync('a.bpf.o'), 'a.bpf.o').sections.map((section) => section.name);
  */
-export function parseELF(bytes: Uint8Array, file: string): ELFObject {
+export function parseELF(bytes: Uint8Array, file: string, words: ELFWords = new ELFWords(file)): ELFObject {
   // A plain view: the slice() of Node's Buffer would share the caller's memory, which is later written to.
-  return new ELFReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), file).read();
+  return new ELFReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), file, words).read();
 }
 
 /** A 64-bit field; objects have too many for BigInt. */
@@ -130,13 +149,15 @@ class ELFReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #file: string;
+  readonly #words: ELFWords;
   #little = true;
   #sectionNames: Uint8Array = new Uint8Array(0);
   #sectionNamesIndex = 0;
 
-  constructor(bytes: Uint8Array, file: string) {
+  constructor(bytes: Uint8Array, file: string, words: ELFWords) {
     this.#bytes = bytes;
     this.#file = file;
+    this.#words = words;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -144,7 +165,7 @@ class ELFReader {
     this.#checkIdentity();
     const sections = this.#readSections();
     const tables = sections.filter((section) => section.type === SHT_SYMTAB);
-    if (tables.length > 1) this.#fail(`section ${tables[1]?.name ?? ''}`, `elf: multiple symbol tables in ${this.#file}`);
+    if (tables.length > 1) this.#fail(`section ${tables[1]?.name ?? ''}`, `elf: multiple symbol tables in ${this.#words.called}`);
     const symbolTable = tables[0];
     const symbols = symbolTable === undefined ? [] : this.#readSymbols(symbolTable, sections);
     return {
@@ -180,27 +201,31 @@ class ELFReader {
     if (bytes.length === 0) this.#fail('', 'the file is empty');
     const isELF = bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
     // libelf knows one version of the format.
-    if (!isELF || (bytes.length > 6 && bytes[6] !== 1)) this.#fail('byte 0', `elf: '${this.#file}' is not a proper ELF object`);
-    if (bytes[4] !== 2) this.#fail('byte 4', `elf: '${this.#file}' is not a 64-bit ELF object`);
+    if (!isELF || (bytes.length > 6 && bytes[6] !== 1)) this.#fail('byte 0', `elf: '${this.#words.called}' is not a proper ELF object`);
+    if (bytes[4] !== 2) this.#fail('byte 4', `elf: '${this.#words.called}' is not a 64-bit ELF object`);
     if (bytes.length < HEADER_SIZE) this.#fail(`byte ${bytes.length}`, 'the file ends inside the ELF header');
-    if (bytes[5] !== 1 && bytes[5] !== 2) this.#fail('byte 5', `elf: '${this.#file}' has unknown byte order`);
+    if (bytes[5] !== 1 && bytes[5] !== 2) this.#fail('byte 5', `elf: '${this.#words.called}' has unknown byte order`);
     this.#little = bytes[5] === 1;
     const machine = this.#u16(18);
-    if (this.#u16(16) !== ET_REL || (machine !== 0 && machine !== EM_BPF)) this.#fail('byte 16', `elf: ${this.#file} is not a valid eBPF object file`);
+    if (this.#u16(16) !== ET_REL || (machine !== 0 && machine !== EM_BPF)) this.#fail('byte 16', `elf: ${this.#words.called} is not a valid eBPF object file`);
   }
 
   #readSections(): Section[] {
     const table = this.#u64(40);
     if (table === 0) return [];
-    if (table + SECTION_HEADER_SIZE > this.#bytes.length) this.#fail('byte 40', `elf: failed to get section names strings from ${this.#file}: the section headers begin at ${this.#long(40)}, beyond the file's ${this.#bytes.length} bytes`);
+    if (table + SECTION_HEADER_SIZE > this.#bytes.length) this.#fail('byte 40', `elf: failed to get section names strings from ${this.#words.called}: the section headers begin at ${this.#long(40)}, beyond the file's ${this.#bytes.length} bytes`);
     // With many sections the true counts are in the first header.
     const count = this.#u16(60) || this.#u64(table + 32);
     const namesIndex = this.#u16(62) === SHN_XINDEX ? this.#u32(table + 40) : this.#u16(62);
     if (count > MAX_SECTIONS || table + count * SECTION_HEADER_SIZE > this.#bytes.length) {
-      this.#fail('byte 60', `elf: failed to get section names strings from ${this.#file}: ${count} section headers at ${table} do not fit into the file's ${this.#bytes.length} bytes`);
+      this.#fail('byte 60', `elf: failed to get section names strings from ${this.#words.called}: ${count} section headers at ${table} do not fit into the file's ${this.#bytes.length} bytes`);
     }
-    if (namesIndex >= count) this.#fail('byte 62', `elf: failed to get section names section index for ${this.#file}`);
+    if (namesIndex >= count) this.#fail('byte 62', `elf: failed to get section names section index for ${this.#words.called}`);
     const names = this.#sectionNamesData(table, namesIndex);
+    // libelf takes names from a table of strings only, but there may be none to take.
+    if (count > 1 && this.#u32(table + namesIndex * SECTION_HEADER_SIZE + 4) !== SHT_STRTAB) {
+      this.#fail('section 1', `${this.#words.noName(1, this.#u32(table + SECTION_HEADER_SIZE))}: invalid section`);
+    }
     this.#sectionNames = names;
     this.#sectionNamesIndex = namesIndex;
     return Array.from({ length: count }, (_, index) => this.#readSection(table, index, names));
@@ -211,13 +236,13 @@ class ELFReader {
       return this.#sectionData(table, index, 'section names');
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
-      return this.#fail(error.place, `elf: failed to get section names strings from ${this.#file}: ${error.reason}`);
+      return this.#fail(error.place, `elf: failed to get section names strings from ${this.#words.called}: ${error.reason}`);
     }
   }
 
   #readSection(table: number, index: number, names: Uint8Array): Section {
     const at = table + index * SECTION_HEADER_SIZE;
-    const name = index === 0 ? '' : this.#string(names, this.#u32(at), `section ${index}`);
+    const name = index === 0 ? '' : this.#string(names, this.#u32(at), 'section', index);
     const [flags, flagsHigh] = this.#little ? [this.#u32(at + 8), this.#u32(at + 12)] : [this.#u32(at + 12), this.#u32(at + 8)];
     // What nobody reads may lie anywhere.
     let data: Uint8Array | undefined;
@@ -245,7 +270,7 @@ class ELFReader {
   /** libbpf takes a compressed section's bytes as they are; libelf has swapped its header in the other byte order. */
   #checkCompressed(table: number, index: number, name: string): void {
     const size = this.#u64(table + index * SECTION_HEADER_SIZE + 32);
-    if (!this.#little || size < COMPRESSION_HEADER_SIZE) this.#fail(`section ${name}`, `elf: failed to get section(${index}) ${name} data from ${this.#file}: compressed sections are not supported`);
+    if (!this.#little || size < COMPRESSION_HEADER_SIZE) this.#fail(`section ${name}`, `${this.#words.noData(index, name)}: compressed sections are not supported`);
   }
 
   #sectionData(table: number, index: number, name: string): Uint8Array {
@@ -255,23 +280,24 @@ class ELFReader {
     const size = this.#u64(at + 32);
     // Nothing may lie anywhere.
     if (size === 0) return new Uint8Array(0);
-    const fail = (reason: string): never => this.#fail(`section ${name}`, `elf: failed to get section(${index}) ${name} data from ${this.#file}: ${reason}`);
+    const fail = (reason: string): never => this.#fail(`section ${name}`, `${this.#words.noData(index, name)}: ${reason}`);
     if (offset + size > this.#bytes.length) fail(`its ${this.#long(at + 32)} bytes at ${this.#long(at + 24)} do not fit into the file's ${this.#bytes.length}`);
     const entry = ENTRY_SIZES.get(this.#u32(at + 4)) ?? 1;
     if (size % entry !== 0) fail(`its ${size} bytes are no multiple of the ${entry} that its entries have`);
     return this.#bytes.subarray(offset, offset + size);
   }
 
-  #string(table: Uint8Array, offset: number, place: string): string {
+  #string(table: Uint8Array, offset: number, what: 'section' | 'symbol', index: number): string {
+    const place = `${what} ${index}`;
     const end = offset < table.length ? table.indexOf(0, offset) : -1;
-    if (end < 0) this.#fail(place, `elf: failed to get section name string at offset ${offset} from ${this.#file}: it does not lie in the string table of ${table.length} bytes`);
+    if (end < 0) this.#fail(place, `${this.#words.noName(index, offset)}: it does not lie in the string table of ${table.length} bytes`);
     if (end - offset > MAX_NAME) this.#fail(place, `a name longer than ${MAX_NAME} bytes`);
     return latin1(table.subarray(offset, end));
   }
 
   #readSymbols(table: Section, sections: readonly Section[]): Symbol[] {
     const strings = sections[table.link];
-    if (table.link === 0 || strings === undefined) this.#fail(`section ${table.name}`, `elf: symbol strings section missing or invalid in ${this.#file}`);
+    if (table.link === 0 || strings === undefined) this.#fail(`section ${table.name}`, `elf: symbol strings section missing or invalid in ${this.#words.called}`);
     if (table.entrySize !== SYMBOL_SIZE) this.#fail(`section ${table.name}`, `symbols of ${table.entrySize} bytes, not ${SYMBOL_SIZE}`);
     const count = Math.floor(table.size / SYMBOL_SIZE);
     if (count > MAX_SYMBOLS) this.#fail(`section ${table.name}`, `${count} symbols, more than ${MAX_SYMBOLS}`);
@@ -286,7 +312,7 @@ class ELFReader {
     const info = view.getUint8(4);
     const nameOffset = view.getUint32(0, little);
     let name: string | undefined;
-    const readName = (): string => (nameOffset === 0 ? '' : this.#string(strings, nameOffset, `symbol ${index}`));
+    const readName = (): string => (nameOffset === 0 ? '' : this.#string(strings, nameOffset, 'symbol', index));
     return {
       index,
       nameOffset,

@@ -7,17 +7,12 @@
 import { LD_IMM64 } from '../../isa/instructions.ts';
 import * as U from '../../isa/uapi.ts';
 import type { ObjectBTF } from './btf-object.ts';
-import {
-  SHF_EXECINSTR, SHT_LLVM_ADDRSIG, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_STRTAB, SHT_SYMTAB, STT_FUNC, STT_SECTION, type Relocation, type Section,
-  type Symbol,
-} from './elf.ts';
+import { SHF_EXECINSTR, SHT_PROGBITS, SHT_REL, STT_FUNC, STT_SECTION, type Relocation, type Section, type Symbol } from './elf.ts';
 import { isExternSymbol } from './externs.ts';
 import { isMapInMap } from './map-defs.ts';
 import type { BPFObject, ObjectMap, ObjectProgram } from './model.ts';
+import { isIgnored, isRelocated, passedOver } from './passed-over.ts';
 import { isStructOpsSection } from './struct-ops.ts';
-
-const DATA_SECTIONS = ['.data', '.rodata', '.percpu'] as const;
-const SPECIAL_SECTIONS: ReadonlySet<string> = new Set(['license', 'version', 'maps', '.maps', '.BTF', '.BTF.ext']);
 
 /** The lines, without libbpf's name in front and the line's end. */
 export function openLog(object: BPFObject): string[] {
@@ -57,23 +52,14 @@ class OpenLog {
     this.#say(`elf: section(${index}) ${name}, size ${size}, link ${link | 0}, flags ${flags.toString(16)}, type=${type | 0}`);
     if (name === 'license') this.#say(`license of ${this.#object.name} is ${this.#object.license}`);
     else if (name === 'version') this.#version(section);
-    else if (SPECIAL_SECTIONS.has(name) || type === SHT_SYMTAB) return;
-    else if (type === SHT_PROGBITS && section.data.length > 0) this.#progbits(section);
-    else if (type === SHT_REL) this.#relocationSection(section);
-    else if (!(type === SHT_NOBITS && isNamed(name, '.bss'))) this.#say(`elf: skipping section(${index}) ${name} (size ${size})`);
+    else if (type === SHT_PROGBITS && size > 0 && (flags & SHF_EXECINSTR) !== 0) this.#programs(section);
+    const note = passedOver(section, this.#object.elf);
+    if (note !== undefined) this.#say(note);
   }
 
   #version({ data }: Section): void {
     const version = new DataView(data.buffer, data.byteOffset, data.byteLength).getUint32(0, true);
     this.#say(`kernel version of ${this.#object.name} is ${version.toString(16)}`);
-  }
-
-  #progbits(section: Section): void {
-    const { name, index, flags } = section;
-    if ((flags & SHF_EXECINSTR) !== 0) this.#programs(section);
-    else if (!DATA_SECTIONS.some((data) => isNamed(name, data)) && !isStructOpsSection(name) && name !== '.addr_space.1' && name !== '.jumptables') {
-      this.#say(`elf: skipping unrecognized data section(${index}) ${name}`);
-    }
   }
 
   /** In the order of the symbols. */
@@ -82,18 +68,6 @@ class OpenLog {
       if (section !== index || type !== STT_FUNC) continue;
       this.#say(`sec '${name}': found program '${symbol}' at insn offset ${value / 8} (${value} bytes), code size ${size / 8} insns (${size} bytes)`);
     }
-  }
-
-  #relocationSection({ index, name, info }: Section): void {
-    const target = this.#object.elf.sections[info];
-    if (this.#isRelocated(name, target)) return;
-    this.#say(`elf: skipping relo section(${index}) ${name} for section(${info}) ${target?.name ?? '<?>'}`);
-  }
-
-  /** Code, maps and structures of callbacks are relocated, nothing else. */
-  #isRelocated(name: string, target: Section | undefined): boolean {
-    const isCode = target !== undefined && target.type === SHT_PROGBITS && (target.flags & SHF_EXECINSTR) !== 0;
-    return isCode || name === '.rel.maps' || (name.startsWith('.rel') && isStructOpsSection(name.slice('.rel'.length)));
   }
 
   // --- externs and maps ---------------------------------------------------------------------------------------------
@@ -162,7 +136,7 @@ class OpenLog {
     const { elf, mapsIndex } = this.#object;
     for (const section of elf.sections.slice(1)) {
       const target = elf.sections[section.info];
-      if (section.type !== SHT_REL || isIgnored(section) || target === undefined || !this.#isRelocated(section.name, target)) continue;
+      if (section.type !== SHT_REL || isIgnored(section) || target === undefined || !isRelocated(section, target)) continue;
       const relocations = elf.relocations(section);
       if (isStructOpsSection(target.name)) for (const relocation of relocations) this.#structOps(target, relocation);
       else if (section.info === mapsIndex) for (const [i, relocation] of relocations.entries()) this.#mapSlot(i, relocation);
@@ -228,19 +202,6 @@ class OpenLog {
     else if (symbol.section === mapsIndex) found('map', maps.findIndex(({ kind, sectionOffset }) => kind === 'user' && sectionOffset === symbol.value), '#');
     else found('data map', maps.findIndex(({ kind, sectionIndex }) => kind !== 'user' && kind !== 'struct_ops' && kind !== 'kconfig' && sectionIndex === symbol.section), '');
   }
-}
-
-/** The section itself, or one of its kind: `.data` and `.data.x`. */
-function isNamed(name: string, wanted: string): boolean {
-  return name === wanted || name.startsWith(`${wanted}.`);
-}
-
-/** Sections that libbpf passes over without a word (`ignore_elf_section`). */
-function isIgnored({ type, name, size }: Section): boolean {
-  if (type === SHT_STRTAB || type === SHT_LLVM_ADDRSIG || (type === SHT_PROGBITS && size === 0 && name === '.text')) return true;
-  const isRelocation = name.startsWith('.rel');
-  const target = isRelocation ? name.slice('.rel'.length) : name;
-  return target.startsWith('.debug_') || (isRelocation && (target === '.BTF' || target === '.BTF.ext'));
 }
 
 /** `__uint(name, N)` is a pointer to an array of N elements, `__ulong(name, N)` an enumeration of one value. */

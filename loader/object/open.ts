@@ -10,12 +10,13 @@ import * as U from '../../isa/uapi.ts';
 import { ObjectBTF } from './btf-object.ts';
 import { parseObjectBTFExt, type ObjectBTFExt } from './btf-ext.ts';
 import {
-  parseELF, SHF_EXECINSTR, SHN_LORESERVE, SHT_LLVM_ADDRSIG, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_STRTAB, SHT_SYMTAB, STB_GLOBAL, STB_LOCAL,
-  STB_WEAK, STT_FUNC, STT_OBJECT, STT_SECTION, STV_HIDDEN, STV_INTERNAL, type ELFObject, type Relocation, type Section, type Symbol,
+  ELFWords, parseELF, SHF_EXECINSTR, SHN_LORESERVE, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_SYMTAB, STB_GLOBAL, STB_LOCAL, STB_WEAK,
+  STT_FUNC, STT_OBJECT, STT_SECTION, STV_HIDDEN, STV_INTERNAL, type ELFObject, type Relocation, type Section, type Symbol,
 } from './elf.ts';
 import { collectExterns, isExternSymbol } from './externs.ts';
 import { createInternalMap, isMapInMap, PAGE_SIZE, parseUserMaps, setSlot, visibleMapName } from './map-defs.ts';
 import type { BPFObject, Extern, MapKind, ObjectMap, ObjectProgram, ProgramRelocation } from './model.ts';
+import { isIgnored, isRelocated, noteSections, type Note } from './passed-over.ts';
 import { findSectionDef } from './section-defs.ts';
 import { isStructOpsSection, parseStructOpsMaps, relocateStructOps } from './struct-ops.ts';
 
@@ -36,7 +37,21 @@ const JUMP_TABLES_SECTION = '.jumptables';
  * openObject(readFileSync('a.bpf.o'), 'a.bpf.o', 'a').programs.map((program) => program.name);
  */
 export function openObject(bytes: Uint8Array, file: string, name: string): BPFObject {
-  return new ObjectOpener(parseELF(bytes, file), file, name).open();
+  return new ObjectOpener(parseELF(bytes, file, new ELFWords(name)), file, name).open();
+}
+
+/**
+ * The same, for who wants to know what the object loses.
+ * @param note gets what libbpf says of sections that it makes nothing of, and of types that it cannot read but need not
+ */
+export function openNoting(bytes: Uint8Array, file: string, name: string, note?: Note): BPFObject {
+  const opener = new ObjectOpener(parseELF(bytes, file, new ELFWords(name)), file, name);
+  const object = opener.open();
+  if (note !== undefined) {
+    noteSections(object.elf, note);
+    for (const line of opener.unreadableTypes) note(line);
+  }
+  return object;
 }
 
 class ObjectOpener {
@@ -55,6 +70,8 @@ class ObjectOpener {
   readonly #structOps: Section[] = [];
   readonly #relocationSections: Section[] = [];
   readonly #programs: ObjectProgram[] = [];
+  /** What libbpf says of types that it cannot read and does without. */
+  readonly unreadableTypes: string[] = [];
 
   constructor(elf: ELFObject, file: string, name: string) {
     this.#elf = elf;
@@ -67,13 +84,13 @@ class ObjectOpener {
   }
 
   open(): BPFObject {
-    if (this.#elf.symbolTable === undefined) this.#fail('', `elf: couldn't find symbol table in ${this.#file}, stripped object file?`);
+    if (this.#elf.symbolTable === undefined) this.#fail('', `elf: couldn't find symbol table in ${this.#name}, stripped object file?`);
     for (const section of this.#elf.sections.slice(1)) this.#collect(section);
     this.#programs.sort((a, b) => a.sectionIndex - b.sectionIndex || a.sectionOffset - b.sectionOffset);
     const { data: types } = this.#btfSection ?? {};
     const { data: records } = this.#extSection ?? {};
-    const btf = types === undefined ? undefined : this.#parseTypes(() => new ObjectBTF(types, this.#file));
-    const ext = btf === undefined || records === undefined ? undefined : this.#parseTypes(() => parseObjectBTFExt(records, this.#file));
+    const btf = types === undefined ? undefined : this.#parseTypes(() => new ObjectBTF(types, this.#file), 'Error loading ELF section .BTF: -EINVAL.');
+    const ext = btf === undefined || records === undefined ? undefined : this.#parseTypes(() => parseObjectBTFExt(records, this.#file), 'Error loading ELF section .BTF.ext: -EINVAL. Ignored and continue.');
     if (btf === undefined && this.#needsTypes()) this.#fail('', TYPES_REQUIRED);
     const externs = collectExterns(this.#elf, btf, this.#file);
     if (btf !== undefined) this.#fixDatasecs(btf);
@@ -98,12 +115,17 @@ class ObjectOpener {
   }
 
   /** Types that libbpf cannot read are as good as none, where nothing needs them (`bpf_object__init_btf`). */
-  #parseTypes<T>(parse: () => T): T | undefined {
+  #parseTypes<T>(parse: () => T, warning: string): T | undefined {
     try {
       return parse();
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
-      if (!this.#needsTypes()) return undefined;
+      if (!this.#needsTypes()) {
+        // Of the reasons only those about a type are more than debugging for libbpf.
+        if (error.reason.startsWith('btf: ')) this.unreadableTypes.push(error.reason);
+        this.unreadableTypes.push(warning);
+        return undefined;
+      }
       throw new InputError(error.file, error.place, `${error.reason}; ${TYPES_REQUIRED}`);
     }
   }
@@ -112,7 +134,7 @@ class ObjectOpener {
 
   #collect(section: Section): void {
     const { name, type, index } = section;
-    if (isIgnored(section)) return;
+    if (isIgnored(section) || type === SHT_SYMTAB) return;
     // libbpf reads what it does not ignore, needed or not.
     void section.data;
     if (name === 'license') this.#license = cString(section.data, 63);
@@ -127,7 +149,7 @@ class ObjectOpener {
   }
 
   #checkVersion(section: Section): void {
-    if (section.data.length !== 4) this.#fail('section version', `invalid kver section in ${this.#file}`);
+    if (section.data.length !== 4) this.#fail('section version', `invalid kver section in ${this.#name}`);
   }
 
   #progbits(section: Section): Section {
@@ -151,8 +173,7 @@ class ObjectOpener {
   #collectRelSection(section: Section): void {
     const target = this.#elf.sections[section.info];
     if (target === undefined) this.#fail(`section ${section.name}`, `relocates section ${section.info}, which does not exist`);
-    const isCode = target.type === SHT_PROGBITS && (target.flags & SHF_EXECINSTR) !== 0;
-    if (isCode || section.name === '.rel.maps' || (section.name.startsWith('.rel') && isStructOpsSection(section.name.slice(4)))) this.#relocationSections.push(section);
+    if (isRelocated(section, target)) this.#relocationSections.push(section);
   }
 
   #addPrograms(section: Section): void {
@@ -273,6 +294,8 @@ class ObjectOpener {
     if (this.#arena === undefined) return first ?? -1;
     const place = `section ${ARENA_SECTION}`;
     if (first === undefined || arena === undefined) {
+      // libbpf looks for the map where it reads maps: without any, only who refers to the section misses it.
+      if (this.#mapsIndex < 0) return -1;
       return this.#fail(place, `elf: sec '${ARENA_SECTION}': to use global __arena variables the ARENA map should be explicitly declared in SEC(".maps")`);
     }
     const size = PAGE_SIZE * arena.definition.maxEntries;
@@ -440,13 +463,6 @@ interface RelocationTargets {
 
 function setFirst(indexes: Map<number, number>, key: number, index: number): void {
   if (!indexes.has(key)) indexes.set(key, index);
-}
-
-function isIgnored(section: Section): boolean {
-  if (section.type === SHT_STRTAB || section.type === SHT_LLVM_ADDRSIG || section.type === SHT_SYMTAB) return true;
-  if (section.type === SHT_PROGBITS && section.size === 0 && section.name === '.text') return true;
-  const name = section.name.startsWith('.rel') ? section.name.slice(4) : section.name;
-  return name.startsWith('.debug_') || (name !== section.name && (name === '.BTF' || name === '.BTF.ext'));
 }
 
 /** Text up to its NUL, at most `limit` bytes. */

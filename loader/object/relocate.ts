@@ -12,6 +12,7 @@ import type { ExtInfo, ExtSection } from './btf-ext.ts';
 import { typeInfo } from './btf-object.ts';
 import type { BPFObject, Extern, ObjectProgram, ProgramRelocation, RelocationKind } from './model.ts';
 import { findProgram, readImmediate, writeImmediate, writeSource } from './open.ts';
+import type { Note } from './passed-over.ts';
 
 /** The kernel's limit for a program, in instructions. */
 const MAX_INSTRUCTIONS = 1_000_000;
@@ -71,6 +72,17 @@ export function relocateObject(object: BPFObject, writer: ReferenceWriter): void
   for (const program of object.programs) if (isLoadable(program)) linker.link(program);
   for (const program of object.programs) if (isLoadable(program)) relocateData(object, program, writer);
   markStaticFunctions(object);
+}
+
+/** What libbpf says of relocated programs whose records of functions or lines the compiler left out: their logs will have no source. */
+export function noteMissingInfo({ programs, ext }: BPFObject, note: Note): void {
+  if (ext === undefined) return;
+  for (const program of programs) {
+    if (!isLoadable(program)) continue;
+    const say = (what: string, short: string): void => note(`prog '${program.name}': missing .BTF.ext ${what} info for the main program, skipping all of .BTF.ext ${short} info.`);
+    if (program.functionInfo.length === 0) say('function', 'func');
+    if (program.lineInfo.length === 0) say('line', 'line');
+  }
 }
 
 /** CO-RE records become relocations of the functions that they are in. */

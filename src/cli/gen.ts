@@ -32,7 +32,11 @@ export async function genSkeletonCommand(file: string, words: readonly string[],
   if (options.runtime !== undefined && !isModule) throw new UsageError('--runtime: only a TypeScript skeleton imports a module');
   const runtime = options.runtime === undefined ? {} : { runtime: options.runtime };
   const machine = { possibleCPUs: possibleCPUs(), ...(options.kconfig === undefined ? {} : { configuration: readConfiguration(options.kconfig) }) };
-  writeLatin1(context.stdout, await textOf(bytes, file, { name, ...machine, ...runtime }, options, isLight, isModule));
+  const notes = new Notes();
+  const text = await textOf(bytes, file, { name, ...machine, ...runtime, note: notes.take }, options, isLight, isModule);
+  // With debugging on they are among the other lines already.
+  if (!context.debug || isLight) notes.write(context);
+  writeLatin1(context.stdout, text);
   return EXIT_OK;
 }
 
@@ -40,7 +44,7 @@ export async function genSkeletonCommand(file: string, words: readonly string[],
 async function textOf(bytes: Uint8Array, file: string, common: GenerateOptions, options: GenSkeletonOptions, isLight: boolean, isModule: boolean): Promise<string> {
   const { name, runtime: _runtime, ...machine } = common;
   if (isLight && !isModule && options.sign !== true) return (await import('../gen-light.ts')).lightSkeletonText(bytes, file, name, machine);
-  if (!isLight && !isModule) return (await import('../../loader/gen/c-skeleton.ts')).formatCSkeleton(bytes, file, name);
+  if (!isLight && !isModule) return (await import('../../loader/gen/c-skeleton.ts')).formatCSkeleton(bytes, file, name, common.note);
   const { generateLightModule, generateLightSkeleton, generateModule } = await import('../gen.ts');
   if (!isLight) return generateModule(bytes, file, common);
   const generate = isModule ? generateLightModule : generateLightSkeleton;
@@ -54,8 +58,23 @@ export async function genSubskeletonCommand(file: string, words: readonly string
   const bytes = readInput(file);
   if (context.debug) await sayOpening(bytes, file, '', context);
   const { formatCSubskeleton } = await import('../../loader/gen/c-skeleton.ts');
-  writeLatin1(context.stdout, formatCSubskeleton(bytes, file, name));
+  const notes = new Notes();
+  const text = formatCSubskeleton(bytes, file, name, notes.take);
+  if (!context.debug) notes.write(context);
+  writeLatin1(context.stdout, text);
   return EXIT_OK;
+}
+
+/** What libbpf says although it succeeds: kept until it did, because a failure is one line. */
+class Notes {
+  readonly #lines: string[] = [];
+  readonly take = (line: string): void => {
+    this.#lines.push(`libbpf: ${line}\n`);
+  };
+
+  write({ stderr }: Context): void {
+    if (this.#lines.length > 0) writeLatin1(stderr, this.#lines.join(''));
+  }
 }
 
 /** What libbpf says with debugging on while it opens an object. */

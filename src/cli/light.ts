@@ -6,7 +6,7 @@
 import { lightSkeletonText } from '../gen-light.ts';
 import { reportFailure } from './failure.ts';
 import { possibleCPUs } from './host.ts';
-import { createContext, EXIT_OK, readInput, type Surroundings } from './io.ts';
+import { createContext, EXIT_OK, readInput, writeLatin1, type Surroundings } from './io.ts';
 import type { LightCall } from './light-call.ts';
 import { nameOfSkeleton } from './skeleton-name.ts';
 
@@ -14,7 +14,9 @@ import { nameOfSkeleton } from './skeleton-name.ts';
 export function runLight({ file, words }: LightCall, surroundings: Surroundings): number {
   try {
     const name = nameOfSkeleton(file, words);
-    const text = lightSkeletonText(readInput(file), file, name, { possibleCPUs: possibleCPUs() });
+    const notes: string[] = [];
+    const text = lightSkeletonText(readInput(file), file, name, { possibleCPUs: possibleCPUs(), note: (line) => notes.push(`libbpf: ${line}\n`) });
+    if (notes.length > 0) writeLatin1(surroundings.stderr, notes.join(''));
     surroundings.stdout.write(Buffer.from(text, 'latin1'));
     return EXIT_OK;
   } catch (error) {

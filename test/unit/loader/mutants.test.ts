@@ -103,14 +103,14 @@ const patient = (name = 'onemap'): Patient => new Patient(object(name));
 
 describe('objects are refused with file, place and reason', () => {
   it('where a section lies beyond the file', () => {
-    const reason = /^a\.o: section socket: elf: failed to get section\(3\) socket data from a\.o: its \d+ bytes at \d+ do not fit into the file's \d+$/;
+    const reason = /^a\.o: section socket: elf: failed to get section\(3\) socket data from a: its \d+ bytes at \d+ do not fit into the file's \d+$/;
     expect(open(patient().field('socket', 24, 0x7fffffff).bytes)).toMatch(reason);
     expect(open(patient().field('socket', 36, 1).bytes)).toMatch(reason);
-    expect(link(patient().field('socket', 24, 0x7fffffff).bytes)).toMatch(reason);
+    expect(link(patient().field('socket', 24, 0x7fffffff).bytes)).toMatch(/^a\.o: section socket: failed to get section #3 \(socket\) data from a\.o: its \d+ bytes at \d+ do not fit/);
   });
 
   it('where a section is compressed', () => {
-    const reason = /^a\.o: section license: elf: failed to get section\(\d+\) license data from a\.o: compressed sections are not supported$/;
+    const reason = /^a\.o: section license: elf: failed to get section\(\d+\) license data from a: compressed sections are not supported$/;
     expect(open(patient().field('license', 8, 0x803).bytes)).toMatch(reason);
     // Where there is room for the header libbpf takes the bytes as they are, as if nothing were said.
     expect(open(patient().field('socket', 8, 0x806).bytes)).toBe('');
@@ -119,8 +119,8 @@ describe('objects are refused with file, place and reason', () => {
   it('where the format has another version, or a table ends inside an entry', () => {
     const other = patient();
     other.bytes[6] = 2;
-    expect(open(other.bytes)).toBe("a.o: byte 0: elf: 'a.o' is not a proper ELF object");
-    expect(open(patient().field('.relsocket', 32, 15).bytes)).toMatch(/^a\.o: section \.relsocket: elf: failed to get section\(\d+\) \.relsocket data from a\.o: its 15 bytes are no multiple of the 16 that its entries have$/);
+    expect(open(other.bytes)).toBe("a.o: byte 0: elf: 'a' is not a proper ELF object");
+    expect(open(patient().field('.relsocket', 32, 15).bytes)).toMatch(/^a\.o: section \.relsocket: elf: failed to get section\(\d+\) \.relsocket data from a: its 15 bytes are no multiple of the 16 that its entries have$/);
     expect(link(patient().field('socket', 48, 0).bytes)).toMatch(/has inconsistent alignment addr=0 != d=1 in a\.o$/);
     expect(link(patient().field('socket', 48, 1 << 30).bytes)).toMatch(/has inconsistent alignment addr=1073741824 != d=64 in a\.o$/);
     expect(link(patient().word('.relsocket', 4, 0x7fffffff).word('.relsocket', 0, 0xffffffff).bytes)).toMatch(/ELF relo #0 in section #\d+ points to missing symbol #\d+ in a\.o$/);
