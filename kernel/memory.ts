@@ -265,6 +265,23 @@ export class KernelMemory {
     return Math.min(length, this.space.byteLength - (pointer.lo >>> 0));
   }
 
+  /** As {@link readString}, one character a byte. */
+  readLatin1(pointer: BPFPtr, limit: number): string | undefined {
+    if (this.isPlain(pointer)) {
+      const reach = this.space.userReach(pointer.lo, pointer.hi, limit, false);
+      const { u8 } = this.space, from = pointer.lo >>> 0;
+      let text = '';
+      for (let i = 0; i < reach; i++) {
+        const byte = u8[from + i]!;
+        if (byte === 0) return text;
+        text += String.fromCharCode(byte);
+      }
+      return reach < limit ? undefined : text;
+    }
+    const bytes = this.readString(pointer, limit);
+    return bytes === undefined ? undefined : String.fromCharCode(...bytes);
+  }
+
   /**
    * Up to `limit` bytes of a string, without its NUL (`strncpy_from_bpfptr`); cut where it is longer, `undefined` where memory
    * faults before a NUL or the limit.

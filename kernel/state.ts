@@ -60,8 +60,10 @@ export class KernelState implements MapHost {
   readonly cpus: number;
   readonly memoryLimit: number;
   readonly unprivilegedBPFDisabled: number;
-  /** Effective capabilities of the process. */
-  capabilities: bigint;
+  /** Effective capabilities of the process, and the low and high word of them. */
+  #capabilities = 0n;
+  #lowCapabilities = 0;
+  #highCapabilities = 0;
   /** Descriptors that keep run-time statistics on. */
   statsUsers = 0;
   observer: SystemCallObserver | undefined;
@@ -114,9 +116,20 @@ export class KernelState implements MapHost {
 
   // -------------------------------------------------- credentials
 
+  get capabilities(): bigint {
+    return this.#capabilities;
+  }
+
+  set capabilities(effective: bigint) {
+    if (effective === this.#capabilities) return;
+    this.#capabilities = effective;
+    this.#lowCapabilities = Number(BigInt.asIntN(32, effective));
+    this.#highCapabilities = Number(BigInt.asIntN(32, effective >> 32n));
+  }
+
   /** `capable(cap)`: exactly this capability. */
   hasCapability(capability: number): boolean {
-    return ((this.capabilities >> BigInt(capability)) & 1n) === 1n;
+    return (((capability < 32 ? this.#lowCapabilities : this.#highCapabilities) >>> (capability & 31)) & 1) === 1;
   }
 
   /** `bpf_capable`, `perfmon_capable`, `bpf_token_capable` without a token: the capability or `CAP_SYS_ADMIN`. */
@@ -160,7 +173,7 @@ export class KernelState implements MapHost {
   /** Asks every hook in the order of attachment until one refuses. */
   private ask(name: LSMHookName, call: (hook: (...args: never[]) => number) => number, args: () => readonly HookArgument[]): number {
     const list: readonly ((...args: never[]) => unknown)[] = this.hooks[name];
-    if (list.length === 0 && this.lsm.attached.length === 0) return 0;
+    if (this.isUnhooked(name)) return 0;
     return within(this.phases, 'LSM hooks', () => {
       for (const hook of list) {
         const verdict = call(hook as (...args: never[]) => number);
@@ -170,18 +183,30 @@ export class KernelState implements MapHost {
     });
   }
 
-  hookBPF(cmd: number, attr: Uint8Array, size: number, kernel: boolean): number {
+  /** Nobody is on any hook of this name. */
+  private isUnhooked(name: LSMHookName): boolean {
+    return this.hooks[name].length === 0 && this.lsm.attached.length === 0;
+  }
+
+  hookBPF(cmd: number, block: Uint8Array, size: number, kernel: boolean): number {
+    if (this.isUnhooked('bpf')) return 0;
+    // The block serves other calls later, a hook may keep what it is shown.
+    const attr = block.slice();
     return this.ask('bpf', (hook) => (hook as LSMHooks['bpf'])(cmd, attr, size, kernel), () => [cmd, { attr }, size, Number(kernel)]);
   }
 
-  hookMapCreate(map: BPFMap, attr: Uint8Array, kernel: boolean): number {
+  hookMapCreate(map: BPFMap, block: Uint8Array, kernel: boolean): number {
+    if (this.isUnhooked('bpf_map_create')) return 0;
+    const attr = block.slice();
     return this.ask(
       'bpf_map_create', (hook) => (hook as LSMHooks['bpf_map_create'])(viewOf(map), attr, kernel),
       () => [{ at: map.address }, { attr }, NO_TOKEN, Number(kernel)],
     );
   }
 
-  hookProgramLoad(program: BPFProgram, attr: Uint8Array, kernel: boolean, admission: Admission): number {
+  hookProgramLoad(program: BPFProgram, block: Uint8Array, kernel: boolean, admission: Admission): number {
+    if (this.isUnhooked('bpf_prog_load')) return 0;
+    const attr = block.slice();
     return this.ask(
       'bpf_prog_load', (hook) => (hook as LSMHooks['bpf_prog_load'])(program.view(), attr, kernel, admission),
       () => [{ at: program.address }, { attr }, NO_TOKEN, Number(kernel)],
@@ -248,7 +273,7 @@ export class KernelState implements MapHost {
   putMap(map: BPFMap): void {
     if (--map.references > 0) return;
     for (const hook of this.hooks.bpf_map_free) hook(viewOf(map));
-    this.lsm.ask('bpf_map_free', [{ at: map.address }]);
+    if (this.lsm.attached.length > 0) this.lsm.ask('bpf_map_free', [{ at: map.address }]);
     if (map.id !== 0) this.maps.remove(map.id);
     map.id = 0;
     this.freeMap(map);
@@ -261,7 +286,7 @@ export class KernelState implements MapHost {
 
   /** `bpf_map_new_fd`: takes over one reference of each kind on success. */
   newMapFD(map: BPFMap, mode: number): number {
-    const verdict = this.ask('bpf_map', (hook) => (hook as LSMHooks['bpf_map'])(viewOf(map), mode), () => [{ at: map.address }, mode]);
+    const verdict = this.isUnhooked('bpf_map') ? 0 : this.ask('bpf_map', (hook) => (hook as LSMHooks['bpf_map'])(viewOf(map), mode), () => [{ at: map.address }, mode]);
     if (verdict < 0) return verdict;
     return this.files.install(map, mode, () => this.putMapWithUserReference(map));
   }
@@ -281,7 +306,7 @@ export class KernelState implements MapHost {
     program.btfObject?.put();
     program.attachBTF?.put();
     for (const hook of this.hooks.bpf_prog_free) hook(program.view());
-    this.lsm.ask('bpf_prog_free', [{ at: program.address }]);
+    if (this.lsm.attached.length > 0) this.lsm.ask('bpf_prog_free', [{ at: program.address }]);
     this.runner?.forget(program);
     for (const map of program.usedMaps) this.releaseUsedMap(program, map);
     for (const btf of program.usedBTFs) btf.put();
@@ -300,7 +325,7 @@ export class KernelState implements MapHost {
 
   /** `bpf_prog_new_fd`: takes over one reference on success. */
   newProgramFD(program: BPFProgram): number {
-    const verdict = this.ask('bpf_prog', (hook) => (hook as LSMHooks['bpf_prog'])(program.view()), () => [{ at: program.address }]);
+    const verdict = this.isUnhooked('bpf_prog') ? 0 : this.ask('bpf_prog', (hook) => (hook as LSMHooks['bpf_prog'])(program.view()), () => [{ at: program.address }]);
     if (verdict < 0) return verdict;
     return this.files.install(program, 3, () => program.put());
   }

@@ -16,9 +16,33 @@ export interface CommonAttributes {
   readonly size: number;
 }
 
+/** Room for a copy of `union bpf_attr`. */
+export interface AttributeBlock {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+/** Blocks that no call needs any more. */
+const spare: AttributeBlock[] = [];
+
+/** A block whose contents are those of an earlier call. */
+export function takeBlock(): AttributeBlock {
+  const block = spare.pop();
+  if (block !== undefined) return block;
+  const view = new DataView(new ArrayBuffer(ATTR_SIZE));
+  return { bytes: new Uint8Array(view.buffer), view };
+}
+
+/** Ends a call's use of its block. */
+export function leaveBlock(block: AttributeBlock): void {
+  spare.push(block);
+}
+
 export class Call {
   readonly kernel: KernelState;
   readonly cmd: number;
+  /** Where the copy is; another call gets it when this one is over. */
+  readonly block: AttributeBlock;
   /** Zero-filled copy of the union, {@link ATTR_SIZE} bytes. */
   readonly attr: DataView;
   readonly bytes: Uint8Array;
@@ -30,11 +54,12 @@ export class Call {
   /** The log that the command wrote, for observers. */
   log = '';
 
-  constructor(kernel: KernelState, cmd: number, bytes: Uint8Array, pointer: BPFPtr, size: number, common: CommonAttributes) {
+  constructor(kernel: KernelState, cmd: number, block: AttributeBlock, pointer: BPFPtr, size: number, common: CommonAttributes) {
     this.kernel = kernel;
     this.cmd = cmd;
-    this.bytes = bytes;
-    this.attr = new DataView(bytes.buffer, bytes.byteOffset, ATTR_SIZE);
+    this.block = block;
+    this.bytes = block.bytes;
+    this.attr = block.view;
     this.pointer = pointer;
     this.size = size;
     this.common = common;

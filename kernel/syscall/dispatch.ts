@@ -12,7 +12,7 @@ import { KernelOutOfMemory, type BPFPtr } from '../memory.ts';
 import type { KernelState } from '../state.ts';
 import { batch } from './batch.ts';
 import { loadBTF } from './btf-load.ts';
-import { Call } from './call.ts';
+import { Call, type CommonAttributes, leaveBlock, takeBlock } from './call.ts';
 import { deleteElement, freezeMap, lookupAndDeleteElement, lookupElement, nextKey, updateElement } from './elements.ts';
 import {
   assocStructOps, bindMap, btfFDByID, createToken, enableStats, linkFDByID, mapFDByID, nextID, programFDByID, queryTaskFD, readStream,
@@ -48,13 +48,14 @@ const FROM_PROGRAM: ReadonlySet<number> = new Set([
 ]);
 
 /** Common attributes of a call without: zeros that nobody writes. */
-const NO_COMMON: Uint8Array = new Uint8Array(COMMON_ATTR_SIZE);
 const NO_POINTER: BPFPtr = { lo: 0, hi: 0, kernel: false };
+const NO_COMMON: CommonAttributes = { view: new DataView(new ArrayBuffer(COMMON_ATTR_SIZE)), pointer: NO_POINTER, size: 0 };
+const FROM_KERNEL: BPFPtr = { lo: 0, hi: 0, kernel: true };
 
 /** `bpf_sys_bpf` */
 export function callFromProgram(kernel: KernelState, cmd: number, attr: BPFPtr, size: number): number {
   if (!FROM_PROGRAM.has(cmd)) return -EINVAL;
-  return systemCall(kernel, cmd, attr, size, { ...NO_POINTER, kernel: true }, 0);
+  return systemCall(kernel, cmd, attr, size, FROM_KERNEL, 0);
 }
 
 /** `__sys_bpf`: `>= 0` or `-errno`. */
@@ -62,13 +63,19 @@ export function systemCall(kernel: KernelState, cmd: number, attr: BPFPtr, size:
   kernel.systemCalls++;
   const injected = kernel.faults?.systemCall?.(kernel.systemCalls, cmd & ~U.BPF_COMMON_ATTRS, attr.kernel);
   const { phases } = kernel;
-  const enter = (): number => within(phases, phaseOf(cmd & ~U.BPF_COMMON_ATTRS), () => {
-    const call = injected === undefined ? openCall(kernel, cmd, attr, size, common, commonSize) : injected;
-    const result = typeof call === 'number' ? call : perform(call);
-    if (kernel.observer !== undefined) report(kernel, cmd, attr, size, call, result);
-    return result;
-  });
-  return attr.kernel ? within(phases, 'payload admission', enter) : enter();
+  if (phases === undefined) return enter(kernel, cmd, attr, size, common, commonSize, injected);
+  const work = (): number => within(phases, phaseOf(cmd & ~U.BPF_COMMON_ATTRS), () => enter(kernel, cmd, attr, size, common, commonSize, injected));
+  return attr.kernel ? within(phases, 'payload admission', work) : work();
+}
+
+function enter(
+  kernel: KernelState, cmd: number, attr: BPFPtr, size: number, common: BPFPtr, commonSize: number, injected: number | undefined,
+): number {
+  const call = injected === undefined ? openCall(kernel, cmd, attr, size, common, commonSize) : injected;
+  const result = typeof call === 'number' ? call : perform(call);
+  if (kernel.observer !== undefined) report(kernel, cmd, attr, size, call, result);
+  if (typeof call !== 'number') leaveBlock(call.block);
+  return result;
 }
 
 function phaseOf(cmd: number): Phase {
@@ -80,17 +87,16 @@ function openCall(kernel: KernelState, cmd: number, attr: BPFPtr, size: number, 
   const bad = checkTail(kernel, attr, ATTR_SIZE, size);
   if (bad !== 0) return bad;
   const copied = Math.min(size, ATTR_SIZE);
-  const bytes = new Uint8Array(ATTR_SIZE);
-  if (!kernel.memory.copyToBytes(bytes, attr, copied)) return -EFAULT;
-  const commonBytes = (cmd & U.BPF_COMMON_ATTRS) === 0 ? NO_COMMON : new Uint8Array(COMMON_ATTR_SIZE);
-  let commonCopied = 0;
-  if ((cmd & U.BPF_COMMON_ATTRS) !== 0) {
-    const badCommon = checkTail(kernel, common, COMMON_ATTR_END, commonSize);
-    if (badCommon !== 0) return badCommon;
-    commonCopied = Math.min(commonSize, COMMON_ATTR_SIZE);
-    if (!kernel.memory.copyToBytes(commonBytes, common, commonCopied)) return -EFAULT;
-  }
-  return new Call(kernel, cmd & ~U.BPF_COMMON_ATTRS, bytes, attr, copied, {
+  const block = takeBlock();
+  if (!kernel.memory.copyToBytes(block.bytes, attr, copied)) return -EFAULT;
+  block.bytes.fill(0, copied);
+  if ((cmd & U.BPF_COMMON_ATTRS) === 0) return new Call(kernel, cmd, block, attr, copied, NO_COMMON);
+  const badCommon = checkTail(kernel, common, COMMON_ATTR_END, commonSize);
+  if (badCommon !== 0) return badCommon;
+  const commonBytes = new Uint8Array(COMMON_ATTR_SIZE);
+  const commonCopied = Math.min(commonSize, COMMON_ATTR_SIZE);
+  if (!kernel.memory.copyToBytes(commonBytes, common, commonCopied)) return -EFAULT;
+  return new Call(kernel, cmd & ~U.BPF_COMMON_ATTRS, block, attr, copied, {
     view: new DataView(commonBytes.buffer), pointer: common, size: commonCopied,
   });
 }
@@ -109,7 +115,7 @@ function perform(call: Call): number {
 }
 
 function report(kernel: KernelState, cmd: number, attr: BPFPtr, size: number, call: Call | number, result: number): void {
-  const bytes = typeof call === 'number' ? new Uint8Array(0) : call.bytes;
+  const bytes = typeof call === 'number' ? new Uint8Array(0) : call.bytes.slice();
   const args: Record<string, number | bigint | string> = {};
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (const { field, value } of bytes.length === 0 ? [] : decodeArguments(cmd, view, 0, Math.min(size, ATTR_SIZE))) {

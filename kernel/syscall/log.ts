@@ -31,7 +31,7 @@ export interface LogFields {
 }
 
 function isValid(level: number, size: number, hasBuffer: boolean): boolean {
-  return new VerifierLog(level, size, hasBuffer).check() === 0;
+  return (level === 0 && size === 0 && !hasBuffer) || new VerifierLog(level, size, hasBuffer).check() === 0;
 }
 
 /** `bpf_log_attr_init`: `-EINVAL` where either description is bad or both are given and differ. */

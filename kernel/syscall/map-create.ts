@@ -22,15 +22,17 @@ import { commonLog, finishLog } from './log.ts';
 
 const LOOPBACK = 1;
 
+/** 1 for bytes of names. isalnum() of the kernel's table also takes the letters of latin-1. */
+const NAME_BYTES: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => (
+  Number(/[A-Za-z0-9_.]/.test(String.fromCharCode(byte)) || (byte >= 0xc0 && byte !== 0xd7 && byte !== 0xf7))));
+
 /** `bpf_obj_name_cpy`: letters, digits, `_`, `.`, ended by a NUL inside the field; `undefined` otherwise. */
 export function objectName(bytes: Uint8Array): string | undefined {
   let name = '';
   for (const byte of bytes) {
     if (byte === 0) return name;
-    const char = String.fromCharCode(byte);
-    // isalnum() of the kernel's table also takes the letters of latin-1
-    if (!/[A-Za-z0-9_.]/.test(char) && !(byte >= 0xc0 && byte !== 0xd7 && byte !== 0xf7)) return undefined;
-    name += char;
+    if (NAME_BYTES[byte] === 0) return undefined;
+    name += String.fromCharCode(byte);
   }
   return undefined;
 }

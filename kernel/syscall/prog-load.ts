@@ -4,20 +4,20 @@
  * Owns everything around `bpf_check`; admission and verification are the verifier room's. Reproduces `bpf_prog_load` and its
  * helpers of kernel/bpf/syscall.c.
  */
-import { PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
+import { type Field, PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
 import { E2BIG, EBADF, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import { within, type Phases } from '../../isa/phases.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import type {
-  Admission, BTFDescriptor, MapDescriptor, ProgramDescriptor, ProgramLoad, StateObserver, Verdict, UserArray, VerifierEnvironment,
+  Admission, BTFDescriptor, MapDescriptor, ProgramDescriptor, ProgramLoad, ResolvedKeyring, StateObserver, Verdict, UserArray, VerifierEnvironment,
 } from '../../verifier/types.ts';
 import { verify } from '../../verifier/verify.ts';
 import { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN } from '../api.ts';
 import { isProgramCompatible, ProgArrayMap } from '../maps/fd-array.ts';
 import { BPFMap } from '../maps/map.ts';
 import { InsnArrayMap } from '../maps/special.ts';
-import { advance, type BPFPtr, isNull } from '../memory.ts';
+import { advance, type BPFPtr, isNull, type KernelMemory } from '../memory.ts';
 import { BTFObject } from '../objects.ts';
 import { BPFProgram } from '../program.ts';
 import type { KernelState } from '../state.ts';
@@ -33,6 +33,8 @@ const PROGRAM_FLAGS = F.BPF_F_STRICT_ALIGNMENT | F.BPF_F_ANY_ALIGNMENT | F.BPF_F
 const COMPLEXITY_LIMIT = 1_000_000;
 const LICENSE_SIZE = 128;
 const LOOPBACK = 1;
+
+type FDArray = ProgramLoad['fdArray'];
 
 /** Fields of the attribute block after the rules that need no object. */
 interface Target {
@@ -123,9 +125,8 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
   const flags = call.u32(A.prog_flags);
   const instructions = memory.copyFrom(call.callerPointer(A.insns), call.u32(A.insn_cnt) * 8);
   if (instructions === undefined) return -EFAULT;
-  const licenseBytes = memory.readString(call.callerPointer(A.license), LICENSE_SIZE - 1);
-  if (licenseBytes === undefined) return -EFAULT;
-  const license = String.fromCharCode(...licenseBytes);
+  const license = memory.readLatin1(call.callerPointer(A.license), LICENSE_SIZE - 1);
+  if (license === undefined) return -EFAULT;
   const ifindex = call.u32(A.prog_ifindex);
   if (ifindex !== 0) {
     const error = checkDevice(call, type);
@@ -165,8 +166,11 @@ function verifyAndPublish(call: Call, program: BPFProgram, log: LogTarget): numb
   const environment = new Environment(call, program);
   const verdict = verifyOrFree(call, program, log, environment);
   program.setAdmission(verdict.admission);
-  const logError = within(kernel.phases, 'log', () => deliverLog(call, log, verdict.log, verdict.logTrueSize, 0));
-  return within(kernel.phases, 'install', () => publish(call, program, verdict, logError !== 0 ? logError : -verdict.errno));
+  const { phases } = kernel;
+  const deliver = (): number => deliverLog(call, log, verdict.log, verdict.logTrueSize, 0);
+  const logError = phases === undefined ? deliver() : within(phases, 'log', deliver);
+  const end = (): number => publish(call, program, verdict, logError !== 0 ? logError : -verdict.errno);
+  return phases === undefined ? end() : within(phases, 'install', end);
 }
 
 /** Gives an accepted program its references, id and descriptor; frees a refused one. `>= 0` or `-errno`. */
@@ -241,13 +245,54 @@ function copyDebugInfo(call: Call, program: BPFProgram): void {
   program.lineInfo = read(call.callerPointer(A.line_info), call.u32(A.line_info_cnt), call.u32(A.line_info_rec_size), 16);
 }
 
+/** Records in user memory. */
+class Records implements UserArray {
+  readonly count: number;
+  readonly recordSize: number;
+  readonly isNull: boolean;
+  private readonly memory: KernelMemory;
+  private readonly pointer: BPFPtr;
+
+  constructor(memory: KernelMemory, pointer: BPFPtr, count: number, recordSize: number) {
+    this.memory = memory;
+    this.pointer = pointer;
+    this.count = count;
+    this.recordSize = recordSize;
+    this.isNull = isNull(pointer);
+  }
+
+  read(offset: number, length: number): Uint8Array | undefined {
+    return this.memory.copyFrom(advance(this.pointer, offset), length);
+  }
+}
+
+/** `fd_array`. */
+class Descriptors implements FDArray {
+  readonly present: boolean;
+  readonly count: number;
+  private readonly memory: KernelMemory;
+  private readonly pointer: BPFPtr;
+
+  constructor(memory: KernelMemory, pointer: BPFPtr, count: number) {
+    this.memory = memory;
+    this.pointer = pointer;
+    this.present = !isNull(pointer);
+    this.count = count;
+  }
+
+  read(index: number): number | undefined {
+    const bytes = this.memory.copyFrom(advance(this.pointer, index * 4), 4);
+    return bytes === undefined ? undefined : new DataView(bytes.buffer).getInt32(0, true);
+  }
+}
+
+function records(call: Call, pointer: Field, count: Field, recordSize: Field): UserArray {
+  return new Records(call.kernel.memory, call.callerPointer(pointer), call.u32(count), call.u32(recordSize));
+}
+
 function loadOf(call: Call, program: BPFProgram, log: LogTarget): ProgramLoad {
   const { kernel } = call;
   const { memory } = kernel;
-  const array = (pointer: BPFPtr, count: number, recordSize: number): UserArray => ({
-    count, recordSize, isNull: isNull(pointer), read: (offset, length) => memory.copyFrom(advance(pointer, offset), length),
-  });
-  const fdArray = call.callerPointer(A.fd_array);
   const signature = call.callerPointer(A.signature);
   const signatureSize = call.u32(A.signature_size);
   return {
@@ -255,16 +300,10 @@ function loadOf(call: Call, program: BPFProgram, log: LogTarget): ProgramLoad {
     gplCompatible: program.gplCompatible, kernelVersion: call.u32(A.kern_version), ifindex: call.u32(A.prog_ifindex),
     instructions: program.instructions, attachBTFID: program.attachBTFID, attachBTF: program.attachBTF, attachProgram: program.attachProgram,
     btfFD: call.u32(A.prog_btf_fd),
-    funcInfo: array(call.callerPointer(A.func_info), call.u32(A.func_info_cnt), call.u32(A.func_info_rec_size)),
-    lineInfo: array(call.callerPointer(A.line_info), call.u32(A.line_info_cnt), call.u32(A.line_info_rec_size)),
-    coreRelos: array(call.callerPointer(A.core_relos), call.u32(A.core_relo_cnt), call.u32(A.core_relo_rec_size)),
-    fdArray: {
-      present: !isNull(fdArray), count: call.u32(A.fd_array_cnt),
-      read: (index) => {
-        const bytes = memory.copyFrom(advance(fdArray, index * 4), 4);
-        return bytes === undefined ? undefined : new DataView(bytes.buffer).getInt32(0, true);
-      },
-    },
+    funcInfo: records(call, A.func_info, A.func_info_cnt, A.func_info_rec_size),
+    lineInfo: records(call, A.line_info, A.line_info_cnt, A.line_info_rec_size),
+    coreRelos: records(call, A.core_relos, A.core_relo_cnt, A.core_relo_rec_size),
+    fdArray: new Descriptors(memory, call.callerPointer(A.fd_array), call.u32(A.fd_array_cnt)),
     signature: isNull(signature)
       ? undefined
       : { size: signatureSize, keyringID: call.attr.getInt32(A.keyring_id.offset, true), read: () => memory.copyFrom(signature, signatureSize) },
@@ -311,9 +350,13 @@ class Environment implements VerifierEnvironment {
     return this.kernel.symbols.lookup(name);
   }
 
-  verifySignature: VerifierEnvironment['verifySignature'] = (data, signature, keyring) => this.kernel.keyrings.verifySignature(data, signature, keyring);
+  verifySignature(data: readonly Uint8Array[], signature: Uint8Array, keyring: ResolvedKeyring): number {
+    return this.kernel.keyrings.verifySignature(data, signature, keyring);
+  }
 
-  resolveKeyring: VerifierEnvironment['resolveKeyring'] = (id) => this.kernel.keyrings.resolveKeyring(id);
+  resolveKeyring(id: number): ResolvedKeyring | undefined {
+    return this.kernel.keyrings.resolveKeyring(id);
+  }
 
   onProgramLoad(admission: Admission): number {
     this.program.setAdmission(admission);
