@@ -3,7 +3,7 @@
  * The oracle "kernel": inputs as transcripts, performed on a real kernel and on ours. Result, error number, log and with it the instructions
  * processed, and the return value of runs must agree. The real one is this machine's, through `bpf(2)`, or an image in QEMU.
  */
-import { RECORDED_ALGORITHMS } from '../../crypto/algorithms.ts';
+import { DISTRIBUTION_ALGORITHMS, RECORDED_ALGORITHMS, type KernelAlgorithms } from '../../crypto/algorithms.ts';
 import { COMMANDS, MAP_CREATE_ATTR } from '../../isa/attr.ts';
 import { InputError } from '../../isa/errors.ts';
 import { EFAULT, EPERM, errnoName } from '../../isa/errno.ts';
@@ -13,7 +13,8 @@ import type { Allocation } from '../../vm/address-space.ts';
 import { STACK_LABEL } from '../../vm/run.ts';
 import { Coverage } from '../fuzz/coverage.ts';
 import { operationsOf } from '../fuzz/answers.ts';
-import { makeCall } from '../fuzz/mutators/calls.ts';
+import { makeCall, NO_ANSWER } from '../fuzz/mutators/calls.ts';
+import { createSigner } from '../fuzz/targets/signer.ts';
 import type { FoundInput } from '../fuzz/shard.ts';
 import { loadTarget } from '../fuzz/targets/index.ts';
 import type { Target } from '../fuzz/types.ts';
@@ -82,21 +83,29 @@ export function comparableOperations(transcript: string): readonly Operation[] |
   return operations.length > 0 && operations.every(isComparable) ? operations : undefined;
 }
 
-/** Thrown through the verifier; a count, not a clock. */
-class TooLong extends Error {}
+/** Thrown through a system call: what the case does cannot be compared. */
+class Incomparable extends Error {}
 
-/**
- * What our kernel answers; `undefined` where it verifies for long.
- * @param isElsewhere its memory lies elsewhere, and stacks hold something: for what depends on that, two kernels do not agree
- */
-export function performHere(operations: readonly Operation[], isElsewhere = false): readonly Got[] | undefined {
-  const target = new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms: RECORDED_ALGORITHMS });
+/** How our kernel differs from case to case. */
+interface Here {
+  /** What the real kernel can verify. */
+  readonly algorithms?: KernelAlgorithms;
+  /** Memory lies elsewhere, and stacks hold something: for what depends on that, two kernels do not agree. */
+  readonly isElsewhere?: boolean;
+}
+
+/** What our kernel answers; `undefined` where it verifies for long, or where a program passes addresses to `bpf()` that are none. */
+export function performHere(operations: readonly Operation[], { algorithms = RECORDED_ALGORITHMS, isElsewhere = false }: Here = {}): readonly Got[] | undefined {
+  const target = new KernelTarget({ kernelBTF: () => loadKernelBTF(), algorithms, observer: ({ fromProgram, result }) => {
+    // Linux believes its own addresses: it dies of wrong ones.
+    if (fromProgram && result === -EFAULT) throw new Incomparable();
+  } });
   const { kernel } = target;
   const performer = new Performer(target);
   const stack = isElsewhere ? moveMemory(kernel, performer) : undefined;
   let left = MOST_VISITS;
   kernel.state.stateObserver = { everyPath: false, visit: (): void => {
-    if (--left < 0) throw new TooLong();
+    if (--left < 0) throw new Incomparable();
   } };
   // The agent begins with a session keyring of its own.
   kernel.keyrings.joinSession(undefined);
@@ -106,7 +115,7 @@ export function performHere(operations: readonly Operation[], isElsewhere = fals
       return performer.perform(operation);
     });
   } catch (error) {
-    if (error instanceof TooLong) return undefined;
+    if (error instanceof Incomparable) return undefined;
     throw error;
   } finally {
     performer.reset();
@@ -136,9 +145,9 @@ function isUnrepeatable(operations: readonly Operation[]): boolean {
 }
 
 /** What our kernel answers, without return values that depend on addresses, the moment or the process. */
-export function comparableAnswers(operations: readonly Operation[]): readonly Got[] | undefined {
-  const answers = performHere(operations);
-  const shifted = answers?.some(({ retval }) => retval !== undefined) === true ? performHere(operations, true) : answers;
+export function comparableAnswers(operations: readonly Operation[], algorithms: KernelAlgorithms = RECORDED_ALGORITHMS): readonly Got[] | undefined {
+  const answers = performHere(operations, { algorithms });
+  const shifted = answers?.some(({ retval }) => retval !== undefined) === true ? performHere(operations, { algorithms, isElsewhere: true }) : answers;
   const isMoving = isUnrepeatable(operations);
   return answers?.map((got, i) => (isMoving || got.retval !== shifted?.[i]?.retval ? { ...got, retval: undefined } : got));
 }
@@ -170,6 +179,7 @@ function inWords(field: Field, value: string | number): string {
 export class ReferenceKernel {
   readonly #target: Target;
   readonly #kernel: RealKernel;
+  #algorithms: KernelAlgorithms | undefined;
 
   constructor(target: Target, kernel: RealKernel) {
     this.#target = target;
@@ -178,11 +188,15 @@ export class ReferenceKernel {
 
   /** Findings among inputs; those that cannot be compared are passed over. */
   async compare(inputs: readonly Uint8Array[]): Promise<readonly FoundInput[]> {
-    const cases = inputs.flatMap((bytes) => {
+    const candidates = inputs.flatMap((bytes) => {
       const transcript = this.#target.toTranscript(this.#target.deserialise(bytes));
       const operations = transcript === undefined ? undefined : comparableOperations(transcript);
-      const ours = operations === undefined ? undefined : comparableAnswers(operations);
-      return operations === undefined || ours === undefined ? [] : [{ bytes, operations, ours }];
+      return operations === undefined ? [] : [{ bytes, operations }];
+    });
+    const algorithms = candidates.some(({ operations }) => operations.some(({ op }) => op === 'key')) ? await this.#askAlgorithms() : RECORDED_ALGORITHMS;
+    const cases = candidates.flatMap(({ bytes, operations }) => {
+      const ours = comparableAnswers(operations, algorithms);
+      return ours === undefined ? [] : [{ bytes, operations, ours }];
     });
     if (cases.length === 0) return [];
     const answers = await this.#kernel.perform(cases.map(({ operations }) => operations));
@@ -204,6 +218,15 @@ export class ReferenceKernel {
         message: `operation ${index} (${name}): ${field} is ${inWords(field, got)} here and ${inWords(field, want)} there`,
       }];
     });
+  }
+
+  /** What the real kernel can verify: it takes a certificate with an elliptic curve, or has no such algorithm. */
+  async #askAlgorithms(): Promise<KernelAlgorithms> {
+    if (this.#algorithms === undefined) {
+      const [answers] = await this.#kernel.perform([[{ op: 'key', name: 'curve', der: createSigner('curve').certificate, want: NO_ANSWER }]]);
+      this.#algorithms = (answers?.[0]?.errno ?? 0) === 0 ? DISTRIBUTION_ALGORITHMS : RECORDED_ALGORITHMS;
+    }
+    return this.#algorithms;
   }
 
   async close(): Promise<void> {
@@ -253,12 +276,16 @@ export async function openRealKernel(kernelImage: string | undefined): Promise<R
 
 /**
  * The oracle for a fuzzing target.
- * @throws InputError where there is no real kernel to ask
+ * @throws InputError where there is no real kernel to ask, or nothing to ask it
  * @example
  * const reference = await openReferenceKernel('bytecode', 'bzImage');
  * await reference.compare(inputs);
  */
 export async function openReferenceKernel(targetName: string, kernelImage: string | undefined): Promise<ReferenceKernel> {
+  if (targetName === 'engines') throw new InputError('--oracle kernel', '', 'the target engines has nothing to ask a kernel: no kernel runs programs that it did not verify');
+  if (targetName === 'loader' && kernelImage === undefined) {
+    throw new InputError('--oracle kernel', '', 'changed loaders hand the kernel wrong addresses of its own, which it believes: give --kernel-image');
+  }
   const kernel = await openRealKernel(kernelImage);
   return new ReferenceKernel((await loadTarget(targetName))(createTargetEnvironment(new Coverage())), kernel);
 }

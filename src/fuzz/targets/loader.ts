@@ -22,6 +22,7 @@ import {
 } from '../../../loader/load-and-run.ts';
 import type { LightSkeleton } from '../../../loader/skeleton.ts';
 import { combine, Coverage } from '../coverage.ts';
+import { skeletonCalls, transcriptOf } from '../load-calls.ts';
 import { mutateBytes } from '../mutators/bytes.ts';
 import { mutateBER } from '../mutators/der.ts';
 import { mutateInstructions, slotsOf } from '../mutators/instructions.ts';
@@ -322,8 +323,10 @@ class LoaderTarget implements Target<LoaderInput> {
       + distance(input.blob, blob) + (input.fault?.k ?? 0) + (input.maxEntries === undefined ? 0 : 1) + (input.data === undefined ? 0 : 1);
   }
 
-  toTranscript(): undefined {
-    return undefined;
+  toTranscript(input: LoaderInput): string | undefined {
+    const skeleton = this.#changed(input);
+    if (input.fault !== undefined || skeleton.instructions.length === 0 || skeleton.metadata.length === 0) return undefined;
+    return transcriptOf(skeletonCalls(skeleton, [this.#signer.certificate], this.#loadOptions(input, skeleton)));
   }
 
   toAssembly(input: LoaderInput): string {

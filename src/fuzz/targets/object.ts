@@ -19,6 +19,7 @@ import { parseELF } from '../../../loader/object/elf.ts';
 import { openObject } from '../../../loader/object/open.ts';
 import { combine, type Coverage } from '../coverage.ts';
 import { mutateBytes, spliceBytes, withInteger } from '../mutators/bytes.ts';
+import { btfLoadCalls, transcriptOf } from '../load-calls.ts';
 import { mutateInstructions } from '../mutators/instructions.ts';
 import { buildObject, buildTypes, type MapSpec, type ObjectSpec } from '../mutators/object-file.ts';
 import type { Random } from '../random.ts';
@@ -259,8 +260,9 @@ class ObjectTarget implements Target<ObjectInput> {
     return bytes.length + bytes.reduce((sum, byte) => sum + (byte === 0 ? 0 : 1), 0);
   }
 
-  toTranscript(): undefined {
-    return undefined;
+  /** Of all kinds a kernel reads only BTF. */
+  toTranscript({ kind, bytes }: ObjectInput): string | undefined {
+    return kind === 'btf' ? transcriptOf(btfLoadCalls(bytes)) : undefined;
   }
 
   toAssembly({ kind, bytes }: ObjectInput): string {

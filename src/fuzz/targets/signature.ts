@@ -20,6 +20,7 @@ import { errnoName } from '../../../isa/errno.ts';
 import { parseLightSkeleton } from '../../../loader/lskel.ts';
 import { readCertificates } from '../../certificates.ts';
 import { combine, type Coverage } from '../coverage.ts';
+import { signedLoadCalls, transcriptOf } from '../load-calls.ts';
 import { mutateBER } from '../mutators/der.ts';
 import { mutateBytes } from '../mutators/bytes.ts';
 import { objection } from '../oracles/signature.ts';
@@ -195,8 +196,9 @@ class SignatureTarget implements Target<SignatureInput> {
     return [payload, message, ...certificates].reduce((sum, bytes) => sum + bytes.length + bytes.filter((byte) => byte !== 0).length, 0);
   }
 
-  toTranscript(): undefined {
-    return undefined;
+  /** A program is what is signed: other payloads are none. */
+  toTranscript({ payload, message, certificates }: SignatureInput): string | undefined {
+    return payload.length === 0 || payload.length % 8 !== 0 ? undefined : transcriptOf(signedLoadCalls(payload, message, certificates));
   }
 
   toAssembly({ payload, message, certificates }: SignatureInput): string {

@@ -4,16 +4,21 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { toHex } from '../../../crypto/bytes.ts';
 import { RECORDED_ALGORITHMS } from '../../../crypto/algorithms.ts';
 import { InputError } from '../../../isa/errors.ts';
 import { Kernel } from '../../../kernel/kernel.ts';
 import type { BytecodeInput } from '../../../src/fuzz/bytecode/input.ts';
 import { createTarget as createBytecodeTarget } from '../../../src/fuzz/targets/bytecode.ts';
+import { createTarget as createLoaderTarget } from '../../../src/fuzz/targets/loader.ts';
+import { createTarget as createObjectTarget } from '../../../src/fuzz/targets/object.ts';
+import { createTarget as createSignatureTarget } from '../../../src/fuzz/targets/signature.ts';
 import { createTarget } from '../../../src/fuzz/targets/syscalls.ts';
+import type { Target } from '../../../src/fuzz/types.ts';
 import * as U from '../../../isa/uapi.ts';
 import { makeCall, NO_ANSWER } from '../../../src/fuzz/mutators/calls.ts';
 import { cpioArchive, KernelMachine } from '../../../src/node/kernel-machine.ts';
-import { comparableAnswers, comparableOperations, performHere, ReferenceKernel, type RealKernel } from '../../../src/node/reference-kernel.ts';
+import { comparableAnswers, comparableOperations, openReferenceKernel, performHere, ReferenceKernel, type RealKernel } from '../../../src/node/reference-kernel.ts';
 import { loadNativeCalls, SystemCallTarget, type NativeCalls } from '../../../src/node/system-calls.ts';
 import { agentLine, readAgentAnswer } from '../../../src/replay/agent-lines.ts';
 import { Performer, type Got } from '../../../src/replay/perform.ts';
@@ -170,6 +175,27 @@ describe('comparing with a real kernel', () => {
     // for (r6 = 0; r6 != 100,000; r6++), and a number that is new every time
     const loop = [0xb7, 6, 0, 0, 0, 0, 0, 0, 7, 6, 0, 0, 1, 0, 0, 0, 0x55, 6, 0xfe, 0xff, 0xa0, 0x86, 1, 0, 0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
     expect(performHere([makeCall('PROG_LOAD', { prog_type: 1, insns: Uint8Array.from(loop), insn_cnt: 5, license: Uint8Array.of(0) })])).toBeUndefined();
+  });
+
+  it('asks for loads of skeletons, signed programs and BTF as user space does', () => {
+    const ask = (name: 'loader' | 'signature' | 'object', input: object): readonly Got[] => {
+      const programs = { loader: createLoaderTarget, signature: createSignatureTarget, object: createObjectTarget }[name](environment()) as Target;
+      const transcript = programs.toTranscript(programs.deserialise(new TextEncoder().encode(JSON.stringify(input))))!;
+      return comparableAnswers(comparableOperations(transcript)!)!;
+    };
+    for (const signed of [false, true]) {
+      const answers = ask('loader', { base: 'onemap', signed, resign: true });
+      expect(answers.map(({ errno }) => errno)).toEqual([0, 0, 0, 0, 0, 0]);
+      expect(answers.at(-1)).toMatchObject({ retval: 0, log: expect.stringContaining('processed ') });
+    }
+    const payload = toHex(Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0));
+    expect(ask('signature', { payload, message: '3000', certificates: [] })).toMatchObject([{ ret: -1, errno: 74 }]);
+    expect(ask('object', { kind: 'btf', bytes: '9feb0100' })).toMatchObject([{ ret: -1, errno: 22, log: expect.stringContaining('hdr_len') }]);
+  });
+
+  it('says where there is nothing to ask', async () => {
+    await expect(openReferenceKernel('engines', undefined)).rejects.toThrow(/engines/);
+    await expect(openReferenceKernel('loader', undefined)).rejects.toThrow(/--kernel-image/);
   });
 
   it('reports a real kernel that dies, with its last words', async () => {
