@@ -13,6 +13,10 @@
  */
 import { InternalError } from '../isa/errors.ts';
 import { EngineMemory } from './engine-memory.ts';
+import { PageRuns } from './page-runs.ts';
+import { PAGE_SIZE, UserPages } from './user-pages.ts';
+
+export { PAGE_SIZE };
 
 /** Upper 32 bits of every kernel address, as an int32. */
 export const KERNEL_HI: number = 0xffff8880 | 0;
@@ -20,8 +24,6 @@ export const KERNEL_HI: number = 0xffff8880 | 0;
 export const USER_HI: number = 0x7f00;
 /** First user address as a JS number (exact: below 2^53). `USER_BASE + offset` is the address of a byte. */
 export const USER_BASE: number = 0x7f0000000000;
-/** Bytes of one page, the unit of user mappings. */
-export const PAGE_SIZE: number = 4096;
 /** Bytes without owner behind every allocation, at the least. */
 export const GUARD: number = 16;
 /** Offsets stay below 2^31: they are non-negative as int32. */
@@ -41,7 +43,6 @@ const CLASSES: readonly number[] = [
   32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096,
   5120, 6144, 8192,
 ];
-const SECOND_LEVEL = 8;
 /** Slabs of a class whose tables are kept for the next ones. */
 const MOST_SPARE_SLABS = 2;
 
@@ -136,15 +137,8 @@ export class AddressSpace {
   #freshPage: number;
   /** 1 + span index by page, 0 for a free page. */
   #owner: Int32Array;
-  /** Length of a free run, kept at its first and its last page. */
-  #runLength: Int32Array;
-  #runNext: Int32Array;
-  #runPrevious: Int32Array;
-  #userRead: Uint16Array;
-  #userWrite: Uint16Array;
-  readonly #bins: Int32Array = new Int32Array(32 * SECOND_LEVEL).fill(-1);
-  readonly #binBits: Uint8Array = new Uint8Array(32);
-  #levelBits: number = 0;
+  readonly #free: PageRuns;
+  readonly #user: UserPages;
   readonly #spans: (Span | undefined)[] = [];
   readonly #freeSpans: number[] = [];
   readonly #growing: Set<() => void> = new Set();
@@ -154,7 +148,6 @@ export class AddressSpace {
   readonly #spareSlabs: Span[][] = CLASSES.map(() => []);
   #liveAllocations: number = 0;
   #liveBytes: number = 0;
-  #userPages: number = 0;
 
   constructor(options: AddressSpaceOptions = {}) {
     const maxBytes = Math.min(options.maxBytes ?? MAX_MEMORY, MAX_MEMORY);
@@ -167,14 +160,11 @@ export class AddressSpace {
     this.i32 = new Int32Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.#owner = new Int32Array(this.#pages);
-    this.#runLength = new Int32Array(this.#pages);
-    this.#runNext = new Int32Array(this.#pages);
-    this.#runPrevious = new Int32Array(this.#pages);
-    this.#userRead = new Uint16Array(this.#pages);
-    this.#userWrite = new Uint16Array(this.#pages);
+    this.#free = new PageRuns(this.#pages);
+    this.#user = new UserPages(this.#pages);
     this.#owner.fill(-1, 0, RESERVED_PAGES);
     this.#freshPage = RESERVED_PAGES;
-    this.#insertRun(RESERVED_PAGES, this.#pages - RESERVED_PAGES);
+    this.#free.give(RESERVED_PAGES, this.#pages - RESERVED_PAGES, this.#owner);
   }
 
   /**
@@ -185,21 +175,16 @@ export class AddressSpace {
     this.#clear();
     this.#engines.clear();
     for (const span of this.#spans) if (span !== undefined && span.sizeClass >= 0) this.#keepSlab(span);
-    // What is left of runs of free pages is read nowhere: lengths and neighbours are looked up at runs that are in the lists.
     this.#owner.fill(0, RESERVED_PAGES, this.#freshPage);
-    this.#userRead.fill(0);
-    this.#userWrite.fill(0);
-    this.#bins.fill(-1);
-    this.#binBits.fill(0);
-    this.#levelBits = 0;
+    this.#user.clear();
+    this.#free.clear();
     this.#spans.length = 0;
     this.#freeSpans.length = 0;
     for (const partial of this.#partial) partial.length = 0;
     this.#liveAllocations = 0;
     this.#liveBytes = 0;
-    this.#userPages = 0;
     this.#freshPage = RESERVED_PAGES;
-    this.#insertRun(RESERVED_PAGES, this.#pages - RESERVED_PAGES);
+    this.#free.give(RESERVED_PAGES, this.#pages - RESERVED_PAGES, this.#owner);
   }
 
   /** Zeroes what was ever given out: of a slab, the slots up to the last one that was used. */
@@ -232,7 +217,7 @@ export class AddressSpace {
       liveAllocations: this.#liveAllocations,
       liveBytes: this.#liveBytes,
       memoryBytes: this.byteLength,
-      userPages: this.#userPages,
+      userPages: this.#user.mapped,
     };
   }
 
@@ -416,7 +401,7 @@ export class AddressSpace {
     const pages = Math.max(1, Math.ceil(size / PAGE_SIZE));
     const offset = size > MAX_MEMORY ? 0 : this.#allocLarge(pages * PAGE_SIZE, pages + 1, label, true);
     if (offset === 0) throw new OutOfMemoryError(size, label);
-    this.#countUser(offset, pages * PAGE_SIZE, writable, 1);
+    this.#user.count(offset, pages * PAGE_SIZE, writable, 1);
     return offset;
   }
 
@@ -426,22 +411,19 @@ export class AddressSpace {
    */
   mapUserAlias(offset: number, size: number, writable: boolean): void {
     if (offset % PAGE_SIZE !== 0) throw new InternalError(`user alias of unaligned offset ${offset}`);
-    this.#countUser(offset, size, writable, 1);
+    this.#user.count(offset, size, writable, 1);
   }
 
   /** Ends one {@link mapUser} or {@link mapUserAlias} of this offset, size and writability. Frees the memory of the former. */
   unmapUser(offset: number, size: number, writable: boolean): void {
-    this.#countUser(offset, size, writable, -1);
+    this.#user.count(offset, size, writable, -1);
     const index = this.#spanIndex(offset);
     if (index >= 0 && this.#spans[index]!.user) this.free(offset);
   }
 
   /** Changes a mapping between writable and read-only (mprotect). */
   protectUser(offset: number, size: number, writable: boolean): void {
-    const [first, end] = pageRange(offset, size);
-    for (let page = first; page < end; page++) {
-      if (this.#userRead[page]! > 0) this.#userWrite[page] = writable ? this.#userRead[page]! : 0;
-    }
+    this.#user.protect(offset, size, writable);
   }
 
   /**
@@ -459,11 +441,7 @@ export class AddressSpace {
   userReach(lo: number, hi: number, length: number, write: boolean): number {
     const start = lo >>> 0;
     if (hi !== USER_HI || !(length > 0)) return 0;
-    const counts = write ? this.#userWrite : this.#userRead;
-    const end = Math.min(start + length, this.byteLength);
-    let at = start;
-    while (at < end && counts[Math.floor(at / PAGE_SIZE)]! > 0) at = (Math.floor(at / PAGE_SIZE) + 1) * PAGE_SIZE;
-    return Math.max(0, Math.min(at, end) - start);
+    return this.#user.reach(start, Math.min(start + length, this.byteLength), write);
   }
 
   /**
@@ -499,17 +477,6 @@ export class AddressSpace {
   setPointer(offset: number, target: number): void {
     this.view.setInt32(offset, target, true);
     this.view.setInt32(offset + 4, target === 0 ? 0 : KERNEL_HI, true);
-  }
-
-  #countUser(offset: number, size: number, writable: boolean, by: number): void {
-    const [first, end] = pageRange(offset, size);
-    if (offset % PAGE_SIZE !== 0 || end > this.#pages) throw new InternalError(`user mapping of ${size} bytes at ${offset}`);
-    for (let page = first; page < end; page++) {
-      if (by < 0 && this.#userRead[page] === 0) throw new InternalError(`unmap of page ${page}, which is not mapped`);
-      this.#userRead[page]! += by;
-      if (writable) this.#userWrite[page]! += by;
-    }
-    this.#userPages += by * (end - first);
   }
 
   #spanIndex(offset: number): number {
@@ -596,7 +563,7 @@ export class AddressSpace {
     this.#spans[index] = undefined;
     this.#freeSpans.push(index);
     this.#owner.fill(0, span.firstPage, span.firstPage + span.pages);
-    this.#returnRun(span.firstPage, span.pages);
+    this.#free.give(span.firstPage, span.pages, this.#owner);
     if (span.sizeClass >= 0) this.#keepSlab(span);
   }
 
@@ -612,83 +579,13 @@ export class AddressSpace {
 
   // Runs of free pages
 
-  #insertRun(page: number, length: number): void {
-    this.#runLength[page] = length;
-    this.#runLength[page + length - 1] = length;
-    const bin = binOf(length);
-    const head = this.#bins[bin]!;
-    this.#runNext[page] = head;
-    this.#runPrevious[page] = -1 - bin;
-    if (head >= 0) this.#runPrevious[head] = page;
-    this.#bins[bin] = page;
-    this.#binBits[bin >> 3]! |= 1 << (bin & 7);
-    this.#levelBits |= 1 << (bin >> 3);
-  }
-
-  #removeRun(page: number): void {
-    const next = this.#runNext[page]!;
-    const previous = this.#runPrevious[page]!;
-    if (next >= 0) this.#runPrevious[next] = previous;
-    if (previous >= 0) {
-      this.#runNext[previous] = next;
-      return;
-    }
-    const bin = -1 - previous;
-    this.#bins[bin] = next;
-    if (next >= 0) return;
-    this.#binBits[bin >> 3]! &= ~(1 << (bin & 7));
-    if (this.#binBits[bin >> 3] === 0) this.#levelBits &= ~(1 << (bin >> 3));
-  }
-
-  /** First page of a run of `pages` pages taken out of the free lists, -1 where memory is exhausted. */
+  /** First page of `pages` pages, which are not free any more; -1 where memory is exhausted. */
   #takeRun(pages: number): number {
-    let page = this.#findRun(pages);
-    if (page < 0) {
-      if (!this.#grow(pages)) return -1;
-      page = this.#findRun(pages);
-      if (page < 0) throw new InternalError(`no run of ${pages} pages after growth`);
-    }
-    this.#removeRun(page);
-    const length = this.#runLength[page]!;
-    if (length > pages) this.#insertRun(page + pages, length - pages);
-    return page;
-  }
-
-  #findRun(pages: number): number {
-    // First a look through the bin the size itself falls into (short, and it keeps the memory dense), then any larger bin.
-    let bin = binOf(pages);
-    let tries = 8;
-    for (let page = this.#bins[bin]!; page >= 0 && tries > 0; page = this.#runNext[page]!, tries--) {
-      if (this.#runLength[page]! >= pages) return page;
-    }
-    bin++;
-    let level = bin >> 3;
-    if (level > 31) return -1;
-    let bits = this.#binBits[level]! & (0xff << (bin & 7));
-    if (bits === 0) {
-      const levels = level === 31 ? 0 : this.#levelBits & (-1 << (level + 1));
-      if (levels === 0) return -1;
-      level = 31 - Math.clz32(levels & -levels);
-      bits = this.#binBits[level]!;
-    }
-    return this.#bins[level * SECOND_LEVEL + (31 - Math.clz32(bits & -bits))]!;
-  }
-
-  #returnRun(page: number, length: number): void {
-    let first = page;
-    let total = length;
-    if (this.#owner[page - 1] === 0) {
-      const before = this.#runLength[page - 1]!;
-      this.#removeRun(page - before);
-      first -= before;
-      total += before;
-    }
-    const after = page + length;
-    if (after < this.#pages && this.#owner[after] === 0) {
-      total += this.#runLength[after]!;
-      this.#removeRun(after);
-    }
-    this.#insertRun(first, total);
+    const page = this.#free.take(pages);
+    if (page >= 0 || !this.#grow(pages)) return page;
+    const grown = this.#free.take(pages);
+    if (grown < 0) throw new InternalError(`no run of ${pages} pages after growth`);
+    return grown;
   }
 
   #grow(pages: number): boolean {
@@ -710,43 +607,20 @@ export class AddressSpace {
     this.i32 = new Int32Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.generation++;
-    this.#owner = enlarged(this.#owner, this.#pages);
-    this.#runLength = enlarged(this.#runLength, this.#pages);
-    this.#runNext = enlarged(this.#runNext, this.#pages);
-    this.#runPrevious = enlarged(this.#runPrevious, this.#pages);
-    const read = new Uint16Array(this.#pages);
-    read.set(this.#userRead);
-    this.#userRead = read;
-    const write = new Uint16Array(this.#pages);
-    write.set(this.#userWrite);
-    this.#userWrite = write;
-    this.#returnRun(old, by);
+    const owner = new Int32Array(this.#pages);
+    owner.set(this.#owner);
+    this.#owner = owner;
+    this.#free.grow(this.#pages);
+    this.#user.grow(this.#pages);
+    this.#free.give(old, by, owner);
     for (const listener of this.#growing) listener();
     return true;
   }
 }
 
-function enlarged(array: Int32Array, length: number): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(length);
-  larger.set(array);
-  return larger;
-}
-
-function pageRange(offset: number, size: number): readonly [first: number, end: number] {
-  const first = Math.floor(offset / PAGE_SIZE);
-  return [first, first + Math.max(1, Math.ceil(size / PAGE_SIZE))];
-}
-
 function slotOf(span: Span, offset: number): number {
   const slot = Math.floor((offset - span.firstPage * PAGE_SIZE) / span.slotBytes);
   return slot < span.sizes.length ? slot : -1;
-}
-
-/** Bin of the free lists for a run of `length` pages: the power of two, then eighths of it. */
-function binOf(length: number): number {
-  const level = 31 - Math.clz32(length);
-  const eighth = level >= 3 ? (length >>> (level - 3)) & 7 : (length << (3 - level)) & 7;
-  return level * SECOND_LEVEL + eighth;
 }
 
 function classFor(bytes: number, align: number): number {
