@@ -36,7 +36,7 @@ export function callSummary(env: VerifierEnv, insn: number): CallSummary | undef
   if (isHelperCall(env, insn)) {
     const proto = getHelperProto(env, imm[insn]!);
     if (proto === undefined) return undefined;
-    const end = proto.argTypes.findIndex((type) => type === ARG_DONTCARE);
+    const end = proto.argTypes.indexOf(ARG_DONTCARE);
     return {
       paramCount: end < 0 ? proto.argTypes.length : end,
       isVoid: proto.retType === RET_VOID,

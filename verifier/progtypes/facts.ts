@@ -16,8 +16,16 @@ export function factsOf(env: VerifierEnv): ProgramFacts {
   if (knownOf === env && cached !== undefined && cached.type === env.resolvedProgType && cached.expectedAttachType === expectedAttachType(env)) return cached;
   const facts = gatherFacts(env);
   knownOf = env;
-  known = facts;
-  return facts;
+  // most loads are like the one before: what was found out for that holds for them
+  if (cached === undefined || !areSame(cached, facts)) known = facts;
+  return known!;
+}
+
+function areSame(a: ProgramFacts, b: ProgramFacts): boolean {
+  const x = a.capabilities, y = b.capabilities;
+  return a.loadedType === b.loadedType && a.type === b.type && a.expectedAttachType === b.expectedAttachType && a.sleepable === b.sleepable
+    && a.attachName === b.attachName && a.attachStruct === b.attachStruct && a.attachesToProgram === b.attachesToProgram
+    && x.bpf === y.bpf && x.perfmon === y.perfmon && x.netAdmin === y.netAdmin && x.sysAdmin === y.sysAdmin && x.sysBoot === y.sysBoot;
 }
 
 function expectedAttachType(env: VerifierEnv): number {

@@ -15,12 +15,16 @@ import {
 import { convertAccess, hasConversion } from './ctx_convert.ts';
 import { fieldAt, NF_CTX, offsetOf, SK_BUFF } from './ctx_layouts.ts';
 import { factsOf } from './facts.ts';
-import { findProto, isForbidden } from './funcs.ts';
+import { findProto, isForbidden, type ProgramFacts } from './funcs.ts';
 import { kernelLayout, type KernelLayout } from './kernel_layout.ts';
 import { packetLoad, prologueOf } from './prologue.ts';
 
 export { contextArguments } from './ctx_args.ts';
 export { attachReturnType, funcRetvalRange, programReturnRange, structOpsReturnType, type ValueRange } from './retvals.ts';
+
+/** By number: what {@link getHelperProto} found for programs of which {@link protosOf} is true; `null` for none. */
+let protos: (HelperProto | null | undefined)[] = [];
+let protosOf: ProgramFacts | undefined;
 
 /**
  * The prototype of a helper for this program; `undefined` where programs like it may not call it, or where there is no such
@@ -30,8 +34,17 @@ export function getHelperProto(env: VerifierEnv, id: number): HelperProto | unde
   // an extension has its target's operations from where the target was checked, none before
   if (env.opsType === U.BPF_PROG_TYPE_EXT) return undefined;
   const facts = factsOf(env);
-  const proto = findProto(id, facts);
-  return proto !== undefined && isForbidden(proto, facts) ? { ...proto, isForbidden: true } : proto;
+  if (facts !== protosOf) {
+    protos = [];
+    protosOf = facts;
+  }
+  if (id < 0 || id >= U.HELPER_NAMES.length) return undefined;
+  const known = protos[id];
+  if (known !== undefined) return known ?? undefined;
+  const found = findProto(id, facts);
+  const proto = found !== undefined && isForbidden(found, facts) ? { ...found, isForbidden: true } : found;
+  protos[id] = proto ?? null;
+  return proto;
 }
 
 /**
