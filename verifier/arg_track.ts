@@ -27,6 +27,10 @@ interface Track {
   readonly mask: number;
 }
 
+const NO_OFFSETS: readonly number[] = [];
+const UNVISITED_TRACK: Track = { frame: FRAME_UNVISITED, offsets: NO_OFFSETS, mask: 0 };
+const NO_TRACK: Track = { frame: FRAME_NONE, offsets: NO_OFFSETS, mask: 0 };
+
 /** True where `v` fits a signed 16-bit offset. */
 const fits = (v: number): boolean => v >= -0x8000 && v <= 0x7fff;
 
@@ -38,10 +42,7 @@ function sameOffsets(a: readonly number[], b: readonly number[]): boolean {
 
 /** The tracks of one analysis. */
 export class ArgTracks {
-  readonly #tracks: Track[] = [
-    { frame: FRAME_UNVISITED, offsets: [], mask: 0 },
-    { frame: FRAME_NONE, offsets: [], mask: 0 },
-  ];
+  readonly #tracks: Track[] = [UNVISITED_TRACK, NO_TRACK];
   /** By hash: the track that came last, {@link UNVISITED} for none; by track: the one before it with the same hash. */
   readonly #heads: Int32Array;
   readonly #previous: number[] = [UNVISITED, UNVISITED];
@@ -72,12 +73,12 @@ export class ArgTracks {
 
   /** Somewhere in frame `frame`. */
   somewhere(frame: number): number {
-    return this.#intern(frame, [], 0);
+    return this.#intern(frame, NO_OFFSETS, 0);
   }
 
   /** Somewhere in one of the frames of a bit mask. */
   imprecise(mask: number): number {
-    return this.#intern(FRAME_IMPRECISE, [], mask);
+    return this.#intern(FRAME_IMPRECISE, NO_OFFSETS, mask);
   }
 
   /** The frame, -1 where there is none or more than one. */

@@ -267,7 +267,7 @@ function callGlobal(env: VerifierEnv, subprog: number, matched: number): number 
     return matched;
   }
   if (env.log.verbose) env.log.write(`Func#${subprog} ('${name}') is global and assumed valid.\n`);
-  sub.called[inSleepableContext(env) ? 1 : 0] = true;
+  sub.called |= inSleepableContext(env) ? 2 : 1;
   const isVoid = subprogReturnsVoid(env, subprog);
   if (sub.changesPktData) clearAllPktPointers(env);
   const frame = curFrame(env.cur);

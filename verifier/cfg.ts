@@ -295,7 +295,8 @@ export function insnSuccessors(env: VerifierEnv, at: number): number {
     env.succ = table;
     return table.length;
   }
-  env.succ = pair;
+  // it is mostly that already, and storing a reference costs more than looking
+  if (env.succ !== pair) env.succ = pair;
   const code = env.insns.code[at]!;
   const cls = code & 7;
   const operation = code & 0xf0;

@@ -503,19 +503,19 @@ export function doCheckMain(env: VerifierEnv): number {
 /** Checks every global function that was reached, in the contexts in which it was; 0 or `-errno`. */
 export function doCheckSubprogs(env: VerifierEnv): number {
   if (env.funcInfoCount === 0) return 0;
-  if (env.exceptionCallbackSubprog !== 0) env.subprogs[env.exceptionCallbackSubprog]!.called[env.sleepable ? 1 : 0] = true;
+  if (env.exceptionCallbackSubprog !== 0) env.subprogs[env.exceptionCallbackSubprog]!.called |= env.sleepable ? 2 : 1;
   for (;;) {
     let checked = 0;
     for (let i = 1; i < env.subprogCount; i++) {
       if (!isGlobalSubprog(env, i)) continue;
       const sub = env.subprogs[i]!;
       for (let context = 0; context < 2; context++) {
-        if (!sub.called[context]! || sub.verified[context]!) continue;
+        if ((((sub.called & ~sub.verified) >> context) & 1) === 0) continue;
         env.insnIdx = sub.start;
         const error = checkCommon(env, i, context === 1);
         if (error !== 0) return error;
         if (env.log.verbose) env.log.write(`Func#${i} ('${subprogName(env, i)}') is safe for any args that match its prototype\n`);
-        sub.verified[context] = true;
+        sub.verified |= 1 << context;
         checked++;
       }
     }

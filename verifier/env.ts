@@ -7,7 +7,7 @@
 import type { BTF } from '../btf/btf.ts';
 import { BPF_PROG_TYPE_EXT } from '../isa/uapi.ts';
 import type { Diagnostics } from './diagnostics_port.ts';
-import { ExploredStates } from './explored.ts';
+import type { ExploredStates } from './explored.ts';
 import type { LiveStack } from './live_stack_marks.ts';
 import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
@@ -79,10 +79,10 @@ export class Insns {
     }
   }
 
-  /** The 8-byte form of all instructions. */
-  encode(): Uint8Array {
+  /** The 8-byte form of all instructions, in a new array or in `to`, which has that length. */
+  encode(to?: Uint8Array): Uint8Array {
     const { count, code, dst, src, off, imm } = this;
-    const bytes = new Uint8Array(count * 8);
+    const bytes = to ?? new Uint8Array(count * 8);
     for (let i = 0, at = 0; i < count; i++, at += 8) {
       const distance = off[i]!, value = imm[i]!;
       bytes[at] = code[i]!;
@@ -209,6 +209,8 @@ export interface SubprogArg {
   btfID: number;
 }
 
+const NO_SUBPROG_ARGS: readonly SubprogArg[] = [];
+
 /** One subprogram. Entry `subprogCount` of the list is the end marker, whose `start` is the number of instructions. */
 export class Subprog {
   start: number;
@@ -233,7 +235,7 @@ export class Subprog {
   changesPktData = false;
   mightSleep = false;
   argCount = 0;
-  args: SubprogArg[] = [];
+  args: readonly SubprogArg[] = NO_SUBPROG_ARGS;
   stackArgCount = 0;
   maxOutStackArgCount = 0;
   privStackMode = 0;
@@ -242,9 +244,9 @@ export class Subprog {
   linkage = 0;
   /** BTF does not describe it truly (`func_info_aux.unreliable`). */
   unreliable = false;
-  /** Reached, and verified, in a context that cannot sleep (0) or can (1). */
-  readonly called: [boolean, boolean] = [false, false];
-  readonly verified: [boolean, boolean] = [false, false];
+  /** Reached, and verified, in a context that cannot sleep (bit 0) or can (bit 1). */
+  called = 0;
+  verified = 0;
 
   constructor(start: number) {
     this.start = start;
@@ -281,11 +283,15 @@ export class VerifierEnv {
   topoOrder: Int32Array = NO_ORDER;
   /** Instructions in post-order, grouped by subprogram. */
   postorder: Int32Array = NO_ORDER;
+  /** The same for analyses that go backward: where nothing jumps back each instruction comes after all that follow it. */
+  backward: Int32Array = NO_ORDER;
   /** Instructions in {@link postorder}. */
   reachable = 0;
   /** Scratch: targets of the last `insnSuccessors`. */
   succ: Int32Array = NO_ORDER;
   sccCount = 0;
+  /** Some jump may go to an instruction in front of it, or a call may run a callback again and again; known with {@link sccCount}. */
+  jumpsBack = true;
 
   /** The program's type as the rules see it: an extension's is its target's. */
   progType: number;
@@ -377,7 +383,7 @@ export class VerifierEnv {
   /** Entry of the jump history that belongs to the instruction being checked, -1 for none yet. */
   historyEntry = -1;
   /** Checkpoints of the run under way. */
-  readonly explored: ExploredStates = new ExploredStates();
+  readonly explored: ExploredStates = this.workspace.explored;
   /** Stack liveness, once it is computed. */
   liveStack: LiveStack | undefined = undefined;
   /** Module BTFs that kfunc calls name, by `off`. */

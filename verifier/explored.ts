@@ -15,19 +15,26 @@ export interface SCCVisit {
   readonly backedges: VState[];
 }
 
+/** Space for a program much longer than most is given back. */
+const KEPT_HEADS = 8192;
+
 /** The checkpoints of one `do_check` run. */
 export class ExploredStates {
-  /** Newest first, linked by `VState.next`; index = (instruction ^ call site) modulo the program's length. */
+  /** Newest first, linked by `VState.next`; index = (instruction ^ call site) modulo {@link size}. There may be room for more. */
   heads: (VState | undefined)[] = [];
+  /** The program's length. */
+  size = 0;
   /** By component number. */
   visits: (SCCVisit[] | undefined)[] = [];
 
   /** Empties the containers for a program of `insnCount` instructions. */
   reset(insnCount: number): void {
-    if (this.heads.length !== insnCount) {
-      this.heads = [];
-      for (let i = 0; i < insnCount; i++) this.heads.push(undefined);
-    } else this.heads.fill(undefined);
-    this.visits = [];
+    if (this.heads.length > KEPT_HEADS && insnCount <= KEPT_HEADS) this.heads = [];
+    const { heads } = this;
+    const kept = Math.min(Math.max(this.size, insnCount), heads.length);
+    for (let i = 0; i < kept; i++) heads[i] = undefined;
+    while (heads.length < insnCount) heads.push(undefined);
+    this.size = insnCount;
+    if (this.visits.length > 0) this.visits = [];
   }
 }

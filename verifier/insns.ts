@@ -367,7 +367,7 @@ function resolveMapLoad(env: VerifierEnv, i: number): number {
 export function checkAndResolveInsns(env: VerifierEnv): number {
   const { code, dst, src, off, count } = env.insns;
   // Here, as in the kernel: after CO-RE relocations were applied.
-  if (!env.signed) env.digest = sha256WithoutMaps(env.insns.encode());
+  if (!env.signed) env.digest = sha256WithoutMaps(env.insns.encode(env.slab.u8(count * 8, false).subarray(0, count * 8)));
   for (let i = 0; i < count; i++) {
     if (dst[i]! >= MAX_BPF_REG && !isStackArgStore(env, i)) return refuse(env, `R${dst[i]!} is invalid`);
     if (src[i]! >= MAX_BPF_REG && !isStackArgLoad(env, i)) return refuse(env, `R${src[i]!} is invalid`);

@@ -171,7 +171,8 @@ function propagate(env: VerifierEnv, instance: Instance): void {
     if (m === undefined || words === 0) continue;
     for (let changed = true; changed; ) {
       changed = false;
-      for (let p = from; p < to; p++) changed = propagateInsn(env, m, instance.start, env.postorder[p]!, words) || changed;
+      for (let p = from; p < to; p++) changed = propagateInsn(env, m, instance.start, env.backward[p]!, words) || changed;
+      if (!env.jumpsBack) break;
     }
   }
 }

@@ -160,6 +160,18 @@ export function isCastTo32({ code, off, imm }: InsnFields, insn: number, arena: 
   return imm[insn] === 1 << 16 && arena !== undefined && (arena.flags & NO_USER_CONV) !== 0;
 }
 
+/** The order for backward analyses, by function as the post-order: where nothing jumps back one pass in it is enough. */
+function backwardOrder(env: VerifierEnv): Int32Array {
+  const { postorder, reachable } = env;
+  if (env.jumpsBack) return postorder;
+  const isReached = env.slab.u8(env.insns.count), order = env.slab.i32(reachable, false);
+  for (let p = 0; p < reachable; p++) isReached[postorder[p]!] = 1;
+  for (let s = 0, p = 0; s < env.subprogCount; s++) {
+    for (let i = env.subprogEnd(s) - 1, { start } = env.subprogs[s]!; i >= start; i--) if (isReached[i] !== 0) order[p++] = i;
+  }
+  return order;
+}
+
 /** Computes stack and register liveness of the program into `env.liveStack` and `env.aux`; 0 or `-errno`. */
 export function computeLiveRegisters(env: VerifierEnv): number {
   const n = env.insns.count;
@@ -170,13 +182,14 @@ export function computeLiveRegisters(env: VerifierEnv): number {
     use[i] = uses;
     define[i] = defines;
   }
+  env.backward = backwardOrder(env);
   const err = computeStackLiveness(env);
   if (err !== 0) return err;
-  const { postorder, reachable } = env;
+  const { backward, reachable } = env;
   for (let changed = true; changed; ) {
     changed = false;
     for (let p = 0; p < reachable; p++) {
-      const insn = postorder[p]!;
+      const insn = backward[p]!;
       let out = 0;
       for (let s = insnSuccessors(env, insn) - 1; s >= 0; s--) out |= before[env.succ[s]!]!;
       const live = (out & ~define[insn]!) | use[insn]!;
@@ -185,6 +198,7 @@ export function computeLiveRegisters(env: VerifierEnv): number {
       after[insn] = out;
       changed = true;
     }
+    if (!env.jumpsBack) break;
   }
   for (let i = 0; i < n; i++) {
     env.aux.liveRegsBefore[i] = (before[i]! | (before[i]! >>> 16)) & 0xffff;

@@ -4,16 +4,37 @@
  * Tarjan's algorithm with a stack of its own instead of recursion. Reproduces `bpf_compute_scc` of kernel/bpf/cfg.c, with its
  * numbering.
  */
+import { BPF_CALL, BPF_EXIT, BPF_JMP, BPF_JMP32 } from '../isa/uapi.ts';
 import { insnSuccessors } from './cfg.ts';
 import { AUX_CALLS_CALLBACK, type VerifierEnv } from './env.ts';
+import { jumpOffset } from './subprogs.ts';
 
 /** Not reachable by any preorder number. */
 const NOT_ON_STACK = 0xffffffff;
+
+/** False where everything goes forward: no jump to an instruction in front, no call that runs a callback again and again. */
+function mayJumpBack(env: VerifierEnv): boolean {
+  const { code, count } = env.insns;
+  const { flags, jumpTables } = env.aux;
+  if (jumpTables !== undefined) return true;
+  for (let i = 0; i < count; i++) {
+    const cls = code[i]! & 7;
+    if (cls !== BPF_JMP && cls !== BPF_JMP32) continue;
+    const operation = code[i]! & 0xf0;
+    if (operation === BPF_CALL ? (flags[i]! & AUX_CALLS_CALLBACK) !== 0 : operation !== BPF_EXIT && jumpOffset(env, i) < 0) return true;
+  }
+  return false;
+}
 
 /** Fills `aux.scc` and `env.sccCount` (numbers in use, 0 included); 0. */
 export function computeSCC(env: VerifierEnv): number {
   const { count } = env.insns;
   const { aux } = env;
+  env.jumpsBack = mayJumpBack(env);
+  if (!env.jumpsBack) {
+    env.sccCount = 1;
+    return 0;
+  }
   const members = env.slab.i32(count, false);
   const preorder = env.slab.u32(count);
   const low = env.slab.u32(count);

@@ -226,6 +226,8 @@ export class StatePool {
   #hasLargeBlocks = false;
   /** By frame and slots of its stack: the hot words of a frame as an array of their own. */
   readonly #hotFrames: (Int32Array | undefined)[] = Array.from({ length: MAX_CALL_FRAMES * (STACK_SLOTS + 1) }, () => undefined);
+  /** All states that were made, and those of them that are not in use. */
+  readonly #states: VState[] = [];
   #freeStates: VState[] = [];
   /** Words in live blocks. */
   liveWords = 0;
@@ -251,10 +253,27 @@ export class StatePool {
     st.histCount = 0;
     this.#freeBlocks = [];
     this.liveWords = 0;
-    // an assignment to a length costs more than the rest of this
-    if (this.#freeStates.length > kept) this.#freeStates.length = kept;
+    // a load that ended in an exception left its states where they were; an assignment to a length costs more than the rest of this
+    if (this.#states.length > kept) this.#states.length = kept;
+    if (this.#freeStates.length !== this.#states.length) this.#takeBack();
     if (this.#pages.length > 1 || this.#hasLargeBlocks) this.#giveBack();
     this.#pageUsed = this.#pages.length === 0 ? this.#pageWords : 0;
+  }
+
+  /** All states are free. */
+  #takeBack(): void {
+    for (const st of this.#states) {
+      st.next = undefined;
+      st.block = undefined;
+      forget(st);
+    }
+    this.#freeStates = this.#states.slice();
+  }
+
+  #newState(): VState {
+    const st = new VState();
+    this.#states.push(st);
+    return st;
   }
 
   /** Keeps the first page only: what is given back must not live on in states that wait for use. */
@@ -317,10 +336,7 @@ export class StatePool {
   free(st: VState): void {
     this.liveWords -= st.words;
     this.#releaseBlock(st);
-    st.parent = undefined;
-    st.equalState = undefined;
-    st.words = 0;
-    st.histCount = 0;
+    forget(st);
     this.#freeStates.push(st);
   }
 
@@ -337,7 +353,7 @@ export class StatePool {
 
   /** A saved copy of `src`, jump history included. */
   save(src: VState): VState {
-    return this.#saveInto(this.#freeStates.pop() ?? new VState(), src);
+    return this.#saveInto(this.#freeStates.pop() ?? this.#newState(), src);
   }
 
   /** Makes `st`, a state put aside, a copy of the current state as it is now; its place in the queue stays. */
@@ -351,7 +367,7 @@ export class StatePool {
 
   /** A saved state that consists of one frame, given as offset in {@link w}, and holds nothing. */
   saveFrame(frame: number): VState {
-    const st = this.#freeStates.pop() ?? new VState();
+    const st = this.#freeStates.pop() ?? this.#newState();
     const stackWords = (this.w[frame + F_ALLOCATED_STACK]! >> 3) * SLOT_WORDS;
     this.#take(FRAME_FIXED_WORDS + stackWords, st);
     copyWords(st.w, st.base, this.w, frame, FRAME_FIXED_WORDS + stackWords);
@@ -454,6 +470,14 @@ export class StatePool {
     next.set(st.hist);
     st.hist = next;
   }
+}
+
+/** What a state that is not in use must not hold on to. */
+function forget(st: VState): void {
+  st.parent = undefined;
+  st.equalState = undefined;
+  st.words = 0;
+  st.histCount = 0;
 }
 
 function packedFrameWords(w: Int32Array, frame: number): number {

@@ -374,8 +374,8 @@ export function isStateVisited(env: VerifierEnv, insn: number): number {
   const dirty = cleanState(env, cur);
   if (dirty !== 0) return dirty;
 
-  const { heads } = env.explored;
-  const bucket = ((insn ^ cur.w[curFrame(cur) + F_CALLSITE]!) >>> 0) % heads.length;
+  const { heads, size } = env.explored;
+  const bucket = ((insn ^ cur.w[curFrame(cur) + F_CALLSITE]!) >>> 0) % size;
   let previous: VState | undefined;
   let seen = 0;
   for (let old = heads[bucket], next: VState | undefined; old !== undefined; old = next) {
@@ -439,9 +439,9 @@ function remember(env: VerifierEnv, insn: number, bucket: number): void {
 
 /** Forgets all checkpoints and loops of the run that ends; the memory goes back to the pool. */
 export function freeStates(env: VerifierEnv): void {
-  const { heads, visits } = env.explored;
-  for (const head of heads) {
-    for (let st = head, next: VState | undefined; st !== undefined; st = next) {
+  const { heads, size, visits } = env.explored;
+  for (let i = 0; i < size; i++) {
+    for (let st = heads[i], next: VState | undefined; st !== undefined; st = next) {
       next = st.next;
       st.next = undefined;
       env.pool.free(st);
@@ -449,5 +449,5 @@ export function freeStates(env: VerifierEnv): void {
   }
   for (const list of visits) for (const visit of list ?? []) for (const backedge of visit.backedges) env.pool.free(backedge);
   // the counters run on over all functions of a program, as Linux's do
-  env.explored.reset(heads.length);
+  env.explored.reset(size);
 }

@@ -42,9 +42,9 @@ function sameCallsites(a: VState, b: VState): boolean {
 
 /** The checkpoint of an enclosing iteration at `insn`: still open, same call chain, closer to the start than `st`. */
 export function findPreviousEntry(env: VerifierEnv, st: VState, insn: number): VState | undefined {
-  const { heads } = env.explored;
+  const { heads, size } = env.explored;
   const callsite = env.w[curFrame(env.cur) + F_CALLSITE]!;
-  for (let old = heads[((insn ^ callsite) >>> 0) % heads.length]; old !== undefined; old = old.next) {
+  for (let old = heads[((insn ^ callsite) >>> 0) % size]; old !== undefined; old = old.next) {
     if (old.insnIdx === insn && old.branches > 0 && sameCallsites(old, st) && old.dfsDepth < st.dfsDepth) return old;
   }
   return undefined;

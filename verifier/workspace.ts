@@ -5,6 +5,7 @@
  * may live here.
  */
 import type { InsnAux } from './env.ts';
+import { ExploredStates } from './explored.ts';
 import { StatePool } from './state.ts';
 
 /** Space for a program much larger than most is given back. */
@@ -116,13 +117,14 @@ export interface Workspace {
   readonly slab: Slab;
   /** Notes about instructions, by room. */
   readonly notes: InsnAux[];
+  readonly explored: ExploredStates;
 }
 
 let idle: Workspace | undefined;
 
 /** The idle workspace, or a new one: a hook may load a program while another is being loaded. */
 export function takeWorkspace(): Workspace {
-  const workspace = idle ?? { pool: new StatePool(), slab: new Slab(), notes: [] };
+  const workspace = idle ?? { pool: new StatePool(), slab: new Slab(), notes: [], explored: new ExploredStates() };
   idle = undefined;
   return workspace;
 }
