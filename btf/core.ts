@@ -215,10 +215,10 @@ export function resolveCoreRelocation(
   const spec = parseSpec(local, relo, reporter);
   if (typeof spec === 'number') {
     const text = local.stringAt(relo.accessStringOffset) ?? '<?>';
-    reporter.warn(`${prefix} parsing [${relo.typeID}] ${kindText(local, relo.typeID)} ${localName === '' ? '<anon>' : localName} + ${text} failed: ${spec}\n`);
+    reporter.warn(`${prefix} parsing [${relo.typeID}] ${kindText(local, relo.typeID, reporter)} ${localName === '' ? '<anon>' : localName} + ${text} failed: ${spec}\n`);
     return -EINVAL;
   }
-  reporter.debug(`${prefix} ${spec.toText()}\n`);
+  reporter.debug(`${prefix} ${spec.toText(reporter)}\n`);
 
   if (relo.kind === BPF_CORE_TYPE_ID_LOCAL) {
     const id = BigInt(spec.rootTypeID);
@@ -235,10 +235,10 @@ export function resolveCoreRelocation(
     const target = new Spec(candidate.btf, candidate.id, relo.kind);
     const matched = matcher.match(spec, target);
     if (matched < 0) {
-      reporter.warn(`${prefix} error matching candidate #${i} ${target.toText()}: ${matched}\n`);
+      reporter.warn(`${prefix} error matching candidate #${i} ${target.toText(reporter)}: ${matched}\n`);
       return matched;
     }
-    reporter.debug(`${prefix} ${matched === 0 ? 'non-matching' : 'matching'} candidate #${i} ${target.toText()}\n`);
+    reporter.debug(`${prefix} ${matched === 0 ? 'non-matching' : 'matching'} candidate #${i} ${target.toText(reporter)}\n`);
     if (matched === 0) continue;
     const result = calculate(relo, index, spec, target, reporter);
     if (typeof result === 'number') return result;

@@ -30,6 +30,8 @@ export interface CoreReporter {
   debug(text: string): void;
   /** Levels of nested types that a comparison enters: 2 in the kernel, 32 in libbpf. */
   readonly maxDepth: number;
+  /** Messages are libbpf's, not the kernel's. */
+  readonly isUserSpace?: boolean;
 }
 
 /** Steps of one access. */
@@ -124,10 +126,10 @@ export class Spec {
   }
 
   /** `<byte_off> [7] struct foo.bar[3] (0:1:3 @ offset 20)` */
-  toText(): string {
+  toText(reporter: Pick<CoreReporter, 'isUserSpace'> = {}): string {
     const { btf } = this;
     const name = btf.typeName(this.rootTypeID);
-    let text = `<${coreKindName(this.kind)}> [${this.rootTypeID}] ${kindText(btf, this.rootTypeID)} ${name === '' ? '<anon>' : name}`;
+    let text = `<${coreKindName(this.kind)}> [${this.rootTypeID}] ${kindText(btf, this.rootTypeID, reporter)} ${name === '' ? '<anon>' : name}`;
     if (isEnumValueBased(this.kind)) text += this.#enumText();
     else if (isFieldBased(this.kind)) text += this.#fieldText();
     return text.slice(0, MAX_SPEC_TEXT);
@@ -153,8 +155,10 @@ export class Spec {
   }
 }
 
-export function kindText(btf: BTF, id: number): string {
-  return BTF_KIND_NAMES[btf.kind(id)] ?? 'UNKNOWN';
+/** The name of a type's kind: the kernel's in capitals, libbpf's not. */
+export function kindText(btf: BTF, id: number, { isUserSpace }: Pick<CoreReporter, 'isUserSpace'> = {}): string {
+  const name = BTF_KIND_NAMES[btf.kind(id)] ?? 'UNKNOWN';
+  return isUserSpace === true ? name.toLowerCase() : name;
 }
 
 // ---------------------------------------------------------------- the local spec
@@ -207,7 +211,7 @@ export function parseSpec(btf: BTF, relo: CoreRelocation, reporter: CoreReporter
     id = btf.skipModifiers(id);
     const next = stepInto(spec, id, indices[i] ?? 0);
     if (next === undefined) {
-      reporter.warn(`prog '${reporter.programName}': relo for [${relo.typeID}]  (at idx ${i}) captures type [${id}] of unexpected kind ${kindText(btf, id)}\n`);
+      reporter.warn(`prog '${reporter.programName}': relo for [${relo.typeID}]  (at idx ${i}) captures type [${id}] of unexpected kind ${kindText(btf, id, reporter)}\n`);
       return -EINVAL;
     }
     if (next < 0) return next;

@@ -80,7 +80,7 @@ function recordObject(object: CoreObject, source: BTF, needed: NeededTypes): voi
       const warn = (text: string): void => {
         warning = text;
       };
-      const reporter: CoreReporter = { programName: section, warn, debug: () => {}, maxDepth: CORE_DEPTH };
+      const reporter: CoreReporter = { programName: section, warn, debug: () => {}, maxDepth: CORE_DEPTH, isUserSpace: true };
       if (!btf.has(typeID)) fail(-22);
       const candidates = kind === U.BPF_CORE_TYPE_ID_LOCAL ? [] : findLocalCandidates(btf, typeID, source, known);
       const result: CoreResult | number = resolveCoreRelocation(btf, { instructionOffset, typeID, accessStringOffset, kind }, index, candidates, reporter);

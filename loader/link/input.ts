@@ -23,6 +23,10 @@ export const EXTERN_DATASEC = '.extern';
 
 /** What libbpf's linker says of a section that cannot be read. */
 class LinkerWords extends ELFWords {
+  override manySymbolTables(): string {
+    return 'multiple SYMTAB sections found, not supported';
+  }
+
   override noName(index: number): string {
     return `failed to get section #${index} name for ${this.called}`;
   }
@@ -171,7 +175,7 @@ export class LinkInput {
     const place = `section ${name === '' ? index : name}`;
     if (name === '') this.fail(place, `ELF section #${index} has empty name in ${this.file}`);
     if (isDebug(name)) return;
-    if (align !== 0 && !Number.isInteger(Math.log2(align))) this.fail(place, `ELF section #${index} alignment ${align} is non pow-of-2 alignment in ${this.file}`);
+    if (align !== 0 && 2 ** Math.floor(Math.log2(align)) !== align) this.fail(place, `ELF section #${index} alignment ${align} is non pow-of-2 alignment in ${this.file}`);
     // libelf takes none for 1, and does not believe an alignment that is larger than the section's offset.
     const believed = align === 0 ? 1 : align <= offset ? align : offset === 0 ? 0 : 2 ** Math.ceil(Math.log2(offset));
     if (elf.type !== SHT_NOBITS && elf.size > 0 && align !== believed) {
@@ -183,7 +187,8 @@ export class LinkInput {
       case SHT_PROGBITS:
         if ((elf.flags & SHF_EXECINSTR) !== 0 && elf.size % 8 !== 0) this.fail(place, `ELF section #${index} has unexpected size alignment ${elf.size} in ${this.file}`);
         return undefined;
-      default: return undefined;
+      case SHT_NOBITS: case SHT_STRTAB: case SHT_LLVM_ADDRSIG: return undefined;
+      default: return this.fail(place, `ELF section #${index} (${name}) has unrecognized type ${elf.type} in ${this.file}`);
     }
   }
 

@@ -116,6 +116,10 @@ export class ELFWords {
     this.called = called;
   }
 
+  manySymbolTables(): string {
+    return `elf: multiple symbol tables in ${this.called}`;
+  }
+
   noName(_index: number, offset: number): string {
     return `elf: failed to get section name string at offset ${offset} from ${this.called}`;
   }
@@ -165,7 +169,7 @@ class ELFReader {
     this.#checkIdentity();
     const sections = this.#readSections();
     const tables = sections.filter((section) => section.type === SHT_SYMTAB);
-    if (tables.length > 1) this.#fail(`section ${tables[1]?.name ?? ''}`, `elf: multiple symbol tables in ${this.#words.called}`);
+    if (tables.length > 1) this.#fail(`section ${tables[1]?.name ?? ''}`, this.#words.manySymbolTables());
     const symbolTable = tables[0];
     const symbols = symbolTable === undefined ? [] : this.#readSymbols(symbolTable, sections);
     return {

@@ -69,7 +69,7 @@ export class CoreRelocator {
       throw new InputError(this.#object.file, `section ${program.sectionName}`, `prog '${program.name}': relo #${index}: failed to relocate: ${error}`);
     };
     const warn = this.#warn;
-    const reporter: CoreReporter = { programName: program.name, warn, debug: () => {}, maxDepth: CORE_DEPTH };
+    const reporter: CoreReporter = { programName: program.name, warn, debug: () => {}, maxDepth: CORE_DEPTH, isUserSpace: true };
     const relo = { instructionOffset, typeID, accessStringOffset, kind };
     if (!local.has(typeID)) fail(-22);
     const candidates = kind === U.BPF_CORE_TYPE_ID_LOCAL ? [] : this.#find(local, typeID);

@@ -10,7 +10,7 @@ import * as U from '../../isa/uapi.ts';
 import { ObjectBTF } from './btf-object.ts';
 import { parseObjectBTFExt, type ObjectBTFExt } from './btf-ext.ts';
 import {
-  ELFWords, parseELF, SHF_EXECINSTR, SHN_LORESERVE, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_SYMTAB, STB_GLOBAL, STB_LOCAL, STB_WEAK,
+  ELFWords, parseELF, REL_SIZE, SHF_EXECINSTR, SHN_LORESERVE, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_SYMTAB, STB_GLOBAL, STB_LOCAL, STB_WEAK,
   STT_FUNC, STT_OBJECT, STT_SECTION, STV_HIDDEN, STV_INTERNAL, type ELFObject, type Relocation, type Section, type Symbol,
 } from './elf.ts';
 import { collectExterns, isExternSymbol } from './externs.ts';
@@ -122,7 +122,7 @@ class ObjectOpener {
       if (!(error instanceof InputError)) throw error;
       if (!this.#needsTypes()) {
         // Of the reasons only those about a type are more than debugging for libbpf.
-        if (error.reason.startsWith('btf: ')) this.unreadableTypes.push(error.reason);
+        if (/^btf: |^BTF types? /.test(error.reason)) this.unreadableTypes.push(error.reason);
         this.unreadableTypes.push(warning);
         return undefined;
       }
@@ -173,6 +173,7 @@ class ObjectOpener {
   #collectRelSection(section: Section): void {
     const target = this.#elf.sections[section.info];
     if (target === undefined) this.#fail(`section ${section.name}`, `relocates section ${section.info}, which does not exist`);
+    if (section.entrySize !== REL_SIZE) this.#fail(`section ${section.name}`, `BPF object format invalid: relocations of ${section.entrySize} bytes, not ${REL_SIZE}`);
     if (isRelocated(section, target)) this.#relocationSections.push(section);
   }
 

@@ -25,14 +25,20 @@ function writeSome(fd: number, bytes: Uint8Array): number {
     return writeSync(fd, bytes);
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error)) throw error;
-    if (error.code !== 'EAGAIN') process.exit(statusOfWriteError(error));
+    if (error.code !== 'EAGAIN') endOnWriteError(error);
     // A pipe that its other end made non-blocking, and that is full.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
     return 0;
   }
 }
 
-/** The status of a process that cannot write. A reader that has seen enough (`| head`) is no failure. */
-export function statusOfWriteError({ code }: { readonly code?: unknown }): number {
-  return code === 'EPIPE' ? 0 : 2;
+/** Ends a process that cannot write. A reader that has seen enough (`| head`) is no failure. */
+export function endOnWriteError({ code, message }: { readonly code?: unknown; readonly message: string }): never {
+  if (code === 'EPIPE') process.exit(0);
+  try {
+    writeSync(2, `bpftwin: output cannot be written: ${code === 'ENOSPC' ? 'no space left on device' : message}\n`);
+  } catch {
+    // It was standard error that cannot be written: the status says it.
+  }
+  process.exit(2);
 }

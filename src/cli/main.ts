@@ -6,7 +6,7 @@
  */
 import { realpathSync } from 'node:fs';
 import nodeModule from 'node:module';
-import { descriptors, statusOfWriteError } from './descriptors.ts';
+import { descriptors, endOnWriteError } from './descriptors.ts';
 import type { Surroundings } from './io.ts';
 import { lightCall } from './light-call.ts';
 
@@ -31,7 +31,7 @@ export async function start(): Promise<void> {
   keepCompiledModules();
   const argv = process.argv.slice(2);
   if (lightCall(argv) !== undefined) process.exit(await main(argv, descriptors()));
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(statusOfWriteError(error)));
+  process.stdout.on('error', endOnWriteError);
   process.exitCode = await main(argv, {
     stdout: process.stdout,
     stderr: process.stderr,

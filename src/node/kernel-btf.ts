@@ -3,9 +3,9 @@
  * Where BTF comes from: the asset of the package (Linux 7.3.4, compressed), or a file of the user's: raw BTF, raw BTF compressed with
  * gzip, or an ELF file of either class and byte order with a `.BTF` section. Gives bytes; parsing them is btf/'s.
  */
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import { findTypeSections, MAX_BTF_SIZE } from '../../btf/type-sections.ts';
+import { findTypeSections, MAX_BTF_SIZE, type ByteSource } from '../../btf/type-sections.ts';
 import { InputError } from '../../isa/errors.ts';
 import { BTF_MAGIC } from '../../isa/uapi.ts';
 import { packageFile } from './package-file.ts';
@@ -54,22 +54,44 @@ export function readBTFFile(path: string): BTFFile {
     throw new InputError(path, '', `cannot be opened: ${reasonOf(error)}`);
   }
   try {
-    const size = fstatSync(descriptor).size;
-    const head = readRange(path, descriptor, 0, Math.min(size, 64));
-    if (head[0] === 0x1f && head[1] === 0x8b) return { bytes: unzip(path, readRange(path, descriptor, 0, limited(path, size))) };
-    if (head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c && head[3] === 0x46) {
-      const { bytes, pointerSize } = findTypeSections({ size, read: (offset, length) => readRange(path, descriptor, offset, length) }, head, path);
-      return { bytes, pointerSize };
-    }
-    const magic = (head[0] ?? 0) + (head[1] ?? 0) * 256;
-    if (magic === BTF_MAGIC || magic === SWAPPED_BTF_MAGIC) {
-      // sysfs gives BTF files a size; pipes do not, and are read to their end.
-      return { bytes: size > 0 ? readRange(path, descriptor, 0, limited(path, size)) : readFileSync(descriptor) };
-    }
-    throw new InputError(path, 'byte 0', head.length === 0 ? 'the file is empty' : 'neither BTF nor ELF nor gzip');
+    return readTypes(path, sourceOf(path, descriptor));
   } finally {
     closeSync(descriptor);
   }
+}
+
+function readTypes(path: string, source: ByteSource): BTFFile {
+  const { size } = source;
+  const head = source.read(0, Math.min(size, 64));
+  if (head[0] === 0x1f && head[1] === 0x8b) return { bytes: unzip(path, source.read(0, limited(path, size))) };
+  if (head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c && head[3] === 0x46) {
+    const { bytes, pointerSize } = findTypeSections(source, head, path);
+    return { bytes, pointerSize };
+  }
+  const magic = (head[0] ?? 0) + (head[1] ?? 0) * 256;
+  if (magic === BTF_MAGIC || magic === SWAPPED_BTF_MAGIC) return { bytes: source.read(0, limited(path, size)) };
+  throw new InputError(path, 'byte 0', head.length === 0 ? 'the file is empty' : 'neither BTF nor ELF nor gzip');
+}
+
+/** Parts of a file are read when they are wanted. A pipe has no size and is read to its end. */
+function sourceOf(path: string, descriptor: number): ByteSource {
+  const status = fstatSync(descriptor);
+  if (status.isFile()) return { size: status.size, read: (offset, length) => readRange(path, descriptor, offset, length) };
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (let count = 1; count > 0; size += count) {
+      limited(path, size);
+      const chunk = new Uint8Array(1 << 20);
+      count = readSync(descriptor, chunk, 0, chunk.length, null);
+      chunks.push(chunk.subarray(0, count));
+    }
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError(path, `byte ${size}`, `cannot be read: ${reasonOf(error)}`);
+  }
+  const bytes = new Uint8Array(Buffer.concat(chunks));
+  return { size, read: (offset, length) => bytes.subarray(offset, offset + length) };
 }
 
 function reasonOf(error: unknown): string {

@@ -2,11 +2,17 @@
  * What libbpf leaves out of an object although it succeeds, and what it asks of objects that are only read for their types. The
  * recordings are bpftool's (`data/make.sh`).
  */
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { InputError } from '../../../isa/errors.ts';
+import { linkObjects } from '../../../loader/link/linker.ts';
 import { parseELF } from '../../../loader/object/elf.ts';
 import { openObject } from '../../../loader/object/open.ts';
 import { generateLightSkeleton, generateSkeleton } from '../../../src/gen.ts';
+import { readBTFFile } from '../../../src/node/kernel-btf.ts';
 import { bpftwin, temporary } from '../cli/harness.ts';
 import { fixturePath } from './fixtures.ts';
 
@@ -106,5 +112,41 @@ describe('gen min_core_btf asks no more of an object than its types and relocati
     const bytes = withHeaders(core, (header, indexOf) => header(indexOf('.BTF')).setUint32(0, 0, true));
     const file = temporary('a.bpf.o', bytes);
     expect((await minimal(file)).stderr).toBe(`bpftwin: ${file}: failed to find '.BTF' ELF section in ${file}\n`);
+  });
+});
+
+describe('types come from a pipe as from a file', () => {
+  it.each([fixturePath('objects/core.bpf.o'), fixturePath('types/all.min.btf')])('%s', (file) => {
+    const pipe = join(mkdtempSync(join(tmpdir(), 'bpftwin-test-')), 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    spawn('sh', ['-c', 'cat "$0" > "$1"', file, pipe], { stdio: 'ignore' });
+    expect(readBTFFile(pipe)).toEqual(readBTFFile(file));
+  });
+});
+
+describe("the linker's words where a section makes no sense", () => {
+  const refusal = (change: Parameters<typeof withHeaders>[1]): string => {
+    try {
+      linkObjects([{ file: 'a.o', bytes: withHeaders(path('leftovers.bpf.o'), change) }]);
+    } catch (error) {
+      if (error instanceof InputError) return error.reason;
+      throw error;
+    }
+    return 'none';
+  };
+
+  it.each<[what: string, change: Parameters<typeof withHeaders>[1], reason: string]>([
+    ['a type of its own in a section that is left out', (header, indexOf) => header(indexOf('.rel.BTF')).setUint32(4, 10, true), 'ELF section #13 (.rel.BTF) has unrecognized type 10 in a.o'],
+    ['an alignment that only looks like a power of two', (header, indexOf) => header(indexOf('settings')).setBigUint64(48, (1n << 52n) + 1n, true), 'ELF section #5 alignment 4503599627370497 is non pow-of-2 alignment in a.o'],
+    ['a second table of symbols', (header, indexOf) => header(indexOf('settings')).setUint32(4, 2, true), 'multiple SYMTAB sections found, not supported'],
+    ['data beyond the file', (header, indexOf) => header(indexOf('settings')).setBigUint64(24, 1n << 40n, true), 'failed to get section #5 (settings) data from a.o'],
+    ['a name beyond the names', (header, indexOf) => header(indexOf('settings')).setUint32(0, 1 << 20, true), 'failed to get section #5 name for a.o'],
+  ])('%s', (_what, change, reason) => {
+    expect(refusal(change).replace(/: it.*/, '')).toContain(reason);
+  });
+
+  it('and relocations of another size, which an object may not have even where they are left out', () => {
+    const bytes = withHeaders(path('leftovers.bpf.o'), (header, indexOf) => header(indexOf('.rel.data')).setBigUint64(56, 24n, true));
+    expect(() => generateSkeleton(bytes, 'a.bpf.o', { name: 'a' })).toThrow('a.bpf.o: section .rel.data: BPF object format invalid');
   });
 });
