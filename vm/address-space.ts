@@ -14,6 +14,7 @@
 import { InternalError } from '../isa/errors.ts';
 import { EngineMemory } from './engine-memory.ts';
 import { PageRuns } from './page-runs.ts';
+import { newMemory, WASM_PAGE, type LinearMemory } from './plain-memory.ts';
 import { PAGE_SIZE, UserPages } from './user-pages.ts';
 
 export { PAGE_SIZE };
@@ -29,7 +30,6 @@ export const GUARD: number = 16;
 /** Offsets stay below 2^31: they are non-negative as int32. */
 export const MAX_MEMORY: number = 0x8000_0000;
 
-const WASM_PAGE = 65536;
 /** Pages in front of every allocation: a null pointer plus an offset faults. Behind them lies what engines keep for themselves. */
 const NULL_PAGES = 4;
 const RESERVED_PAGES = 16;
@@ -113,8 +113,8 @@ const NO_LINKS = new Int32Array(0);
 /**
  * The memory of one kernel instance.
  *
- * The views {@link u8}, {@link i32} and {@link view} are replaced whenever the memory grows, and an old view is then detached
- * (its length is 0): re-read them from the space after every call that may allocate, never keep them across one.
+ * The views {@link u8}, {@link i32} and {@link view} are replaced whenever the memory grows, and an old view is then detached (its length
+ * is 0) or shows what was there before: re-read them from the space after every call that may allocate, never keep them across one.
  *
  * @example
  * const space = new AddressSpace();
@@ -124,7 +124,8 @@ const NO_LINKS = new Int32Array(0);
  * space.free(at);
  */
 export class AddressSpace {
-  readonly memory: WebAssembly.Memory;
+  /** A `WebAssembly.Memory` where the platform has WebAssembly. */
+  readonly memory: LinearMemory;
   u8: Uint8Array;
   i32: Int32Array;
   view: DataView;
@@ -153,7 +154,7 @@ export class AddressSpace {
     const maxBytes = Math.min(options.maxBytes ?? MAX_MEMORY, MAX_MEMORY);
     const maximum = Math.max(2, Math.floor(maxBytes / WASM_PAGE));
     const initial = Math.min(maximum, Math.max(2, Math.ceil((options.initialBytes ?? 4 << 20) / WASM_PAGE)));
-    this.memory = new WebAssembly.Memory({ initial, maximum });
+    this.memory = newMemory(initial, maximum);
     this.#maxPages = maximum * (WASM_PAGE / PAGE_SIZE);
     this.#pages = initial * (WASM_PAGE / PAGE_SIZE);
     this.u8 = new Uint8Array(this.memory.buffer);
@@ -421,23 +422,12 @@ export class AddressSpace {
     if (index >= 0 && this.#spans[index]!.user) this.free(offset);
   }
 
-  /** Changes a mapping between writable and read-only (mprotect). */
-  protectUser(offset: number, size: number, writable: boolean): void {
-    this.#user.protect(offset, size, writable);
-  }
-
   /**
-   * Offset of the user range `[address, address + length)`, or -1 where a byte of it is not mapped (or not writable, if
-   * `write`). A range of 0 bytes never faults.
+   * How many of `length` bytes from a user address on may be accessed: `length`, or fewer where a page is not mapped (or not writable, if
+   * `write`). The byte at the address has the address's lower half for its offset.
    *
    * @param lo lower, hi upper half of the address, int32 or uint32
    */
-  userToOffset(lo: number, hi: number, length: number, write: boolean): number {
-    if (length === 0) return 0;
-    return this.userReach(lo, hi, length, write) === length ? lo >>> 0 : -1;
-  }
-
-  /** How many of `length` bytes from a user address on may be accessed: `length`, or fewer where a page faults. */
   userReach(lo: number, hi: number, length: number, write: boolean): number {
     const start = lo >>> 0;
     if (hi !== USER_HI || !(length > 0)) return 0;

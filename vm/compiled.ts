@@ -80,7 +80,7 @@ export class CompiledProgram {
     this.#module = compiled;
     const directs = Object.fromEntries(compiled.directs.map((id) => [`h${id}`, direct.get(id)!.call]));
     const imports = variant.counted ? countedImports(host, program) : plainImports(host, program);
-    const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory, ...imports, ...directs } });
+    const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory as WebAssembly.Memory, ...imports, ...directs } });
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
     this.#once = exports['once'] as ((offset: number) => number) | undefined;

@@ -6,6 +6,7 @@
 import { CompiledProgram, newTally, type Host } from './compiled.ts';
 import type { DirectImports } from './direct.ts';
 import { interpret } from './interpreter.ts';
+import { hasWebAssembly, NO_WEBASSEMBLY } from './plain-memory.ts';
 import { PreparedProgram } from './program.ts';
 import { FAULTED, type Enter, type Run } from './run.ts';
 import { MAX_FALLBACKS, type EngineStats, type Fallback, type MachineOptions } from './types.ts';
@@ -103,6 +104,14 @@ export class Tiers {
     if (this.#fallbacks.size < MAX_FALLBACKS) this.#fallbacks.set(`${tier} ${name}`, { program: name, tier, reason });
   }
 
+  /** The program is left to the interpreter. */
+  #refuse(program: PreparedProgram, reason: string): null {
+    this.#refusals++;
+    this.#lastRefusal = reason;
+    this.#fallBack(program, 'interpreter', reason);
+    return null;
+  }
+
   #optimises(run: Run, program: PreparedProgram): boolean {
     return run.tier === 'optimised' && this.#options.compileOptimised !== undefined && program.denseCount <= OPTIMISE_LIMIT;
   }
@@ -133,6 +142,7 @@ export class Tiers {
   #compile(
     program: PreparedProgram, checked: boolean, counted: boolean, optimised: boolean, continuation?: Continuation,
   ): CompiledProgram | null {
+    if (!hasWebAssembly()) return this.#refuse(program, NO_WEBASSEMBLY);
     const variant = { checked, counted };
     this.#options.phases?.enter('compile');
     try {
@@ -151,10 +161,7 @@ export class Tiers {
     } catch (error) {
       // A platform may refuse a module for its size, its locals or its nesting, or for want of memory.
       if (!(error instanceof Refusal || error instanceof WebAssembly.CompileError || error instanceof RangeError)) throw error;
-      this.#refusals++;
-      this.#lastRefusal = error.message;
-      this.#fallBack(program, 'interpreter', error.message);
-      return null;
+      return this.#refuse(program, error.message);
     } finally {
       this.#options.phases?.leave();
     }

@@ -46,14 +46,6 @@ export class UserPages {
     this.#mapped += by * (end - first);
   }
 
-  /** Makes all mappings of the pages of a range writable, or none (mprotect). */
-  protect(offset: number, size: number, writable: boolean): void {
-    const [first, end] = pageRange(offset, size);
-    for (let page = first; page < end; page++) {
-      if (this.#read[page]! > 0) this.#write[page] = writable ? this.#read[page]! : 0;
-    }
-  }
-
   /** How many bytes from `start` on may be accessed, up to `end`, which is in the memory. */
   reach(start: number, end: number, write: boolean): number {
     const counts = write ? this.#write : this.#read;

@@ -57,7 +57,7 @@ export function isCondition(operation: number): boolean {
 }
 
 /** Dense index of the target of the jump at word `at`. */
-export function jumpTarget(code: Int32Array, at: number): number {
+function jumpTarget(code: Int32Array, at: number): number {
   const operation = code[at]!;
   const immediate = !isCondition(operation) || ((operation - FIRST_CONDITION) & 1) === 0;
   return code[at + (immediate ? 2 : 3)]! / STRIDE;

@@ -207,7 +207,7 @@ function firstAtLeast(sorted: Int32Array, value: number): number {
 }
 
 /** Functions of a program: the first instruction, targets of local calls, functions whose address is taken or declared. */
-export function findRoots(program: PreparedProgram): Int32Array {
+function findRoots(program: PreparedProgram): Int32Array {
   const code = program.fast;
   const roots = new Set<number>([0]);
   for (const pc of program.subprograms) if (program.denseOf[pc]! >= 0) roots.add(program.denseOf[pc]!);

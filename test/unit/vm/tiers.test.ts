@@ -1,9 +1,9 @@
-import { describe, expect, test } from 'vitest';
-import { alu64, assemble, callHelper, callLocal, exit, goto, jump, label, ldImm64Words, ldx, mov64, raw, stx, type Item, type Register } from '../../../isa/encode.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { alu64, assemble, callHelper, callLocal, exit, goto, jump, label, ldImm64Words, ldx, mov64, raw, st, stx, type Item, type Register } from '../../../isa/encode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
 import { DECLINED, type DirectHelper } from '../../../vm/direct.ts';
 import { Machine } from '../../../vm/machine.ts';
-import type { MachineOptions, RunOptions } from '../../../vm/types.ts';
+import type { EngineStats, MachineOptions, RunOptions } from '../../../vm/types.ts';
 
 function world(options: Partial<MachineOptions> = {}): { machine: Machine; space: AddressSpace; at: number } {
   const space = new AddressSpace({ initialBytes: 1 << 18 });
@@ -78,6 +78,28 @@ describe('the policy', () => {
     expect(machine.run(program, at, KERNEL_HI, { tier: 'baseline' })).toEqual(first);
     expect(machine.stats).toMatchObject({ refusals: 1, compiledModules: 0, lastRefusal: 'functions that share too much code' });
     expect(machine.stats.fallbacks).toEqual([{ program: 'sharing', tier: 'interpreter', reason: 'functions that share too much code' }]);
+  });
+
+  test('without WebAssembly everything is interpreted, says so once a program, and the memory grows all the same', () => {
+    const run = (): unknown => {
+      const { machine, space, at } = world({ helpers: [undefined, (call): void => { call.space.alloc(call.space.byteLength, 'much'); call.setResult(3); }] });
+      const program = machine.load({ name: 'plain', instructions: assemble([st('u32', 'r1', 0, 5), mov64('r6', 'r1'), callHelper(1), ldx('u32', 'r1', 'r6'), alu64('add', 'r0', 'r1'), exit()]), verified: true });
+      const entry = machine.entry(machine.load({ name: 'entry', instructions: assemble([ldx('u32', 'r0', 'r1'), exit()]), verified: true }));
+      const results = (['auto', 'baseline', 'optimised', 'auto'] as const).map((tier) => machine.run(program, at, KERNEL_HI, { tier }).r0Lo);
+      return { results, entry: [entry.run(at), entry.repeat(at, 3)], bytes: space.byteLength, stats: machine.stats };
+    };
+    const usual = run();
+    expect(usual).toMatchObject({ results: [8, 8, 8, 8], entry: [5, 5] });
+    vi.stubGlobal('WebAssembly', undefined);
+    try {
+      const { stats, ...without } = run() as { stats: EngineStats };
+      expect(usual).toMatchObject(without);
+      expect(stats).toMatchObject({ compiledRuns: 0, compiledModules: 0, interpretedRuns: 8, lastRefusal: 'the platform has no WebAssembly' });
+      const reason = 'the platform has no WebAssembly';
+      expect(stats.fallbacks.filter(({ tier }) => tier === 'interpreter')).toEqual(['entry', 'plain'].map((program) => ({ program, tier: 'interpreter', reason })));
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   test('what the platform refuses is interpreted', () => {
