@@ -222,8 +222,10 @@ function fits(use: FieldUse, value: number): boolean {
 
 /** The row that an instruction's fields satisfy wholly, reserved fields included; `undefined` if there is none. */
 export function specOf(code: number, dst: number, src: number, off: number, imm: number): InstructionSpec | undefined {
-  for (const spec of specsOfCode(code)) {
-    if (fits(spec.off, off) && fits(spec.imm, imm) && fits(spec.src, src) && fits(spec.dst, dst)) return spec;
+  const specs = specsOfCode(code);
+  for (let i = 0; i < specs.length; i++) {
+    const spec = specs[i];
+    if (spec !== undefined && fits(spec.off, off) && fits(spec.imm, imm) && fits(spec.src, src) && fits(spec.dst, dst)) return spec;
   }
   return undefined;
 }

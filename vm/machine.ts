@@ -71,8 +71,7 @@ export class Machine {
 
   /** Forgets what the engines keep of a program. Programs own no memory of the address space. */
   unload(program: Program): void {
-    prepared(program).compiled = undefined;
-    prepared(program).continuations.clear();
+    prepared(program).forget();
     this.#quick = undefined;
   }
 

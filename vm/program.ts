@@ -4,11 +4,11 @@
  * Owns decoding for execution; does not judge a program (the verifier does): what no engine knows becomes an operation that
  * faults when it is reached. Internal opcodes: include/linux/filter.h (BPF_PROBE_MEM, BPF_TAIL_CALL, BPF_NOSPEC…).
  */
-import { decodeInstruction, INSTRUCTION_SIZE, type Instruction } from '../isa/decode.ts';
+import { decodeInstruction, INSTRUCTION_SIZE } from '../isa/decode.ts';
 import { InputError } from '../isa/errors.ts';
 import { BPF_REG_PARAMS, INSTRUCTIONS, LD_IMM64, specOf, type InstructionSpec } from '../isa/instructions.ts';
 import { BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
-import { op } from './ops.ts';
+import { op, OPS } from './ops.ts';
 import { REGISTER_COUNT } from './registers.ts';
 import { CODE_HI, codeAddress, type Program, type ProgramImage } from './types.ts';
 
@@ -65,8 +65,7 @@ export class PreparedProgram implements Program {
   runs: number = 0;
   /** What an engine keeps with the program. */
   compiled: unknown = undefined;
-  /** The same for entries in the middle of frames. */
-  readonly continuations: Map<string, unknown> = new Map();
+  #continuations: Map<string, unknown> | undefined;
 
   constructor(image: ProgramImage) {
     this.image = image;
@@ -82,15 +81,26 @@ export class PreparedProgram implements Program {
     this.fast = decoder.code();
     this.atomics = decoder.atomics;
     this.jumps = image.jumpTargets === undefined ? undefined : this.#declaredTargets(image.jumpTargets);
-    this.callsOut = callsOut(this.fast);
-    const starts: readonly number[] = image.subprograms ?? [...decoder.functions];
-    this.subprograms = Int32Array.from(starts.filter((pc) => pc >= 0 && pc < this.instructionCount)).sort();
+    this.callsOut = decoder.callsOut;
+    const starts: readonly number[] = image.subprograms ?? decoder.functions();
+    this.subprograms = ascending(starts, this.instructionCount);
     this.stackDepths = new Int32Array(this.subprograms.length).fill(MAX_STACK);
     for (let index = 0; index < starts.length; index++) {
       const depth = image.stackDepths?.[index];
       const at = this.subprograms.indexOf(starts[index]!);
       if (depth !== undefined && at >= 0) this.stackDepths[at] = Math.min(MAX_STACK, Math.max(0, depth));
     }
+  }
+
+  /** As {@link compiled}, for entries in the middle of frames. */
+  get continuations(): Map<string, unknown> {
+    return (this.#continuations ??= new Map());
+  }
+
+  /** Ends what engines keep with the program. */
+  forget(): void {
+    this.compiled = undefined;
+    this.#continuations = undefined;
   }
 
   #declaredTargets(targets: readonly number[]): { pc: Int32Array; dense: Int32Array } {
@@ -109,11 +119,17 @@ export class PreparedProgram implements Program {
   /** Dense form whose accesses are checked against live allocations. */
   get checked(): Int32Array {
     if (this.#checked !== undefined) return this.#checked;
-    const code = this.fast.slice();
+    const { fast } = this;
+    // a loop: slice() of a small array costs more than its words
+    const code = new Int32Array(fast.length);
     for (let at = 0; at < code.length; at += STRIDE) {
-      const operation = code[at]!;
+      const operation = fast[at]!;
       if (operation >= LOADS && operation < LOADS + LOAD_DELTA) code[at] = operation + LOAD_DELTA;
       else if (operation >= STORES && operation < STORES + STORE_DELTA) code[at] = operation + STORE_DELTA;
+      else code[at] = operation;
+      code[at + 1] = fast[at + 1]!;
+      code[at + 2] = fast[at + 2]!;
+      code[at + 3] = fast[at + 3]!;
     }
     this.#checked = code;
     return code;
@@ -204,7 +220,9 @@ const STARG_K = op('stargk');
 const STARG_X = op('stargx');
 const CODE_CALL_X = 0x8d;
 const HELPER_TAIL_CALL = 12;
-const OUTSIDE: ReadonlySet<number> = new Set(['helper', 'kfunc', 'callx', 'tailcall', 'ldabs', 'ldind', 'percpu'].map(op));
+/** By operation: 1 where it leaves the program. */
+const OUTSIDE: Uint8Array = new Uint8Array(OPS.length);
+for (const name of ['helper', 'kfunc', 'callx', 'tailcall', 'ldabs', 'ldind', 'percpu']) OUTSIDE[op(name)] = 1;
 /** First unchecked loads and stores, and how far behind each its checked form is. */
 const LOADS = op('ld8f'), STORES = op('st8kf');
 const LOAD_DELTA: number = op('ld8c') - LOADS, STORE_DELTA: number = op('st8kc') - STORES;
@@ -212,11 +230,43 @@ const LOAD_DELTA: number = op('ld8c') - LOADS, STORE_DELTA: number = op('st8kc')
 const FAR_SHIFT_OF_SPEC: Int16Array = Int16Array.from(INSTRUCTIONS, ({ kind, operation, width, source }) => (
   kind === 'alu' && source === 'k' && width === 64 && (operation === 'lsh' || operation === 'rsh' || operation === 'arsh') ? op(`${operation}64kh`) : -1));
 
-function callsOut(code: Int32Array): boolean {
-  for (let at = 0; at < code.length; at += STRIDE) if (OUTSIDE.has(code[at]!)) return true;
-  return false;
+/** How the words of an instruction are made. */
+const PLAIN = 0, SHIFT = 1, END = 2, LOAD = 3, STORE = 4, STORE_K = 5, ATOMIC = 6, PACKET = 7, LDDW = 8, JUMP_X = 9, JUMP_K = 10, GOTO = 11, GOTO32 = 12, CALL = 13;
+
+function formOf({ kind, source, operation, off }: InstructionSpec): number {
+  switch (kind) {
+    case 'alu': return source === 'k' && (operation === 'lsh' || operation === 'rsh' || operation === 'arsh') ? SHIFT : PLAIN;
+    case 'end': return END;
+    case 'load': return LOAD;
+    case 'store': return STORE;
+    case 'storeImmediate': return STORE_K;
+    case 'atomic': case 'loadAcquire': case 'storeRelease': return ATOMIC;
+    case 'packet': return PACKET;
+    case 'immediate64': return LDDW;
+    case 'jump': return source === 'x' ? JUMP_X : JUMP_K;
+    case 'goto': return off === 'operand' ? GOTO : GOTO32;
+    case 'mayGoto': return GOTO;
+    case 'call': return CALL;
+    default: return PLAIN;
+  }
 }
 
+/** By row of the instruction table. */
+const FORM_OF_SPEC: Uint8Array = Uint8Array.from(INSTRUCTIONS, formOf);
+
+/** Those of `starts` that are instructions, in order. */
+function ascending(starts: readonly number[], count: number): Int32Array {
+  const sorted = new Int32Array(starts.length);
+  let length = 0, isSorted = true;
+  for (let i = 0; i < starts.length; i++) {
+    const pc = starts[i]!;
+    if (pc < 0 || pc >= count) continue;
+    if (length > 0 && sorted[length - 1]! > pc) isSorted = false;
+    sorted[length++] = pc;
+  }
+  const all = length === sorted.length ? sorted : sorted.slice(0, length);
+  return isSorted ? all : all.sort();
+}
 
 /** One pass over the bytes. */
 class Decoder {
@@ -224,32 +274,49 @@ class Decoder {
   readonly denseOf: Int32Array;
   readonly denseCount: number;
   readonly atomics: Atomic[] = [];
-  readonly functions: Set<number> = new Set([0]);
+  callsOut: boolean = false;
   readonly #bytes: Uint8Array;
   readonly #count: number;
   readonly #main: Int32Array;
   /** Instruction to blame, by entry behind the end. */
   readonly #tail: number[] = [];
+  /** Where calls and addresses of functions lead, in the order of the instructions. */
+  readonly #called: number[] = [];
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.#count = bytes.length / INSTRUCTION_SIZE;
-    this.denseOf = new Int32Array(this.#count + 1);
+    const count = bytes.length / INSTRUCTION_SIZE;
+    this.#count = count;
+    const denseOf = new Int32Array(count + 1);
     let dense = 0;
-    for (let pc = 0; pc < this.#count; pc++) {
-      this.denseOf[pc] = dense++;
-      if (bytes[pc * INSTRUCTION_SIZE] === LD_IMM64 && pc + 1 < this.#count) this.denseOf[++pc] = -1;
+    for (let pc = 0; pc < count; pc++) {
+      denseOf[pc] = dense++;
+      if (bytes[pc * INSTRUCTION_SIZE] === LD_IMM64 && pc + 1 < count) denseOf[++pc] = -1;
     }
+    denseOf[count] = dense;
+    const pcOf = new Int32Array(dense);
+    for (let pc = 0; pc < count; pc++) {
+      const at = denseOf[pc]!;
+      if (at >= 0) pcOf[at] = pc;
+    }
+    this.denseOf = denseOf;
     this.denseCount = dense;
-    this.denseOf[this.#count] = dense;
-    this.pcOf = new Int32Array(dense);
-    for (let pc = 0; pc < this.#count; pc++) if (this.denseOf[pc]! >= 0) this.pcOf[this.denseOf[pc]!] = pc;
+    this.pcOf = pcOf;
     this.#main = new Int32Array((dense + 1) * STRIDE);
+  }
+
+  /** First instructions of functions as calls tell them, after {@link code}. */
+  functions(): number[] {
+    return [...new Set([0, ...this.#called])];
   }
 
   /** The dense words. Entries behind the last instruction fault: control ran off the end, or a jump had no valid target. */
   code(): Int32Array {
-    for (let dense = 0; dense < this.denseCount; dense++) this.#decode(dense * STRIDE, this.pcOf[dense]!);
+    const main = this.#main;
+    for (let dense = 0; dense < this.denseCount; dense++) {
+      this.#decode(dense * STRIDE, this.pcOf[dense]!);
+      if (OUTSIDE[main[dense * STRIDE]!] !== 0) this.callsOut = true;
+    }
     const tail = this.#tail;
     let code = this.#main;
     if (tail.length > 0) {
@@ -282,8 +349,11 @@ class Decoder {
   }
 
   #decode(at: number, pc: number): void {
-    const insn = decodeInstruction(this.#bytes, pc * INSTRUCTION_SIZE);
-    const { code, dst, src, off, imm } = insn;
+    const bytes = this.#bytes, from = pc * INSTRUCTION_SIZE;
+    const code = bytes[from]!, registers = bytes[from + 1]!;
+    const dst = registers & 15, src = registers >>> 4;
+    const off = ((bytes[from + 2]! | (bytes[from + 3]! << 8)) << 16) >> 16;
+    const imm = bytes[from + 4]! | (bytes[from + 5]! << 8) | (bytes[from + 6]! << 16) | (bytes[from + 7]! << 24);
     const spec = specOf(code, dst, src, off, imm);
     if (spec === undefined) {
       // An indirect call is no instruction of Linux, but of RFC 9669; older compilers put the register into the immediate.
@@ -296,60 +366,55 @@ class Decoder {
       this.#set(at, BAD, 0, 0, 0);
       return;
     }
-    this.#operands(at, pc, spec, insn);
+    this.#operands(at, pc, spec, dst, src, off, imm);
   }
 
-  #operands(at: number, pc: number, spec: InstructionSpec, { dst, src, off, imm }: Instruction): void {
+  #operands(at: number, pc: number, spec: InstructionSpec, dst: number, src: number, off: number, imm: number): void {
     const operation = OP_OF_SPEC[spec.index]!;
     const d = dst * 2;
     const s = src * 2;
-    switch (spec.kind) {
-      case 'alu':
-        if (spec.source === 'k' && (spec.operation === 'lsh' || spec.operation === 'rsh' || spec.operation === 'arsh')) {
-          this.#shift(at, operation, spec, d, imm);
-          return;
-        }
-        this.#set(at, operation, d, s, imm);
+    switch (FORM_OF_SPEC[spec.index]) {
+      case SHIFT:
+        this.#shift(at, operation, spec, d, imm);
         return;
-      case 'end':
+      case END:
         this.#set(at, operation, d, d, 0);
         return;
-      case 'mov': case 'neg': case 'swap': case 'cast': case 'percpu':
-        this.#set(at, operation, d, s, imm);
-        return;
-      case 'load':
+      case LOAD:
         if (src === BPF_REG_PARAMS) this.#stackArgument(at, LDARG, off / 8, d, 0);
         else this.#set(at, operation, d, s, off);
         return;
-      case 'store':
+      case STORE:
         if (dst === BPF_REG_PARAMS) this.#stackArgument(at, STARG_X, off / -8, 0, s);
         else this.#set(at, operation, d, s, off);
         return;
-      case 'storeImmediate':
+      case STORE_K:
         if (dst === BPF_REG_PARAMS) this.#stackArgument(at, STARG_K, off / -8, 0, imm);
         else this.#set(at, operation, d, off, imm);
         return;
-      case 'atomic': case 'loadAcquire': case 'storeRelease':
+      case ATOMIC:
         this.atomics.push({ dst, src, off, operation: imm, size: spec.width / 8, arena: spec.name.startsWith('probe_') });
         this.#set(at, operation, 0, 0, this.atomics.length - 1);
         return;
-      case 'packet':
+      case PACKET:
         this.#set(at, operation, spec.width / 8, s, imm);
         return;
-      case 'immediate64':
+      case LDDW:
         this.#immediate64(at, operation, pc, src, d, imm);
         return;
-      case 'jump':
-        if (spec.source === 'x') this.#set(at, operation, d, s, this.#target(pc, off));
-        else this.#set(at, operation, d, this.#target(pc, off), imm);
+      case JUMP_X:
+        this.#set(at, operation, d, s, this.#target(pc, off));
         return;
-      case 'goto':
-        this.#set(at, operation, 0, this.#target(pc, spec.off === 'operand' ? off : imm), 0);
+      case JUMP_K:
+        this.#set(at, operation, d, this.#target(pc, off), imm);
         return;
-      case 'mayGoto':
+      case GOTO:
         this.#set(at, operation, 0, this.#target(pc, off), 0);
         return;
-      case 'call':
+      case GOTO32:
+        this.#set(at, operation, 0, this.#target(pc, imm), 0);
+        return;
+      case CALL:
         this.#call(at, operation, pc, src, off, imm);
         return;
       default:
@@ -361,7 +426,7 @@ class Decoder {
     if (src === 0) this.#set(at, imm === HELPER_TAIL_CALL ? TAIL_CALL : operation, 0, 0, imm);
     else if (src === 2) this.#set(at, operation, off, 0, imm);
     else {
-      this.functions.add(pc + 1 + imm);
+      this.#called.push(pc + 1 + imm);
       this.#set(at, operation, 0, this.#target(pc, imm), 0);
     }
   }
@@ -370,7 +435,7 @@ class Decoder {
     if (pc + 1 >= this.#count) this.#set(at, BAD, 0, 0, 0);
     else if (src === BPF_PSEUDO_FUNC) {
       const target = pc + 1 + imm;
-      this.functions.add(target);
+      this.#called.push(target);
       this.#set(at, operation, d, codeAddress(target), CODE_HI);
     } else this.#set(at, operation, d, imm, decodeInstruction(this.#bytes, (pc + 1) * INSTRUCTION_SIZE).imm);
   }

@@ -467,8 +467,11 @@ function isCompareAndExchange(r: Rewrite, i: number): boolean {
 /** Clears the upper half after a 4-byte compare-and-exchange; with `BPF_F_TEST_RND_HI32`, fills those that nobody reads. */
 function rewriteUpperHalves(r: Rewrite, env: VerifierEnv): number {
   const fills = (env.load.flags & BPF_F_TEST_RND_HI32) !== 0;
+  let isNeeded = fills;
+  // only those are followed by anything
+  for (let i = 0; i < r.count && !isNeeded; i++) isNeeded = (r.code[i]! & 7) === BPF_STX && isCompareAndExchange(r, i);
+  if (!isNeeded) return 0;
   return r.pass((i) => {
-    // only those are followed by anything
     if (!fills && !isCompareAndExchange(r, i)) return KEEP;
     const reg = subregDefinedBy(r, i, env.arena);
     const isExtended = r.isPatched(i) ? reg >= 0 : (r.flags(i) & AUX_ZEXT_DST) !== 0;

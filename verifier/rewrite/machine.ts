@@ -11,6 +11,8 @@ import { convertCtxAccess, isConverted } from '../progtypes/index.ts';
 import { guardedCode, isPlainLoad, isPlainStore } from './fixups.ts';
 import { KEEP, REPLACE, Rewrite } from './rewrite.ts';
 
+const NOT_MOVED: Int32Array = new Int32Array(0);
+
 /** A program for the machine. */
 export interface MachineProgram {
   /** 8 bytes each. */
@@ -19,7 +21,7 @@ export interface MachineProgram {
   readonly subprograms: readonly number[];
   /** Bytes, by subprogram. */
   readonly stackDepths: readonly number[];
-  /** Where each instruction as verified is now. */
+  /** Where each instruction as verified is now; empty where none moved. */
   readonly machineIndex: Int32Array;
   /** Index in `subprograms` of the function that exceptions lead to. */
   readonly exceptionCallback: number | undefined;
@@ -56,7 +58,7 @@ export function machineProgram(env: VerifierEnv): MachineProgram | number {
     instructions: r.encode(),
     subprograms,
     stackDepths,
-    machineIndex: r.position,
+    machineIndex: r.hasMoved ? r.position : NOT_MOVED,
     exceptionCallback: env.exceptionCallbackSubprog === 0 ? undefined : env.exceptionCallbackSubprog,
   };
 }

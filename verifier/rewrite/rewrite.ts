@@ -75,8 +75,7 @@ export class Rewrite {
   starts: number[];
   /** Index of each remaining subprogram as verified. */
   subprogs: number[];
-  /** Where each instruction as verified is now, -1 for one that was removed; one more for the end. */
-  readonly position: Int32Array;
+  #position: Int32Array | undefined;
   #now: Arrays;
   #out: Arrays;
   readonly #slab: Slab;
@@ -119,8 +118,21 @@ export class Rewrite {
       this.starts.push(env.subprogs[i]!.start);
       if (i < env.subprogCount) this.subprogs.push(i);
     }
-    this.position = new Int32Array(insns.count + 1);
-    for (let i = 0; i <= insns.count; i++) this.position[i] = i;
+  }
+
+  /** Where each instruction as verified is now, -1 for one that was removed; one more for the end. */
+  get position(): Int32Array {
+    if (this.#position !== undefined) return this.#position;
+    const { count } = this.env.insns;
+    const position = new Int32Array(count + 1);
+    for (let i = 0; i <= count; i++) position[i] = i;
+    this.#position = position;
+    return position;
+  }
+
+  /** False while every instruction is where it was. */
+  get hasMoved(): boolean {
+    return this.#position !== undefined;
   }
 
   get code(): Uint8Array {
