@@ -209,7 +209,9 @@ class LoaderTarget implements Target<LoaderInput> {
   #judge(input: LoaderInput, kernel: Kernel, skeleton: LightSkeleton, outcome: LoadedSkeleton | LoadFailure, struck: boolean): Finding | undefined {
     const { base, signed, fault, blob } = input;
     const isOriginal = isSame(input);
-    if (errnoName(outcome.errno).startsWith('E?')) return finding('errors', `errno of ${isLoaded(outcome) ? 'load' : outcome.step}`, `error number ${outcome.errno}`);
+    // What a changed loader returns is its own affair.
+    const isReturned = !isLoaded(outcome) && outcome.step === 'run of loader prog' && !isOriginal;
+    if (!isReturned && errnoName(outcome.errno).startsWith('E?')) return finding('errors', `errno of ${isLoaded(outcome) ? 'load' : outcome.step}`, `error number ${outcome.errno}`);
     if (isLoaded(outcome) && signed) {
       const original = this.#base(base).signed;
       const isChanged = !equalBytes(skeleton.instructions, original.instructions) || !equalBytes(skeleton.metadata, original.metadata);
