@@ -248,6 +248,10 @@ export class KernelMemory {
 
   /** Writes a 32-bit word (`put_user`). */
   putU32(pointer: BPFPtr, value: number): boolean {
+    if (this.isPlain(pointer) && this.space.userReach(pointer.lo, pointer.hi, 4, true) === 4) {
+      this.space.view.setUint32(pointer.lo >>> 0, value, true);
+      return true;
+    }
     return this.copyTo(pointer, Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24));
   }
 

@@ -22,11 +22,8 @@ const PID = 1;
 const HZ = 1000;
 const REAL_TIME_OFFSET = 1_767_225_600;
 
-export function baseHelpers(kernel: KernelState): HelperEntry[] {
-  return [
-    ...timeAndTask(kernel), ...strings(kernel), ...memoryReads(kernel), ...control(kernel), ...dynptrHelpers(kernel),
-  ];
-}
+/** By theme. */
+export const BASE_HELPERS: readonly ((kernel: KernelState) => readonly HelperEntry[])[] = [timeAndTask, strings, memoryReads, control, dynptrHelpers];
 
 function timeAndTask(kernel: KernelState): HelperEntry[] {
   const now = (call: HelperCall): void => setNumber(call, kernel.sources.now());
