@@ -34,7 +34,8 @@ export interface ModuleDraft {
   readonly declarations: string;
   readonly shape: string;
   readonly getters: string;
-  readonly maps: string;
+  /** First values are known once the loader is generated: configuration is looked up for it. */
+  readonly maps: () => string;
   readonly programs: string;
   /** struct_ops maps with their links. */
   readonly structOps: string;
@@ -83,7 +84,7 @@ class ModuleWriter {
     return {
       file: this.#object.file, name: this.#name, className: this.#className, runtime: this.#runtime, littleEndian: this.#object.littleEndian,
       declarations: this.#writer?.declarations() ?? '',
-      maps: maps.map(({ blueprint }) => blueprint).join(''),
+      maps: () => maps.map(({ blueprint }) => blueprint()).join(''),
       programs: programs.join(''),
       structOps: structOps.map((ident) => `    { name: ${quote(ident)}, attach: ${attachText(this.#attach === 'light' ? { kind: 'none' } : STRUCT_OPS)} },\n`).join(''),
       shape: `/** What the skeleton has. */\nexport interface ${this.#prefix}Shape {\n`
@@ -125,20 +126,20 @@ class ModuleWriter {
     writer.declare(`/** ${doc} */\nexport interface ${name} {\n${properties.join('')}}\n\nconst ${layout}: Layout<${name}> = l.struct<${name}>(${data.length}, [\n${layouts.join('')}]);\n`);
     return {
       ident, type: name, doc,
-      blueprint: `{\n      name: ${quote(ident)}, mmapSize: ${mapMappingSize(map)}, access: ${quote(access)}, layout: ${layout},\n      initial: ${bytesText(data)},\n    }`,
+      blueprint: () => `{\n      name: ${quote(ident)}, mmapSize: ${mapMappingSize(map)}, access: ${quote(access)}, layout: ${layout},\n      initial: ${bytesText(map.data ?? data)},\n    }`,
     };
   }
 
   // --- maps and programs --------------------------------------------------------------------------------------------
 
-  #map({ map, ident }: SkeletonMapMember, section: SectionText | undefined): { readonly blueprint: string; readonly member: string } {
+  #map({ map, ident }: SkeletonMapMember, section: SectionText | undefined): { readonly blueprint: () => string; readonly member: string } {
     const types = section === undefined ? this.#mapTypes(map) : undefined;
-    const fields = [
+    const fields = (): string[] => [
       `name: ${quote(ident)}`, ...(types === undefined ? [] : [`key: ${types.key.layout}`, `value: ${types.value.layout}`]),
-      ...(section === undefined ? [] : [`section: ${section.blueprint}`]),
+      ...(section === undefined ? [] : [`section: ${section.blueprint()}`]),
     ];
     return {
-      blueprint: `    { ${fields.join(', ')} },\n`,
+      blueprint: () => `    { ${fields().join(', ')} },\n`,
       member: `${property(ident)}: ${types === undefined ? 'MapHandle' : `TypedMap<${types.key.type}, ${types.value.type}>`}`,
     };
   }
@@ -163,7 +164,7 @@ interface SectionText {
   readonly ident: string;
   readonly type: string;
   readonly doc: string;
-  readonly blueprint: string;
+  readonly blueprint: () => string;
 }
 
 /** Only with the object inside is it known what the callbacks are. */
@@ -205,7 +206,7 @@ function formatModule(draft: ModuleDraft, options: string, base: string, bluepri
 const BLUEPRINT: ${blueprint} = {
   name: ${quote(name)},
   maps: [
-${maps}  ],
+${maps()}  ],
   programs: [
 ${programs}  ],
 ${structOps === '' ? '' : `  structOps: [\n${structOps}  ],\n`}${payload}};

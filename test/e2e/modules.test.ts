@@ -16,6 +16,8 @@ import { DeclarationsSkeleton, Plain, Wide } from '../fixtures/modules/declarati
 import { DeclarationsBeSkeleton } from '../fixtures/modules/declarations_be.ts';
 import { GlobalsSkeleton } from '../fixtures/modules/globals.ts';
 import { GlobalsSkeleton as LightGlobals } from '../fixtures/modules/globals.light.ts';
+import { KconfigSkeleton } from '../fixtures/modules/kconfig.ts';
+import { KconfigSkeleton as LightKconfig } from '../fixtures/modules/kconfig.light.ts';
 import { LsmSkeleton } from '../fixtures/modules/lsm.ts';
 import { MapsSkeleton } from '../fixtures/modules/maps.ts';
 import { RunnableSkeleton } from '../fixtures/modules/runnable.ts';
@@ -48,16 +50,21 @@ function isEmpty(kernel: Kernel): boolean {
 }
 
 describe('the committed modules are what the generator makes', () => {
-  const objectOf = (name: string): string => (name.startsWith('declarations') || name === 'structops' ? fixturePath(`../unit/loader/data/${name.replace('_', '-')}.bpf.o`) : fixturePath(`objects/${name}.bpf.o`));
+  const objectOf = (name: string): string => (name.startsWith('declarations') || name === 'structops' || name === 'kconfig' ? fixturePath(`../unit/loader/data/${name.replace('_', '-')}.bpf.o`) : fixturePath(`objects/${name}.bpf.o`));
   const module = (file: string): string => readFileSync(fixturePath(`modules/${file}.ts`), 'utf8');
   const runtime = '../../../src/index.ts';
 
-  it.each(['globals', 'runnable', 'tailcalls', 'tracing', 'lsm', 'maps', 'declarations', 'structops'])('%s, with the object', (name) => {
+  it.each(['globals', 'runnable', 'tailcalls', 'tracing', 'lsm', 'maps', 'declarations', 'structops', 'kconfig'])('%s, with the object', (name) => {
     expect(generateModule(readFileSync(objectOf(name)), objectOf(name), { name, runtime })).toBe(module(name));
   });
 
   it.each([['globals', 'globals.light'], ['tracing', 'tracing.light'], ['declarations_be', 'declarations_be']])('%s, with a loader (%s)', (name, file) => {
     expect(generateLightModule(readFileSync(objectOf(name)), objectOf(name), { name, runtime })).toBe(module(file));
+  });
+
+  it('kconfig, with a loader made for a configuration', () => {
+    const configuration = 'CONFIG_BPF_SYSCALL=y\nCONFIG_HZ=250\nCONFIG_DEFAULT_HOSTNAME="(none)"\n';
+    expect(generateLightModule(readFileSync(objectOf('kconfig')), objectOf('kconfig'), { name: 'kconfig', runtime, configuration })).toBe(module('kconfig.light'));
   });
 
   it('runnable, signed', () => {
@@ -369,5 +376,23 @@ describe('awkward types', () => {
     expect(skeleton.progs.__proto__2.testRun({ ctx: new Uint8Array(8) }).retval).toBe(1 + 1 + 1 + 10);
     skeleton.destroy();
     expect(isEmpty(kernel)).toBe(true);
+  });
+});
+
+describe("the kernel's configuration", () => {
+  it('is in the first values of a loader that was made for it', () => {
+    const skeleton = LightKconfig.open();
+    skeleton.load(newKernel());
+    const { LINUX_KERNEL_VERSION: version, CONFIG_BPF_SYSCALL: hasBPF, CONFIG_HZ: hertz, CONFIG_DEFAULT_HOSTNAME: host } = skeleton.kconfig;
+    expect([version, hasBPF, hertz, host.text]).toEqual([0x70304, true, 250n, '(none)']);
+    expect(skeleton.progs.version.testRun({ data: new Uint8Array(14) }).retval).toBe(0x70304 + 1 + 250 + 'n'.charCodeAt(0));
+    skeleton.destroy();
+  });
+
+  it('is looked up when the object inside is loaded', () => {
+    const skeleton = KconfigSkeleton.open();
+    skeleton.load(newKernel(), { kernelBTF });
+    expect(skeleton.kconfig.LINUX_KERNEL_VERSION).toBe(0x70304);
+    skeleton.destroy();
   });
 });

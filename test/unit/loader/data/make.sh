@@ -23,8 +23,8 @@ build declarations.bpf.c bpf declarations
 build declarations.bpf.c bpfeb declarations-be
 for name in kfuncs globals mapinmap; do build ../../../fixtures/src/$name.bpf.c bpfeb "$name-be"; done
 build arena.bpf.c bpf arena
-# objects that no loader can be generated for
-for name in structops optional jumptables arenadata; do
+# objects that no loader can be generated for, or whose loader depends on the machine
+for name in structops optional jumptables arenadata kconfig; do
   clang-19 -g -O2 -mcpu=v3 -target bpf -Wno-everything -fdebug-compilation-dir=/src -ffile-prefix-map="$PWD"=/src -c "$name.bpf.c" -o "$name.bpf.o"
   llvm-strip-19 -g "$name.bpf.o"
 done
