@@ -58,23 +58,33 @@ function withBuffer(call: Call, size: number, body: (at: number) => number): num
   }
 }
 
-function genericDelete(call: Call, map: BPFMap): number {
-  const flags = call.flags(MAP_BATCH_ATTR.elem_flags);
-  if ((flags.lo & ~U.BPF_F_LOCK) !== 0 || flags.hi !== 0) return -EINVAL;
-  if ((flags.lo & U.BPF_F_LOCK) !== 0 && !hasSpinLock(map)) return -EINVAL;
+/**
+ * `work` with each key of the batch in turn, and with room for a value of `size` bytes where it asks for any, until it fails; the caller
+ * is told how many it was.
+ */
+function withEachKey(call: Call, map: BPFMap, size: number | undefined, work: (key: number, value: number, index: number) => number): number {
   const count = call.u32(MAP_BATCH_ATTR.count);
   if (count === 0) return 0;
   if (!call.put(MAP_BATCH_ATTR.count, 0)) return -EFAULT;
   const keys = call.userPointer(MAP_BATCH_ATTR.keys);
-  return withBuffer(call, map.keySize, (key) => {
+  const { memory } = call.kernel;
+  const walk = (key: number, value: number): number => {
     let error = 0;
     let done = 0;
     for (; done < count; done++) {
-      error = call.kernel.memory.copyInto(key, advance(keys, done * map.keySize), map.keySize) ? map.remove(key) : -EFAULT;
+      error = memory.copyInto(key, advance(keys, done * map.keySize), map.keySize) ? work(key, value, done) : -EFAULT;
       if (error !== 0) break;
     }
     return call.put(MAP_BATCH_ATTR.count, done) ? error : -EFAULT;
-  });
+  };
+  return withBuffer(call, map.keySize, (key) => (size === undefined ? walk(key, 0) : withBuffer(call, size, (value) => walk(key, value))));
+}
+
+function genericDelete(call: Call, map: BPFMap): number {
+  const flags = call.flags(MAP_BATCH_ATTR.elem_flags);
+  if ((flags.lo & ~U.BPF_F_LOCK) !== 0 || flags.hi !== 0) return -EINVAL;
+  if ((flags.lo & U.BPF_F_LOCK) !== 0 && !hasSpinLock(map)) return -EINVAL;
+  return withEachKey(call, map, undefined, (key) => map.remove(key));
 }
 
 function genericUpdate(call: Call, map: BPFMap, file: unknown): number {
@@ -82,23 +92,9 @@ function genericUpdate(call: Call, map: BPFMap, file: unknown): number {
   const bad = checkOpFlags(map, flags, U.BPF_F_LOCK | U.BPF_F_CPU | U.BPF_F_ALL_CPUS);
   if (bad !== 0) return bad;
   const size = map.userValueSize(flags);
-  const count = call.u32(MAP_BATCH_ATTR.count);
-  if (count === 0) return 0;
-  if (!call.put(MAP_BATCH_ATTR.count, 0)) return -EFAULT;
-  const keys = call.userPointer(MAP_BATCH_ATTR.keys);
   const values = call.userPointer(MAP_BATCH_ATTR.values);
-  const { memory } = call.kernel;
-  return withBuffer(call, map.keySize, (key) => withBuffer(call, size, (value) => {
-    let error = 0;
-    let done = 0;
-    for (; done < count; done++) {
-      const isRead = memory.copyInto(key, advance(keys, done * map.keySize), map.keySize)
-        && memory.copyInto(value, advance(values, done * size), size);
-      error = isRead ? map.updateFromSystemCall(key, value, flags, file) : -EFAULT;
-      if (error !== 0) break;
-    }
-    return call.put(MAP_BATCH_ATTR.count, done) ? error : -EFAULT;
-  }));
+  return withEachKey(call, map, size, (key, value, index) => (
+    call.kernel.memory.copyInto(value, advance(values, index * size), size) ? map.updateFromSystemCall(key, value, flags, file) : -EFAULT));
 }
 
 function genericLookup(call: Call, map: BPFMap): number {
