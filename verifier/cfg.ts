@@ -338,6 +338,7 @@ export function computePostorder(env: VerifierEnv): number {
   }
   env.subprogs[env.subprogCount]!.postorderStart = placed;
   env.postorder = order;
+  env.backward = order;
   env.reachable = placed;
   return 0;
 }

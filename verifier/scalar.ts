@@ -28,6 +28,7 @@ export const R32 = 8;
 
 const S32_MIN = -0x80000000;
 const T = new Int32Array(SCALAR_WORDS);
+const U32_MAX = 0xffffffff;
 
 /** Compares unsigned pairs: a < b. */
 const below = (aLo: number, aHi: number, bLo: number, bHi: number): boolean =>
@@ -163,7 +164,7 @@ function learnBits(w: Int32Array, o: number): void {
 
 /** Lets tnum and arcs teach each other, to the depth to which Linux does. An empty scalar stays as it is. */
 export function scalarSync(w: Int32Array, o: number): void {
-  if (!scalarIsEmpty(w, o) && !isSettled(w, o) && !syncSmall(w, o)) scalarSyncInGeneral(w, o);
+  if (!scalarIsEmpty(w, o) && !isSettled(w, o) && !syncCompared(w, o) && !syncSmall(w, o)) scalarSyncInGeneral(w, o);
 }
 
 /** {@link scalarSync} without its short ways, for scalars that are not empty. */
@@ -184,6 +185,25 @@ function isSettled(w: Int32Array, o: number): boolean {
   }
   return (maskLo & maskHi & w[o + R64 + 2]! & w[o + R64 + 3]! & w[o + R32 + 1]!) === -1
     && (w[o + R64]! | w[o + R64 + 1]! | w[o + R32]!) === 0;
+}
+
+/**
+ * Syncs what a comparison makes of an unknown number: the 64-bit arc is known, nothing else. False where the scalar is of another kind, untouched
+ * then.
+ */
+function syncCompared(w: Int32Array, o: number): boolean {
+  if ((w[o + 2]! & w[o + 3]! & w[o + R32 + 1]!) !== -1 || w[o + R32] !== 0) return false;
+  const base = w[o + R64]!, baseHi = w[o + R64 + 1]!, size = w[o + R64 + 2]!, sizeHi = w[o + R64 + 3]!;
+  if ((baseHi | sizeHi) === 0 && (base | size | (base + size)) >= 0) {
+    w[o + 2] = 0x7fffffff;
+    w[o + 3] = 0;
+    w[o + R32] = base;
+    w[o + R32 + 1] = size;
+    return syncSmall(w, o);
+  }
+  // low halves of all values, and no leading bit that all share: nothing to learn, but where to begin with all numbers
+  const end = (baseHi >>> 0) + (sizeHi >>> 0) + ((base >>> 0) + (size >>> 0) > U32_MAX ? 1 : 0);
+  return sizeHi !== 0 && (size & sizeHi) !== -1 && (end > U32_MAX || (baseHi ^ end) < 0);
 }
 
 /**

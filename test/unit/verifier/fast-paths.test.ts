@@ -41,6 +41,13 @@ describe('scalarSync', () => {
     }), { numRuns: 3000 });
   });
 
+  it('says of unknown numbers after a comparison what the general way says', () => {
+    const word = fc.oneof(fc.constantFrom(0, 1, 0x7fffffff, -0x80000000, -1), fc.nat(300), fc.integer());
+    fc.assert(fc.property(word, word, word, word, (base, baseHi, size, sizeHi) => {
+      settled(Int32Array.of(0, 0, -1, -1, base, baseHi, size, sizeHi, 0, -1));
+    }), { numRuns: 5000 });
+  });
+
   it('settles every interval and every tnum of four bits as the general way does', () => {
     for (let mask = 0; mask < 16; mask++) {
       for (let value = 0; value < 16; value++) {
