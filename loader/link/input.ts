@@ -263,18 +263,23 @@ export class LinkInput {
 
   // --- types --------------------------------------------------------------------------------------------------------
 
+  /** The last section of the name; none of them is data to be linked. */
+  #takeTypes(name: string): InputSection | undefined {
+    const sections = this.sections.filter((candidate) => candidate.name === name && isTypes(candidate));
+    for (const section of sections) section.isSkipped = true;
+    return sections.at(-1);
+  }
+
   #readBTF(): ObjectBTF | undefined {
-    const section = this.sections.findLast((candidate) => candidate.name === '.BTF' && isTypes(candidate));
+    const section = this.#takeTypes('.BTF');
     if (section?.elf === undefined) return undefined;
-    section.isSkipped = true;
     const { data } = section.elf;
     return this.#parse(() => new ObjectBTF(data, this.file), `failed to parse .BTF from ${this.file}: -EINVAL`);
   }
 
   #readBTFExt(): ObjectBTFExt | undefined {
-    const section = this.sections.findLast((candidate) => candidate.name === '.BTF.ext' && isTypes(candidate));
+    const section = this.#takeTypes('.BTF.ext');
     if (section?.elf === undefined) return undefined;
-    section.isSkipped = true;
     if (this.btf === undefined) this.fail('section .BTF.ext', linkFailure(this.file));
     const { data } = section.elf;
     return this.#parse(() => parseObjectBTFExt(data, this.file), `failed to parse .BTF.ext from '${this.file}': -EINVAL`);

@@ -307,16 +307,19 @@ class ELFReader {
     if (count > MAX_SYMBOLS) this.#fail(`section ${table.name}`, `${count} symbols, more than ${MAX_SYMBOLS}`);
     // Of section 0 only the header counts: it has no data, whatever it says of its size.
     if (count * SYMBOL_SIZE > table.data.length) this.#fail(`section ${table.name}`, `elf: symbol table of ${count} symbols has ${table.data.length} bytes`);
-    return Array.from({ length: count }, (_, index) => this.#readSymbol(table, strings.data, index));
+    return Array.from({ length: count }, (_, index) => this.#readSymbol(table, strings, index));
   }
 
-  #readSymbol(table: Section, strings: Uint8Array, index: number): Symbol {
+  #readSymbol(table: Section, strings: Section, index: number): Symbol {
     const view = new DataView(table.data.buffer, table.data.byteOffset + index * SYMBOL_SIZE, SYMBOL_SIZE);
     const little = this.#little;
     const info = view.getUint8(4);
     const nameOffset = view.getUint32(0, little);
     let name: string | undefined;
-    const readName = (): string => (nameOffset === 0 ? '' : this.#string(strings, nameOffset, 'symbol', index));
+    const readName = (): string => {
+      if (strings.type !== SHT_STRTAB) this.#fail(`symbol ${index}`, `elf: failed to get section name string at offset ${nameOffset} from ${this.#words.called}: invalid section`);
+      return nameOffset === 0 ? '' : this.#string(strings.data, nameOffset, 'symbol', index);
+    };
     return {
       index,
       nameOffset,

@@ -100,10 +100,8 @@ class ConfigurationWriter {
     this.#store(extern, value);
   }
 
+  /** In the order of the machine that libbpf runs on, whatever the object's: nothing turns these values around. */
   #store({ dataOffset, size }: Extern, value: bigint): void {
-    for (let i = 0; i < size; i++) {
-      const at = this.#object.littleEndian ? i : size - 1 - i;
-      this.#data[dataOffset + at] = Number(BigInt.asUintN(8, value >> BigInt(8 * i)));
-    }
+    for (let i = 0; i < size; i++) this.#data[dataOffset + i] = Number(BigInt.asUintN(8, value >> BigInt(8 * i)));
   }
 }

@@ -19,6 +19,7 @@ import { fixturePath } from './fixtures.ts';
 const path = (file: string): string => fixturePath(`../unit/loader/data/${file}`);
 const text = (file: string): string => readFileSync(file, 'latin1');
 const read = (file: string): Uint8Array => new Uint8Array(readFileSync(file));
+const core = fixturePath('objects/core.bpf.o');
 const sectionLines = (notes: string): string => notes.split('\n').filter((line) => line.includes(': elf: ')).map((line) => `${line}\n`).join('');
 
 /** The object with its section headers changed: each as a view of its 64 bytes, by index. */
@@ -84,7 +85,6 @@ describe('names of sections', () => {
 });
 
 describe('gen min_core_btf asks no more of an object than its types and relocations', () => {
-  const core = fixturePath('objects/core.bpf.o');
   const minimal = async (object: string): Promise<{ readonly status: number; readonly stderr: string; readonly output: string }> => {
     const output = temporary('min.btf', '');
     const { status, stderr } = await bpftwin(['gen', 'min_core_btf', fixturePath('types/all.min.btf'), output, object]);
@@ -148,5 +148,26 @@ describe("the linker's words where a section makes no sense", () => {
   it('and relocations of another size, which an object may not have even where they are left out', () => {
     const bytes = withHeaders(path('leftovers.bpf.o'), (header, indexOf) => header(indexOf('.rel.data')).setBigUint64(56, 24n, true));
     expect(() => generateSkeleton(bytes, 'a.bpf.o', { name: 'a' })).toThrow('a.bpf.o: section .rel.data: BPF object format invalid');
+  });
+});
+
+describe('values of the configuration', () => {
+  it('are in the order of the machine that generates, as bpftool has them, also for an object of the other one', () => {
+    const configuration = 'CONFIG_BPF_SYSCALL=y\nCONFIG_HZ=250\nCONFIG_DEFAULT_HOSTNAME="(none)"\n';
+    const first = (name: string): string => /data\[\] .*= "([^"]*)"/.exec(generateLightSkeleton(read(path(`${name}.bpf.o`)), name, { name: 'a', configuration }))?.[1] ?? '';
+    expect(first('kconfig')).toContain('\\xfa\\0\\0\\0\\0\\0\\0\\0');
+    expect(first('kconfig-be')).toContain('\\xfa\\0\\0\\0\\0\\0\\0\\0');
+  });
+});
+
+describe('two sections of types', () => {
+  it('are no data for the linker, which takes the last', () => {
+    const plain = linkObjects([{ file: 'a.o', bytes: read(core) }]);
+    const twice = withHeaders(core, (header, indexOf) => {
+      const from = header(indexOf('.BTF.ext'));
+      const to = header(indexOf('.rel.BTF'));
+      for (let at = 0; at < 64; at += 4) to.setUint32(at, from.getUint32(at, true), true);
+    });
+    expect(Buffer.compare(linkObjects([{ file: 'a.o', bytes: twice }]), plain)).toBe(0);
   });
 });

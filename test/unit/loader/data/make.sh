@@ -29,3 +29,4 @@ for name in structops optional jumptables arenadata kconfig; do
   llvm-strip-19 -g "$name.bpf.o"
 done
 leftovers
+clang-19 -g -O2 -mcpu=v3 -target bpfeb -fdebug-compilation-dir=/src -ffile-prefix-map="$PWD"=/src -c kconfig.bpf.c -o kconfig-be.bpf.o && llvm-strip-19 -g kconfig-be.bpf.o
