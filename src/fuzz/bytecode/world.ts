@@ -43,6 +43,8 @@ const BOOT_TIME = 1_000_000_000;
 const STACK_LABEL = 'program stack';
 const CONTEXT_BYTES = 512;
 const MOST_BYTES = 1 << 16;
+/** Bytes between a key and its value in the buffer of an update. */
+const VALUE_OFFSET = 64;
 /** Keys of the hash table at the start: 0 and 1. */
 export const KEYS = 2;
 
@@ -79,6 +81,9 @@ export interface Loaded {
   readonly prepared: Program;
 }
 
+/** Bytes that are tried more often than others. */
+const BYTES: readonly number[] = [0, 0xff, 0x7f, 0x80, 1];
+
 /** The context that `seed` stands for. */
 export function contextOf(seed: number): Uint8Array {
   const bytes = new Uint8Array(CONTEXT_SIZE);
@@ -95,7 +100,10 @@ function fillContext(bytes: Uint8Array, seed: number): void {
       case 2: bytes.fill(0, at, at + 8); bytes[at + random.below(8)] = 1 << random.below(8); break;
       case 3: for (let i = 0; i < 8; i++) bytes[at + i] = i < 4 ? random.next() : 0; break;
       case 4: bytes.fill(0, at, at + 8); bytes[at] = random.below(70); break;
-      default: for (let i = 0; i < 8; i++) bytes[at + i] = random.pick([0, 0xff, 0x7f, 0x80, 1, random.below(256)]);
+      default: for (let i = 0; i < 8; i++) {
+        const any = random.below(256), which = random.below(BYTES.length + 1);
+        bytes[at + i] = BYTES[which] ?? any;
+      }
     }
   }
 }
@@ -195,14 +203,15 @@ export class World {
 
   #update(fd: number, key: Uint8Array, value: Uint8Array): void {
     const { kernel } = this;
-    const keyAt = kernel.userAlloc(key), valueAt = kernel.userAlloc(value);
+    // Where instructions go: nobody needs those of a program that was loaded.
+    const keyAt = this.#instructions, valueAt = keyAt + VALUE_OFFSET;
+    kernel.writeUser(keyAt, key);
+    kernel.writeUser(valueAt, value);
     this.#blockBytes.fill(0);
     writeInt(this.#block, 0, MAP_ELEM_ATTR.map_fd, fd);
     writeLong(this.#block, 0, MAP_ELEM_ATTR.key, BigInt(keyAt));
     writeLong(this.#block, 0, MAP_ELEM_ATTR.value, BigInt(valueAt));
     this.#call(U.BPF_MAP_UPDATE_ELEM);
-    kernel.freeUser(keyAt);
-    kernel.freeUser(valueAt);
   }
 
   /** Closes all descriptors and makes the maps anew. */
