@@ -4,6 +4,8 @@
  * little-endian ELF. Every offset and count is checked against the file. Reproduces the rules of `tools/lib/bpf/elf.c`: which table is
  * read, what counts as a match.
  */
+import { latin1UpToNUL } from '../../isa/latin1.ts';
+
 const HEADER = 64;
 const SECTION = 64;
 const SYMBOL = 24;
@@ -87,8 +89,7 @@ class ExecutableFile {
   }
 
   #string(from: number, end: number): string {
-    const limit = this.#bytes.indexOf(0, from);
-    return String.fromCharCode(...this.#bytes.subarray(from, Math.min(limit < 0 ? end : limit, end, from + 4096)));
+    return latin1UpToNUL(this.#bytes.subarray(from, Math.min(end, from + 4096)));
   }
 }
 

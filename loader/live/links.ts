@@ -20,7 +20,6 @@ const PERF_TYPE_TRACEPOINT = 2;
 const PERF_FLAG_FD_CLOEXEC = 8;
 const PERF_EVENT_IOC_ENABLE = 0x2400;
 const PERF_EVENT_IOC_DISABLE = 0x2401;
-const BPF_F_MULTI_RETURN = 1;
 const TRACING_FOLDERS = ['/sys/kernel/debug/tracing', '/sys/kernel/tracing'] as const;
 const PROBE_DEVICES = '/sys/bus/event_source/devices';
 /** Prefix of the functions behind system calls. */
@@ -172,7 +171,7 @@ class Attacher {
   #kprobeMulti({ attachType, pattern, isReturn }: Extract<AttachKind, { readonly kind: 'kprobe_multi' }>): number {
     const A = LINK_CREATE_ATTR;
     const attr = this.#attr();
-    writeInt(attr, 0, A['kprobe_multi.flags'], isReturn ? BPF_F_MULTI_RETURN : 0);
+    writeInt(attr, 0, A['kprobe_multi.flags'], isReturn ? U.BPF_F_KPROBE_MULTI_RETURN : 0);
     if (/[*?]/.test(pattern)) {
       const addresses = this.#functionAddresses(pattern);
       writeInt(attr, 0, A['kprobe_multi.cnt'], addresses.length);
@@ -202,7 +201,7 @@ class Attacher {
     writeLong(attr, 0, A['uprobe_multi.path'], this.#text(fullPath));
     writeLong(attr, 0, A['uprobe_multi.offsets'], this.#longs(offsets.map(BigInt)));
     writeInt(attr, 0, A['uprobe_multi.cnt'], offsets.length);
-    writeInt(attr, 0, A['uprobe_multi.flags'], isReturn ? BPF_F_MULTI_RETURN : 0);
+    writeInt(attr, 0, A['uprobe_multi.flags'], isReturn ? U.BPF_F_UPROBE_MULTI_RETURN : 0);
     return this.#link(attachType, attr);
   }
 
