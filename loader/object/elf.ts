@@ -168,7 +168,8 @@ class ELFReader {
   read(): ELFObject {
     this.#checkIdentity();
     const sections = this.#readSections();
-    const tables = sections.filter((section) => section.type === SHT_SYMTAB);
+    // Whatever the header of section 0 says, nobody looks there.
+    const tables = sections.slice(1).filter((section) => section.type === SHT_SYMTAB);
     if (tables.length > 1) this.#fail(`section ${tables[1]?.name ?? ''}`, this.#words.manySymbolTables());
     const symbolTable = tables[0];
     const symbols = symbolTable === undefined ? [] : this.#readSymbols(symbolTable, sections);

@@ -89,8 +89,8 @@ class ObjectOpener {
     this.#programs.sort((a, b) => a.sectionIndex - b.sectionIndex || a.sectionOffset - b.sectionOffset);
     const { data: types } = this.#btfSection ?? {};
     const { data: records } = this.#extSection ?? {};
-    const btf = types === undefined ? undefined : this.#parseTypes(() => new ObjectBTF(types, this.#file), 'Error loading ELF section .BTF: -EINVAL.');
-    const ext = btf === undefined || records === undefined ? undefined : this.#parseTypes(() => parseObjectBTFExt(records, this.#file), 'Error loading ELF section .BTF.ext: -EINVAL. Ignored and continue.');
+    const btf = types === undefined ? undefined : this.#parseTypes(() => new ObjectBTF(types, this.#file), () => 'Error loading ELF section .BTF: -EINVAL.');
+    const ext = btf === undefined || records === undefined ? undefined : this.#parseTypes(() => parseObjectBTFExt(records, this.#file), (reason) => `Error loading ELF section .BTF.ext: ${reason.startsWith('Unsupported') ? '-EOPNOTSUPP' : '-EINVAL'}. Ignored and continue.`);
     if (btf === undefined && this.#needsTypes()) this.#fail('', TYPES_REQUIRED);
     const externs = collectExterns(this.#elf, btf, this.#file);
     if (btf !== undefined) this.#fixDatasecs(btf);
@@ -115,7 +115,7 @@ class ObjectOpener {
   }
 
   /** Types that libbpf cannot read are as good as none, where nothing needs them (`bpf_object__init_btf`). */
-  #parseTypes<T>(parse: () => T, warning: string): T | undefined {
+  #parseTypes<T>(parse: () => T, warning: (reason: string) => string): T | undefined {
     try {
       return parse();
     } catch (error) {
@@ -123,7 +123,7 @@ class ObjectOpener {
       if (!this.#needsTypes()) {
         // Of the reasons only those about a type are more than debugging for libbpf.
         if (/^btf: |^BTF types? /.test(error.reason)) this.unreadableTypes.push(error.reason);
-        this.unreadableTypes.push(warning);
+        this.unreadableTypes.push(warning(error.reason));
         return undefined;
       }
       throw new InputError(error.file, error.place, `${error.reason}; ${TYPES_REQUIRED}`);

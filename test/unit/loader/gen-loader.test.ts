@@ -81,11 +81,11 @@ describe('malformed objects', () => {
     };
     expect(failure(new Uint8Array(0))).toBe('a.o: the file is empty');
     expect(failure(bytes.subarray(0, 40))).toBe('a.o: byte 40: the file ends inside the ELF header');
-    expect(failure(changed(0, 0))).toBe("a.o: byte 0: elf: 'a.o' is not a proper ELF object");
-    expect(failure(changed(4, 1))).toBe("a.o: byte 4: elf: 'a.o' is not a 64-bit ELF object");
-    expect(failure(changed(5, 3))).toBe("a.o: byte 5: elf: 'a.o' has unknown byte order");
-    expect(failure(changed(16, 2))).toBe('a.o: byte 16: elf: a.o is not a valid eBPF object file');
-    expect(failure(changed(60, 0xff, 0xff))).toMatch(/^a\.o: byte 60: elf: failed to get section names strings from a\.o: 65535 section headers at \d+ do not fit into the file's \d+ bytes$/);
+    expect(failure(changed(0, 0))).toBe("a.o: byte 0: elf: 'a' is not a proper ELF object");
+    expect(failure(changed(4, 1))).toBe("a.o: byte 4: elf: 'a' is not a 64-bit ELF object");
+    expect(failure(changed(5, 3))).toBe("a.o: byte 5: elf: 'a' has unknown byte order");
+    expect(failure(changed(16, 2))).toBe('a.o: byte 16: elf: a is not a valid eBPF object file');
+    expect(failure(changed(60, 0xff, 0xff))).toMatch(/^a\.o: byte 60: elf: failed to get section names strings from a: 65535 section headers at \d+ do not fit into the file's \d+ bytes$/);
     expect(failure(changed(62, 0xf0, 0xff))).toMatch(/^a\.o: byte 62: elf: failed to get section names section index/);
   });
 

@@ -61,6 +61,15 @@ describe('libbpf says what it leaves out', () => {
     expect(notes.at(-1)).toBe('Error loading ELF section .BTF: -EINVAL.');
   });
 
+  it('also of records in a form that it does not know', () => {
+    const bytes = read(path('leftovers.bpf.o'));
+    const { offset } = parseELF(read(path('leftovers.bpf.o')), 'a').sections.find(({ name }) => name === '.BTF.ext')!;
+    bytes[offset + 3] = 1;
+    const notes: string[] = [];
+    generateSkeleton(bytes, 'a.bpf.o', { name: 'a', note: (line) => notes.push(line) });
+    expect(notes.at(-1)).toBe('Error loading ELF section .BTF.ext: -EOPNOTSUPP. Ignored and continue.');
+  });
+
   it('and is silent about an object of which it takes all', async () => {
     const { stderr } = await bpftwin(['gen', 'skeleton', '-L', fixturePath('objects/globals.bpf.o')]);
     expect(stderr).toBe('');
@@ -74,6 +83,13 @@ describe("an arena's variables without an arena", () => {
 
   it('are missed by who does', () => {
     expect(() => generateLightSkeleton(read(path('adrift.o')), 'a.bpf.o', { name: 'a' })).toThrow("prog 'bump': bad arena data relocation at insn 0, no arena maps defined");
+  });
+});
+
+describe('section 0', () => {
+  it('is no table of symbols, whatever its header says', () => {
+    const bytes = withHeaders(path('leftovers.bpf.o'), (header) => header(0).setUint32(4, 2, true));
+    expect(openObject(bytes, 'a.bpf.o', 'a').programs.map(({ name }) => name)).toEqual(['count']);
   });
 });
 
