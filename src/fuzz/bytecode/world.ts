@@ -68,7 +68,7 @@ export interface Outcome {
   readonly fault: Fault | undefined;
   /** Values of the maps that programs may write. */
   readonly memory: Uint8Array;
-  /** Where the first map was: results may hold addresses, which are comparable only between runs with maps in the same place. */
+  /** Which places maps, values and the ring had: results may hold addresses, which are comparable only between runs with all of them in the same. */
   readonly place: number;
 }
 
@@ -120,6 +120,7 @@ export class World {
   #stackBytes = 0;
   #values: readonly { readonly at: number; readonly bytes: Uint8Array }[] = [];
   #valueBytes = 0;
+  #place = 0;
   #calls: ProgArrayMap | undefined;
   #liveBytes = 0;
   #isDirty = false;
@@ -197,6 +198,13 @@ export class World {
     if (this.#ringBytes.length === 0) this.#ringBytes = new Uint8Array(kernel.memory.live().find(({ offset }) => offset === ring.ring)!.size);
     this.#ringBytes.set(kernel.memory.u8.subarray(ring.ring, ring.ring + this.#ringBytes.length));
     this.#values = values;
+    let place = 0x811c9dc5 ^ this.#ring;
+    for (const { at } of values) place = Math.imul(place ^ at, 0x01000193);
+    for (let fd = FIRST_FD; fd < FIRST_FD + MAP_SHAPES.length; fd++) {
+      const map = kernel.state.mapByFD(fd);
+      place = Math.imul(place ^ (typeof map === 'number' ? 0 : map.address), 0x01000193);
+    }
+    this.#place = place;
     this.#valueBytes = values.reduce((sum, { bytes }) => sum + bytes.length, 0);
     this.#isDirty = false;
   }
@@ -298,7 +306,7 @@ export class World {
       this.#isDirty = true;
       this.#isDeep = true;
     } else if (changes === RING) memory.set(this.#ringBytes, this.#ring);
-    return { lo: result.r0Lo, hi: result.r0Hi, instructions: result.instructions, fault: result.fault, memory: this.#capture(), place: this.#values[0]!.at };
+    return { lo: result.r0Lo, hi: result.r0Hi, instructions: result.instructions, fault: result.fault, memory: this.#capture(), place: this.#place };
   }
 
   #capture(): Uint8Array {
