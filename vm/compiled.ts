@@ -16,6 +16,7 @@ import type { ProgramEntry, RunResult } from './types.ts';
 import {
   FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_AT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
 } from './wasm/layout.ts';
+import { READ_AT_ONCE, READ_BYTES, type Counters } from './wasm/counters.ts';
 import type { Variant } from './wasm/state.ts';
 import type { CompiledModule } from './wasm/module.ts';
 
@@ -68,6 +69,10 @@ export class CompiledProgram {
   readonly #host: Host;
   readonly #module: CompiledModule;
   readonly #tally: Float64Array;
+  readonly #counters: Counters | undefined;
+  /** Functions that read them, and the run that they count for now. */
+  readonly #readers: readonly ((to: number, unused: number) => void)[];
+  #countsFor: Run | undefined = undefined;
 
   /** @param optimised the platform was asked for its best code at once */
   constructor(
@@ -78,8 +83,9 @@ export class CompiledProgram {
     this.#host = host;
     this.#tally = optimised ? host.optimised : host.baseline;
     this.#module = compiled;
+    this.#counters = compiled.counters;
     const directs = Object.fromEntries(compiled.directs.map((id) => [`h${id}`, direct.get(id)!.call]));
-    const imports = variant.counted ? countedImports(host, program) : plainImports(host, program);
+    const imports = this.#imports();
     const instance = new WebAssembly.Instance(module, { m: { memory: host.space.memory as WebAssembly.Memory, ...imports, ...directs } });
     const { exports } = instance;
     this.main = exports['main'] as typeof this.main;
@@ -88,6 +94,8 @@ export class CompiledProgram {
     this.#batch = exports['batch'] as ((list: number, count: number) => void) | undefined;
     this.#go = exports['go'] as (sp: number, base: number) => number;
     this.#roots = compiled.roots;
+    const readers = Math.ceil((compiled.counters?.count ?? 0) / READ_AT_ONCE);
+    this.#readers = Array.from({ length: readers }, (_, index) => exports[`counts${index}`] as (to: number, unused: number) => void);
     this.#entries = Array.from(compiled.roots, (_, index) => exports[`f${index}`] as EntryFunction);
   }
 
@@ -96,8 +104,56 @@ export class CompiledProgram {
     return dense === 0 || indexOf(this.#roots, dense) >= 0;
   }
 
+  #imports(): Record<string, Import> {
+    const counters = this.#counters;
+    const plain = plainImports(this.#host, this.program);
+    const covered = counters === undefined ? plain : coveredImports(this.#host, plain, this.program, counters);
+    return this.variant.counted ? countedImports(this.#host, covered) : covered;
+  }
+
   /** Runs the function that begins at `dense` in the run's current frame. As `Enter` of the run. */
   enter(run: Run, dense: number): boolean {
+    return this.#counters === undefined ? this.#enter(run, dense) : this.#cover(run, () => this.#enter(run, dense));
+  }
+
+  /** Finishes the run's current frame from the continuation that the module was compiled for; its registers are those of the run. */
+  goOn(run: Run): boolean {
+    return this.#counters === undefined ? this.#goOn(run) : this.#cover(run, () => this.#goOn(run));
+  }
+
+  /** Has the counters count for a run. One inside another that is under way leaves them to that one. */
+  #cover(run: Run, execute: () => boolean): boolean {
+    const outer = this.#countsFor;
+    if (outer === run) return execute();
+    this.#readCounters();
+    this.#countsFor = run;
+    try {
+      return execute();
+    } finally {
+      this.#readCounters();
+      this.#countsFor = outer;
+    }
+  }
+
+  /** Moves what has been counted to the run that it was counted for. */
+  #readCounters(): void {
+    const run = this.#countsFor;
+    const counters = this.#counters;
+    if (run?.coverage === undefined || counters === undefined) return;
+    const { space } = this.#host;
+    const at = space.allocHidden(READ_BYTES, 'counters');
+    for (const [index, read] of this.#readers.entries()) {
+      const first = index * READ_AT_ONCE;
+      read(at, 0);
+      for (let one = first; one < Math.min(first + READ_AT_ONCE, counters.count); one++) {
+        const times = space.i32[(at >> 2) + one - first]!;
+        if (times !== 0) cover(run, this.program, counters.startOf(one), counters.endOf(counters.startOf(one)), times);
+      }
+    }
+    space.freeHidden(at);
+  }
+
+  #enter(run: Run, dense: number): boolean {
     const { registers: r, scratch } = run;
     this.#host.run = run;
     this.#tally[0]!++;
@@ -120,8 +176,7 @@ export class CompiledProgram {
     return true;
   }
 
-  /** Finishes the run's current frame from the continuation that the module was compiled for; its registers are those of the run. */
-  goOn(run: Run): boolean {
+  #goOn(run: Run): boolean {
     const { registers: r, scratch } = run;
     const { i32 } = run.space;
     const to = (scratch + SCRATCH_REGISTERS) >> 2;
@@ -240,6 +295,8 @@ export class CompiledProgram {
     run.uncounted = true;
     run.fault_ = run.describe('memory', 0, 0, 0, false);
     const dense = index < 0 ? 0 : trapInstructions[index]!;
+    const counters = this.#counters;
+    if (counters !== undefined && index >= 0 && dense >= 0) cover(run, this.program, dense + 1, counters.endOf(dense), -1);
     run.locate(dense < 0 ? run.space.i32[(run.scratch + SCRATCH_AT) >> 2]! : dense * STRIDE);
   }
 }
@@ -354,10 +411,49 @@ function plainImports(host: Host, program: PreparedProgram): Record<string, Impo
   };
 }
 
+/** Adds to the counts of dense instructions from `from` on, as far as `to`. */
+function cover({ coverage }: Run, program: PreparedProgram, from: number, to: number, times: number): void {
+  if (coverage === undefined) return;
+  for (let dense = from; dense < to; dense++) coverage[program.pcOf[dense]!]! += times;
+}
+
+/** Imports of code that counts executed instructions: takes back those that a fault, or the interpreter, keeps from being executed there. */
+function coveredImports(host: Host, plain: Record<string, Import>, program: PreparedProgram, counters: Counters): Record<string, Import> {
+  const slow = plain['slow']!;
+  const fault = plain['fault']!;
+  const resume = plain['resume']!;
+  /** At a fault nothing behind the instruction is executed; those behind the program's end are not counted. */
+  const stop = (at: number): void => {
+    const dense = at / STRIDE;
+    if (dense < program.denseCount) cover(host.run!, program, dense + 1, counters.endOf(dense), -1);
+  };
+  return {
+    ...plain,
+    slow: (at, sp, lo, hi, what, unused) => {
+      try {
+        return slow(at, sp, lo, hi, what, unused);
+      } catch (error) {
+        stop(at);
+        throw error;
+      }
+    },
+    fault: (at, sp, what, lo, hi, unused) => {
+      stop(at);
+      return fault(at, sp, what, lo, hi, unused);
+    },
+    resume: (at, sp, ...unused) => {
+      const dense = at / STRIDE;
+      // In front of what a counter stands for it has not been raised yet.
+      if (dense < program.denseCount && !counters.begins(dense)) cover(host.run!, program, dense, counters.endOf(dense), -1);
+      return resume(at, sp, ...unused);
+    },
+  };
+}
+
 /** Imports of counted code: the budget goes out and comes back around each. */
-function countedImports(host: Host, program: PreparedProgram): Record<string, Import> {
+function countedImports(host: Host, plain: Record<string, Import>): Record<string, Import> {
   const wrapped: Record<string, Import> = {};
-  for (const [name, inner] of Object.entries(plainImports(host, program))) {
+  for (const [name, inner] of Object.entries(plain)) {
     wrapped[name] = name === 'arena' || name === 'region' ? inner : (a, b, c, d, e, f) => {
       const run = host.run!;
       readBudget(run);

@@ -208,7 +208,7 @@ export class Machine {
     run.coverage = options.coverage;
     run.coverageOf = program;
     run.context = options.context;
-    run.tier = run.trace === undefined && run.coverage === undefined ? (options.tier ?? 'auto') : 'interpreter';
+    run.tier = run.trace === undefined ? (options.tier ?? 'auto') : 'interpreter';
     run.counted = !this.#isUncounted(program, options);
     const checked = options.mode === undefined ? program.image.verified !== true : options.mode === 'checked';
     run.begin(program, checked, options.budget ?? (run.counted ? DEFAULT_BUDGET : Infinity));

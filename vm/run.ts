@@ -54,7 +54,7 @@ export class Run implements HelperCall {
   image: Int32Array;
   code: Int32Array;
   checked: boolean = false;
-  /** True where every instruction takes the stepping prefix from the start: tracing and coverage. */
+  /** True where every interpreted instruction takes the stepping prefix from the start: tracing and coverage. */
   observed: boolean = false;
   /** Word index of the instruction that calls a helper or faults. */
   at: number = 0;
@@ -85,7 +85,7 @@ export class Run implements HelperCall {
   trace: ((program: Program, pc: number, registers: RegisterFile) => void) | undefined = undefined;
   coverage: Uint32Array | undefined = undefined;
   coverageOf: PreparedProgram | undefined = undefined;
-  /** Which engine the caller asked for; `interpreter` where the run is observed. */
+  /** Which engine the caller asked for; `interpreter` where the run is traced. */
   tier: Tier = 'auto';
   /** True where compiled code must count instructions. */
   counted: boolean = true;
@@ -132,7 +132,7 @@ export class Run implements HelperCall {
     this.reserve = budget * STRIDE;
     this.issued = 0;
     this.uncounted = false;
-    this.promoting = this.tier === 'auto' && !this.observed;
+    this.promoting = this.tier === 'auto';
     this.left = this.refill(0);
     this.goes[0] = MAY_GOTO_COUNT;
     this.switchTo(program);

@@ -11,6 +11,7 @@ import { PreparedProgram } from './program.ts';
 import { FAULTED, type Enter, type Run } from './run.ts';
 import { MAX_FALLBACKS, type EngineStats, type Fallback, type MachineOptions } from './types.ts';
 import { compileModule, inlineProgram, type Continuation, type InlineProgram, type InlinePrograms } from './wasm/module.ts';
+import type { Variant } from './wasm/state.ts';
 import { Refusal } from './wasm/structure.ts';
 import type { Home } from './wasm/wrappers.ts';
 
@@ -19,7 +20,7 @@ const COMPILE_AT_RUN = 2;
 /** Beyond this, optimising compilation takes longer than it saves (superlinear with checks); V8 tiers up by itself. */
 const OPTIMISE_LIMIT = 10_000;
 
-/** Modules by variant: bit 0 checked, bit 1 counted, bit 2 optimised at once. `null`: refused. */
+/** Modules by variant: bit 0 checked, bit 1 counted, bit 2 optimised at once, bit 3 covered. `null`: refused. */
 type Compiled = (CompiledProgram | null | undefined)[];
 
 export class Tiers {
@@ -89,7 +90,7 @@ export class Tiers {
       const reason = this.#options.compileOptimised === undefined ? 'the platform cannot be asked for optimised code' : `more than ${OPTIMISE_LIMIT} instructions`;
       this.#fallBack(program, 'baseline', reason);
     }
-    const made = this.#compile(program, run.checked, run.counted, optimised);
+    const made = this.#compile(program, variantOf(run, program), optimised);
     (program.compiled as Compiled)[this.#index(run, program)] = made;
     return made;
   }
@@ -117,7 +118,7 @@ export class Tiers {
   }
 
   #index(run: Run, program: PreparedProgram): number {
-    return (run.checked ? 1 : 0) | (run.counted ? 2 : 0) | (this.#optimises(run, program) ? 4 : 0);
+    return (run.checked ? 1 : 0) | (run.counted ? 2 : 0) | (this.#optimises(run, program) ? 4 : 0) | (isCovered(run, program) ? 8 : 0);
   }
 
   /**
@@ -128,9 +129,10 @@ export class Tiers {
     const { program } = run;
     const frameBytes = run.stackBytes(run.depth);
     const optimised = this.#options.compileOptimised !== undefined && program.denseCount <= OPTIMISE_LIMIT;
-    const key = `${dense} ${frameBytes} ${run.checked} ${run.counted}`;
+    const variant = variantOf(run, program);
+    const key = `${dense} ${frameBytes} ${variant.checked} ${variant.counted} ${variant.covered}`;
     const known = program.continuations.get(key) as CompiledProgram | null | undefined;
-    const compiled = known === undefined ? this.#compile(program, run.checked, run.counted, optimised, { dense, frameBytes }) : known;
+    const compiled = known === undefined ? this.#compile(program, variant, optimised, { dense, frameBytes }) : known;
     program.continuations.set(key, compiled);
     if (compiled === null) return false;
     this.#promotedRuns++;
@@ -139,11 +141,8 @@ export class Tiers {
     return true;
   };
 
-  #compile(
-    program: PreparedProgram, checked: boolean, counted: boolean, optimised: boolean, continuation?: Continuation,
-  ): CompiledProgram | null {
+  #compile(program: PreparedProgram, variant: Variant, optimised: boolean, continuation?: Continuation): CompiledProgram | null {
     if (!hasWebAssembly()) return this.#refuse(program, NO_WEBASSEMBLY);
-    const variant = { checked, counted };
     this.#options.phases?.enter('compile');
     try {
       const started = this.#now();
@@ -166,4 +165,13 @@ export class Tiers {
       this.#options.phases?.leave();
     }
   }
+}
+
+/** Only the program that the run was begun with is covered. */
+function isCovered(run: Run, program: PreparedProgram): boolean {
+  return run.coverage !== undefined && run.coverageOf === program;
+}
+
+function variantOf(run: Run, program: PreparedProgram): Variant {
+  return { checked: run.checked, counted: run.counted, covered: isCovered(run, program) };
 }

@@ -168,7 +168,7 @@ export interface RunOptions {
   extraArguments?: Int32Array;
   /** Called before each instruction, with the frame's registers. Forces the interpreter. */
   trace?: (program: Program, pc: number, registers: RegisterFile) => void;
-  /** One counter per instruction of the first program, raised by each execution. Forces the interpreter. */
+  /** One counter per instruction of the first program, raised by each execution, on every tier; read it once the run is over. */
   coverage?: Uint32Array;
   tier?: Tier;
 }

@@ -56,6 +56,11 @@ export function isCondition(operation: number): boolean {
   return operation >= FIRST_CONDITION && operation <= LAST_CONDITION;
 }
 
+/** True for jumps through a register. Where their targets are not known they are left to the interpreter. */
+export function isIndirectJump(operation: number): boolean {
+  return operation === GOTOX;
+}
+
 /** Dense index of the target of the jump at word `at`. */
 function jumpTarget(code: Int32Array, at: number): number {
   const operation = code[at]!;

@@ -41,7 +41,7 @@ export class LoopCompiler extends FunctionCompiler {
   #trips: number = -1;
 
   override compile(): CompiledFunction {
-    if (!this.module.isHelper) this.#findPlans();
+    if (!this.module.isHelper && this.module.counters === undefined) this.#findPlans();
     return super.compile();
   }
 

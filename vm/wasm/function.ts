@@ -8,13 +8,14 @@
  * calls; a fault is an imported function that throws.
  *
  * Variants: `checked` tests each access against the region of live memory that the same base register last met; `counted` charges the
- * budget block by block and hands over to the interpreter at a loop header from which it might not suffice.
+ * budget block by block and hands over to the interpreter at a loop header from which it might not suffice; `covered` raises a counter
+ * wherever control enters instructions that are executed together, and leaves away what would make one of several executions.
  */
 import { KERNEL_HI } from '../address-space.ts';
 import { MAX_STACK, STRIDE } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
 import { CallEmitter } from './calls.ts';
-import { eachSuccessor } from './cfg.ts';
+import { eachSuccessor, isIndirectJump } from './cfg.ts';
 import { definedRegister, demandBefore, demandOfSwitch, FACTS, KIND, zeroAfter, type Demand, type OpFacts } from './flow.ts';
 import { ENTRY_BITS, FRAME_STRIDE, PARAM_BASE, PARAM_SP, SCRATCH_GOES, SCRATCH_REGISTERS } from './layout.ts';
 import { noteDepth } from './exits.ts';
@@ -238,7 +239,9 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
       this.checkBudget(start, this.facts.live[block]!);
     }
     this.computeDemand(block);
-    this.loop = this.variant.checked ? this.loops.quietLoop[block]! : -1;
+    const { counters } = this.module;
+    // Counted instructions are not begun anew by the interpreter.
+    this.loop = this.variant.checked && counters === undefined ? this.loops.quietLoop[block]! : -1;
     this.knownTo.fill(0);
     this.knownFrom.fill(0);
     this.shortAt = -1;
@@ -248,9 +251,10 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
       this.ahead--;
       const at = dense * STRIDE;
       const facts = FACTS[code[at]!]!;
+      if (counters?.begins(dense) === true && (isSwitch || !isIndirectJump(code[at]!))) counters.raise(this.out, dense);
       if (isSwitch && dense === end - 1) this.tableIndex(at, graph.switches.get(block)!.pc[0] ?? 0);
       else if (dense === end - 1 && graph.selectStart[block]! >= 0) this.emitSelect(block, at, facts);
-      else if (dense + 1 < end && this.emitPair(dense)) {
+      else if (dense + 1 < end && counters?.begins(dense + 1) !== true && this.emitPair(dense)) {
         dense++;
         this.ahead--;
       } else this.emit(dense, facts);

@@ -10,6 +10,7 @@ import { CODE_HI, codeIndex } from '../types.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64 } from './bytes.ts';
 import { BAD_TARGET_OP, findLeaders, FunctionWalk, MAX_TABLE, type IndirectTargets, type TargetsOf } from './cfg.ts';
 import { LoopCompiler } from './counted-loops.ts';
+import { Counters } from './counters.ts';
 import type { CompiledFunction } from './function.ts';
 import { takeApart, type InlineBody } from './inline.ts';
 import { IMPORT_COUNT } from './layout.ts';
@@ -30,6 +31,8 @@ export interface CompiledModule {
   readonly directs: readonly number[];
   /** Why frames may go on in the interpreter, beside budgets; empty where they do not. */
   readonly leaves: string;
+  /** What its counters stand for; read by the functions exported as `counts<i>`. */
+  readonly counters: Counters | undefined;
 }
 
 /** A frame that is under way: where it goes on, and the bytes of its stack. The function is exported as `go(sp, base)`. */
@@ -55,6 +58,7 @@ const TYPE_GO = 7;
 const TYPE_MAIN = 8;
 const TYPE_ONCE = 9;
 const TYPE_BATCH = 5;
+const TYPE_READER = 5;
 /** Parameters and results, by type index. */
 const TYPES: readonly (readonly [parameters: readonly number[], results: readonly number[]])[] = [
   [[TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I64, TYPE_I32, TYPE_I32], [TYPE_I64]],
@@ -94,6 +98,9 @@ export function compileModule(
   // What is handed over to the interpreter in the middle needs whole registers.
   const narrows = program.image.verified === true && !variant.checked && !variant.counted;
   const bodies = new Map<number, InlineBody>();
+  const leaders = findLeaders(program.fast, program.jumps?.dense);
+  const entries = continuation === undefined ? roots : [...roots, continuation.dense];
+  const counters = variant.covered === true ? new Counters(program.fast, program.denseCount, leaders, entries) : undefined;
   const context: ModuleContext = {
     code: variant.checked ? program.checked : narrows ? program.fast.slice() : program.fast,
     functionIndex: (dense) => firstFunction + indexOf(roots, dense),
@@ -108,10 +115,10 @@ export function compileModule(
     helperBody: (id) => bodies.get(id),
     isInvolved: (id) => inlineHelpers(id)?.isInvolved === true,
     isHelper: false,
+    counters,
     habits: () => (habits ??= habitsOf(program.fast, program.atomics)),
   };
   let habits: Habits | undefined;
-  const leaders = findLeaders(program.fast, program.jumps?.dense);
   let leaves = '';
   const targets = targetsOf(program, (reason) => {
     leaves = reason;
@@ -138,7 +145,7 @@ export function compileModule(
   const helpers: CompiledFunction[] = [];
   for (const id of used) {
     const { program: helper, isInvolved } = inlineHelpers(id)!;
-    const inside: ModuleContext = { ...context, code: helper.fast, inlineHelper: () => -1, isHelper: true };
+    const inside: ModuleContext = { ...context, code: helper.fast, inlineHelper: () => -1, isHelper: true, counters: undefined };
     const compiled = new LoopCompiler(helper, findLeaders(helper.fast), 0, { checked: false, counted: false }, inside, targetsOf(helper)).compile();
     helpers.push({ ...compiled, traps: compiled.traps.map((value, index) => (index % 2 === 0 ? value : -1)) });
     if (!isInvolved && compiled.body.length <= MAX_REPEATED) bodies.set(id, takeApart(compiled));
@@ -146,8 +153,9 @@ export function compileModule(
   for (const root of roots) functions.push(compile(root));
   functions.push(...helpers);
   if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));
-  const ways: Ways = continuation !== undefined ? 'continuation' : program.callsOut || variant.counted ? 'entries' : 'all';
-  return { ...assemble(roots, functions, parts.functions, ways, home, new Map(directs.map((id) => [id, direct.get(id)!]))), leaves };
+  const ways: Ways = continuation !== undefined ? 'continuation' : program.callsOut || variant.counted || counters !== undefined ? 'entries' : 'all';
+  const imports = new Map(directs.map((id) => [id, direct.get(id)!]));
+  return { ...assemble(roots, functions, parts.functions, ways, home, imports, counters), leaves, counters };
 }
 
 /**
@@ -266,8 +274,8 @@ type Ways = 'continuation' | 'entries' | 'all';
 
 function assemble(
   roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], ways: Ways, home: Home,
-  directs: ReadonlyMap<number, DirectImport>,
-): Omit<CompiledModule, 'leaves'> {
+  directs: ReadonlyMap<number, DirectImport>, counters: Counters | undefined,
+): Omit<CompiledModule, 'leaves' | 'counters'> {
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   module.section(1, typeSection([...directs.values()]));
@@ -293,10 +301,12 @@ function assemble(
     add('repeat', TYPE_BATCH, repeatWrapper(first, inline, home));
     add('batch', TYPE_BATCH, batchWrapper(first, inline, home));
   }
+  for (const [index, reader] of (counters?.readers() ?? []).entries()) add(`counts${index}`, TYPE_READER, reader);
   const functionSection = new ByteWriter();
   functionSection.u32(types.length);
   for (const type of types) functionSection.u32(type);
   module.section(3, functionSection);
+  if (counters !== undefined) module.section(6, counters.globalSection());
   module.section(7, exportSection(names, first + inside.length));
   return { ...codeSection(module, roots, [...inside, ...wrappers]), directs: [...directs.keys()] };
 }
@@ -350,7 +360,7 @@ function exportSection(names: readonly string[], first: number): ByteWriter {
   return out;
 }
 
-function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): Omit<CompiledModule, 'directs' | 'leaves'> {
+function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): Omit<CompiledModule, 'directs' | 'leaves' | 'counters'> {
   const code = new ByteWriter(functions.reduce((sum, one) => sum + one.body.length + 8, 256));
   const positions: number[] = [];
   const instructions: number[] = [];

@@ -7,6 +7,7 @@
 import type { DirectImport } from '../direct.ts';
 import { STRIDE, type Atomic, type PreparedProgram } from '../program.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, W } from './bytes.ts';
+import type { Counters } from './counters.ts';
 import type { InlineBody } from './inline.ts';
 import { buildFlowGraph, eachSuccessor, type FlowGraph, type PartView, type TargetsOf } from './cfg.ts';
 import { analyse, definedRegister, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
@@ -18,6 +19,8 @@ import { findForkingLoops, findLoops, type LoopFacts } from './loops.ts';
 export interface Variant {
   readonly checked: boolean;
   readonly counted: boolean;
+  /** Tells how often each instruction was executed. */
+  readonly covered?: boolean;
 }
 
 /** What a function needs to know of its module. */
@@ -36,6 +39,8 @@ export interface ModuleContext {
   direct(id: number): { readonly index: number; readonly form: DirectImport; readonly registers: number } | undefined;
   /** True while such a helper is compiled: it calls out on behalf of its caller. */
   readonly isHelper: boolean;
+  /** Counters of executed instructions, where they are wanted. */
+  readonly counters: Counters | undefined;
   /** What any function of the program does: code that begins inside a frame does not see what was done before. */
   habits(): Habits;
 }
@@ -137,7 +142,7 @@ export class FunctionState {
     this.root = root;
     this.code = module.code;
     this.atomics = program.atomics;
-    this.graph = buildFlowGraph(this.code, leaders, root, true, targetsOf, part);
+    this.graph = buildFlowGraph(this.code, leaders, root, module.counters === undefined, targetsOf, part);
     if (module.code !== program.fast && !variant.checked) narrowComparisons(module.code, program.fast, this.graph, this.atomics);
     this.facts = analyse(this.code, this.graph, this.atomics, variant.checked, continuation < 0);
     let writesFramePointer = this.scan();

@@ -8,7 +8,7 @@ import { printFunctions } from './wat.ts';
 
 /**
  * The compiler's output for small programs, accepted by reading: `expect/NAME.asm` gives `expect/NAME.wat`. Names that begin with
- * `checked-` or `counted-` are compiled in that variant, `verified-` as a verified program. `UPDATE_EXPECT=1` writes the files anew; read the difference.
+ * `checked-`, `counted-` or `covered-` are compiled in that variant, `verified-` as a verified program. `UPDATE_EXPECT=1` writes the files anew; read the difference.
  */
 const FOLDER = new URL('./expect/', import.meta.url);
 const names = readdirSync(FOLDER).filter((file) => file.endsWith('.asm')).map((file) => file.slice(0, -4)).toSorted();
@@ -24,7 +24,7 @@ describe('compiled text', () => {
     const instructions = assembleText(readFileSync(new URL(`${name}.asm`, FOLDER), 'utf8'), `${name}.asm`);
     const verified = name.startsWith('verified-');
     const program = new PreparedProgram({ name, instructions, verified });
-    const variant = { checked: name.startsWith('checked-'), counted: name.startsWith('counted-') };
+    const variant = { checked: name.startsWith('checked-'), counted: name.startsWith('counted-'), covered: name.startsWith('covered-') };
     const module = compileModule(program, variant, () => undefined);
     const text = printFunctions(module.bytes, module.roots.length);
     const file = new URL(`${name}.wat`, FOLDER);

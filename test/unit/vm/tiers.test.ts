@@ -56,13 +56,16 @@ describe('the policy', () => {
     }
   });
 
-  test('an observed run stays in the interpreter', () => {
+  test('a traced run stays in the interpreter', () => {
     const { machine, at } = world();
     const program = machine.load({ name: 'long', instructions: assemble(long(300_000)) });
-    const coverage = new Uint32Array(program.instructionCount);
-    machine.run(program, at, KERNEL_HI, { coverage });
+    let times = 0;
+    const trace = (_: unknown, pc: number): void => {
+      if (pc === 10) times++;
+    };
+    machine.run(program, at, KERNEL_HI, { trace, coverage: new Uint32Array(program.instructionCount) });
     expect(machine.stats.compiledModules).toBe(0);
-    expect(coverage[10]).toBe(300_000);
+    expect(times).toBe(300_000);
   });
 
   test('functions that share too much code are refused: the interpreter runs them, and says so', () => {

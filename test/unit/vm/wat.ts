@@ -6,7 +6,7 @@
 import { W } from '../../../vm/wasm/bytes.ts';
 
 const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(W).map(([name, opcode]) => [opcode, name.replace(/^(local|i32|i64)_/, '$1.')] as const),
+  Object.entries(W).map(([name, opcode]) => [opcode, name.replace(/^(local|global|i32|i64)_/, '$1.')] as const),
 );
 const IMPORTS = ['helper', 'kfunc', 'tail', 'packet', 'slow', 'fault', 'resume', 'arena', 'perCPU', 'region'];
 const PARAMETERS = ['r1', 'r2', 'r3', 'r4', 'r5', 'sp', 'base'];
@@ -99,6 +99,8 @@ function printInstruction(reader: Reader, opcode: number, locals: readonly strin
     }
     case W.local_get: case W.local_set: case W.local_tee:
       return `${name} $${locals[reader.u32()]}`;
+    case W.global_get: case W.global_set:
+      return `${name} $count${reader.u32()}`;
     case W.i32_const: case W.i64_const:
       return `${name} ${reader.signed()}`;
     case 0x3f:
