@@ -27,6 +27,8 @@ export interface Host {
   /** Runs so far in code of each tier: one number. */
   readonly baseline: Float64Array;
   readonly optimised: Float64Array;
+  /** Where counters are read to; 0 until they are. */
+  counts: number;
 }
 
 type EntryFunction = (
@@ -113,47 +115,7 @@ export class CompiledProgram {
 
   /** Runs the function that begins at `dense` in the run's current frame. As `Enter` of the run. */
   enter(run: Run, dense: number): boolean {
-    return this.#counters === undefined ? this.#enter(run, dense) : this.#cover(run, () => this.#enter(run, dense));
-  }
-
-  /** Finishes the run's current frame from the continuation that the module was compiled for; its registers are those of the run. */
-  goOn(run: Run): boolean {
-    return this.#counters === undefined ? this.#goOn(run) : this.#cover(run, () => this.#goOn(run));
-  }
-
-  /** Has the counters count for a run. One inside another that is under way leaves them to that one. */
-  #cover(run: Run, execute: () => boolean): boolean {
-    const outer = this.#countsFor;
-    if (outer === run) return execute();
-    this.#readCounters();
-    this.#countsFor = run;
-    try {
-      return execute();
-    } finally {
-      this.#readCounters();
-      this.#countsFor = outer;
-    }
-  }
-
-  /** Moves what has been counted to the run that it was counted for. */
-  #readCounters(): void {
-    const run = this.#countsFor;
-    const counters = this.#counters;
-    if (run?.coverage === undefined || counters === undefined) return;
-    const { space } = this.#host;
-    const at = space.allocHidden(READ_BYTES, 'counters');
-    for (const [index, read] of this.#readers.entries()) {
-      const first = index * READ_AT_ONCE;
-      read(at, 0);
-      for (let one = first; one < Math.min(first + READ_AT_ONCE, counters.count); one++) {
-        const times = space.i32[(at >> 2) + one - first]!;
-        if (times !== 0) cover(run, this.program, counters.startOf(one), counters.endOf(counters.startOf(one)), times);
-      }
-    }
-    space.freeHidden(at);
-  }
-
-  #enter(run: Run, dense: number): boolean {
+    if (this.#counters !== undefined && this.#countsFor !== run) return this.#cover(run, () => this.enter(run, dense));
     const { registers: r, scratch } = run;
     this.#host.run = run;
     this.#tally[0]!++;
@@ -176,7 +138,40 @@ export class CompiledProgram {
     return true;
   }
 
-  #goOn(run: Run): boolean {
+  /** Has the counters count for a run, while it is in this module. Where another is under way there, that has them back afterwards. */
+  #cover(run: Run, execute: () => boolean): boolean {
+    const outer = this.#countsFor;
+    this.#readCounters();
+    this.#countsFor = run;
+    try {
+      return execute();
+    } finally {
+      this.#readCounters();
+      this.#countsFor = outer;
+    }
+  }
+
+  /** Moves what has been counted to the run that it was counted for. */
+  #readCounters(): void {
+    const run = this.#countsFor;
+    const counters = this.#counters;
+    if (run?.coverage === undefined || counters === undefined) return;
+    const { space } = this.#host;
+    const at = (this.#host.counts ||= space.allocHidden(READ_BYTES, 'counters'));
+    for (let first = 0; first < counters.count; first += READ_AT_ONCE) {
+      this.#readers[first / READ_AT_ONCE]!(at, 0);
+      const end = Math.min(first + READ_AT_ONCE, counters.count);
+      for (let one = first; one < end; one++) {
+        const times = space.i32[(at >> 2) + one - first]!;
+        const start = counters.startOf(one);
+        if (times !== 0) cover(run, this.program, start, counters.endOf(start), times);
+      }
+    }
+  }
+
+  /** Finishes the run's current frame from the continuation that the module was compiled for; its registers are those of the run. */
+  goOn(run: Run): boolean {
+    if (this.#counters !== undefined && this.#countsFor !== run) return this.#cover(run, () => this.goOn(run));
     const { registers: r, scratch } = run;
     const { i32 } = run.space;
     const to = (scratch + SCRATCH_REGISTERS) >> 2;

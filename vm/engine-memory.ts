@@ -31,8 +31,9 @@ export class EngineMemory {
 
   /** Ends a piece that {@link take} gave. */
   give(offset: number): void {
-    const index = this.#taken.indexOf(offset);
-    if (index < 0 || index % 2 !== 0) throw new InternalError(`free of engine memory ${offset}, which is not taken`);
+    // The byte behind one piece may be the first of the next.
+    const index = this.#taken.findIndex((at, one) => at === offset && one % 2 === 0);
+    if (index < 0) throw new InternalError(`free of engine memory ${offset}, which is not taken`);
     this.#taken.splice(index, 2);
   }
 

@@ -79,6 +79,7 @@ export class Machine {
   dispose(): void {
     if (this.#nesting !== 0) throw new InternalError('machine disposed of while it runs');
     this.#direct.dispose();
+    this.#tiers.dispose();
     for (const run of this.#runs) run.dispose();
     this.#runs.length = 0;
   }

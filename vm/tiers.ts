@@ -44,7 +44,12 @@ export class Tiers {
     this.#options = options;
     this.#home = home;
     this.#direct = direct;
-    this.#host = { space: options.space, run: undefined, baseline: newTally(), optimised: newTally() };
+    this.#host = { space: options.space, run: undefined, baseline: newTally(), optimised: newTally(), counts: 0 };
+  }
+
+  /** Gives back what modules share. None of them runs again. */
+  dispose(): void {
+    if (this.#host.counts !== 0) this.#host.space.freeHidden(this.#host.counts);
   }
 
   get stats(): EngineStats {

@@ -271,6 +271,19 @@ describe('tiers', () => {
     expect(machine.stats).toMatchObject({ interpretedRuns: 0, baselineRuns: 6, compiledModules: 2 });
   });
 
+  test('a machine gives back what it read counters with', () => {
+    const space = new AddressSpace({ initialBytes: 1 << 18 });
+    const taken = space.allocHidden(64, 'probe');
+    for (let one = 0; one < 100; one++) {
+      const machine = new Machine({ space, helpers: [] });
+      const program = machine.load({ name: 'short', instructions: long(4) });
+      machine.run(program, 0, 0, { coverage: new Uint32Array(program.instructionCount), tier: 'baseline' });
+      machine.dispose();
+    }
+    space.freeHidden(taken);
+    expect(space.allocHidden(64, 'probe')).toBe(taken);
+  });
+
   test('more counters than are read at once', () => {
     const items: Item[] = [mov64('r0', 0)];
     for (let n = 0; n < 700; n++) items.push(jump('jset', 'r1', 1 << (n % 8), `skip${n}`), alu64('add', 'r0', 1), label(`skip${n}`));
