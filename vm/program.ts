@@ -7,6 +7,7 @@
 import { decodeInstruction, INSTRUCTION_SIZE } from '../isa/decode.ts';
 import { InputError } from '../isa/errors.ts';
 import { BPF_REG_PARAMS, INSTRUCTIONS, LD_IMM64, specOf, type InstructionSpec } from '../isa/instructions.ts';
+import { pooledWords } from '../isa/pool.ts';
 import { BPF_PSEUDO_FUNC } from '../isa/uapi.ts';
 import { op, OPS } from './ops.ts';
 import { REGISTER_COUNT } from './registers.ts';
@@ -121,7 +122,7 @@ export class PreparedProgram implements Program {
     if (this.#checked !== undefined) return this.#checked;
     const { fast } = this;
     // a loop: slice() of a small array costs more than its words
-    const code = new Int32Array(fast.length);
+    const code = pooledWords(fast.length);
     for (let at = 0; at < code.length; at += STRIDE) {
       const operation = fast[at]!;
       if (operation >= LOADS && operation < LOADS + LOAD_DELTA) code[at] = operation + LOAD_DELTA;
@@ -287,14 +288,14 @@ class Decoder {
     this.#bytes = bytes;
     const count = bytes.length / INSTRUCTION_SIZE;
     this.#count = count;
-    const denseOf = new Int32Array(count + 1);
+    const denseOf = pooledWords(count + 1);
     let dense = 0;
     for (let pc = 0; pc < count; pc++) {
       denseOf[pc] = dense++;
       if (bytes[pc * INSTRUCTION_SIZE] === LD_IMM64 && pc + 1 < count) denseOf[++pc] = -1;
     }
     denseOf[count] = dense;
-    const pcOf = new Int32Array(dense);
+    const pcOf = pooledWords(dense);
     for (let pc = 0; pc < count; pc++) {
       const at = denseOf[pc]!;
       if (at >= 0) pcOf[at] = pc;
@@ -302,7 +303,7 @@ class Decoder {
     this.denseOf = denseOf;
     this.denseCount = dense;
     this.pcOf = pcOf;
-    this.#main = new Int32Array((dense + 1) * STRIDE);
+    this.#main = pooledWords((dense + 1) * STRIDE);
   }
 
   /** First instructions of functions as calls tell them, after {@link code}. */

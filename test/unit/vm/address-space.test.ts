@@ -186,6 +186,10 @@ describe('memory of engines', () => {
     space.freeHidden(places[1]!);
     expect(() => space.freeHidden(places[1]!)).toThrow(InternalError);
     expect(() => space.freeHidden(places[2]! + 1124)).toThrow(InternalError);
+    // A piece may begin where another ends.
+    const [first, second] = [space.allocHidden(64, 'state'), space.allocHidden(64, 'state')];
+    space.freeHidden(second);
+    space.freeHidden(first);
     const again = space.allocHidden(64, 'state');
     expect(again).toBe(places[1]);
     expect(space.getBytes(again, 64)).toEqual(new Uint8Array(64));

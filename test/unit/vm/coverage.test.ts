@@ -152,6 +152,11 @@ describe('exact counts', () => {
     everywhere([mov64('r0', 1), jump('jeq', 'r0', 2, 'end'), mov64('r0', 1), label('end'), mov64('r0', 5)]);
   });
 
+  test('a function that begins between two shifts of another, which are one operation otherwise', () => {
+    const items: readonly Item[] = [callLocal('middle'), mov64('r0', -1), alu64('lsh', 'r0', 32), label('middle'), alu64('rsh', 'r0', 32), exit()];
+    expect(everywhere(items, { subprograms: [0] }).counts).toEqual([1, 1, 1, 2, 2]);
+  });
+
   test('an irreducible graph and may_goto', () => {
     everywhere([
       mov64('r0', 0), jump('jne', 'r0', 0, 'b'), label('a'), alu64('add', 'r0', 1), label('b'), alu64('add', 'r0', 3), mayGoto('out'),
