@@ -48,6 +48,7 @@ export function programOf(prepared: Program): BPFProgram | undefined {
   return (prepared.image as Partial<OwnedImage>).owner;
 }
 
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 const UNSIGNED: Admission = { verdict: 0, keyringType: 0, keyringSerial: 0, digest: undefined, boundMaps: [] };
 
 export class BPFProgram implements ProgramDescriptor {
@@ -78,8 +79,8 @@ export class BPFProgram implements ProgramDescriptor {
   usedMaps: BPFMap[] = [];
   usedBTFs: { put(): void; readonly id: number }[] = [];
   btfObject: (BTFDescriptor & { put(): void }) | undefined = undefined;
-  funcInfo: Uint8Array = new Uint8Array(0);
-  lineInfo: Uint8Array = new Uint8Array(0);
+  funcInfo: Uint8Array = NO_BYTES;
+  lineInfo: Uint8Array = NO_BYTES;
   funcInfoRecordSize = 8;
   lineInfoRecordSize = 16;
   runTime = 0;
@@ -216,7 +217,7 @@ export class BPFProgram implements ProgramDescriptor {
   snapshot(): ProgramSnapshot {
     return {
       ...this.view(), refcount: this.references, mapIDs: this.usedMaps.map((map) => map.id), btfID: this.btfObject?.id ?? 0,
-      instructions: this.instructions, xlated: this.verified?.xlated.instructions ?? new Uint8Array(0),
+      instructions: this.instructions.slice(), xlated: this.verified?.xlated.instructions.slice() ?? NO_BYTES,
       fullyVerified: this.verified?.fullyVerified ?? false, verifiedInstructions: this.verified?.verifiedInstructions ?? 0,
       license: this.license, flags: this.flags,
     };

@@ -7,6 +7,7 @@
 import { type Field, PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
 import { E2BIG, EBADF, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import { within, type Phases } from '../../isa/phases.ts';
+import { POOLED_BYTES, pooledBytes } from '../../isa/pool.ts';
 import * as U from '../../isa/uapi.ts';
 import * as F from '../flags.ts';
 import type {
@@ -123,7 +124,7 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
   const { kernel } = call;
   const { memory } = kernel;
   const flags = call.u32(A.prog_flags);
-  const instructions = memory.copyFrom(call.callerPointer(A.insns), call.u32(A.insn_cnt) * 8);
+  const instructions = copyInstructions(call);
   if (instructions === undefined) return -EFAULT;
   const license = memory.readLatin1(call.callerPointer(A.license), LICENSE_SIZE - 1);
   if (license === undefined) return -EFAULT;
@@ -142,6 +143,15 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
     xdpHasFrags: (flags & F.BPF_F_XDP_HAS_FRAGS) !== 0, isDeviceBound: ifindex !== 0,
   }, target.attachBTF, target.attachProgram, (freed) => kernel.freeProgram(freed)));
   return program;
+}
+
+/** The program's own copy; `undefined` on a fault, before which a long one is not made. */
+function copyInstructions(call: Call): Uint8Array | undefined {
+  const { memory } = call.kernel;
+  const pointer = call.callerPointer(A.insns), length = call.u32(A.insn_cnt) * 8;
+  if (length > POOLED_BYTES) return memory.copyFrom(pointer, length);
+  const bytes = pooledBytes(length);
+  return memory.copyToBytes(bytes, pointer, length) ? bytes : undefined;
 }
 
 /** A program for many functions stands for a placeholder of the kernel's. */

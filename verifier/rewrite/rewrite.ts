@@ -6,6 +6,7 @@
  * What is put in place of what is not here.
  */
 import type { Instruction } from '../../isa/decode.ts';
+import { pooledBytes, pooledWords } from '../../isa/pool.ts';
 import { BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC } from '../../isa/uapi.ts';
 import type { InsnAux, VerifierEnv } from '../env.ts';
 import type { Slab } from '../workspace.ts';
@@ -124,7 +125,7 @@ export class Rewrite {
   get position(): Int32Array {
     if (this.#position !== undefined) return this.#position;
     const { count } = this.env.insns;
-    const position = new Int32Array(count + 1);
+    const position = pooledWords(count + 1);
     for (let i = 0; i <= count; i++) position[i] = i;
     this.#position = position;
     return position;
@@ -347,7 +348,7 @@ export class Rewrite {
   /** 8 bytes an instruction; what a 16-byte load's value came from is left out (`convert_pseudo_ld_imm64`). */
   encode(): Uint8Array {
     const { code, dst, src, off, imm } = this.#now;
-    const bytes = new Uint8Array(this.count * 8);
+    const bytes = pooledBytes(this.count * 8);
     for (let i = 0, at = 0; i < this.count; i++, at += 8) {
       const source = code[i] === LD_IMM64 && src[i] !== BPF_PSEUDO_FUNC ? 0 : src[i]!;
       const distance = off[i]!, value = imm[i]!;

@@ -5,6 +5,7 @@
  */
 import { InternalError } from '../../../isa/errors.ts';
 import { ATTR_SIZE, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, writeInt, writeLong } from '../../../isa/attr.ts';
+import { pooledBytes } from '../../../isa/pool.ts';
 import * as U from '../../../isa/uapi.ts';
 import { BPF_F_SLEEPABLE } from '../../../verifier/env.ts';
 import type { StateObserver } from '../../../verifier/types.ts';
@@ -310,7 +311,7 @@ export class World {
   }
 
   #capture(): Uint8Array {
-    const out = new Uint8Array(this.#valueBytes + CONTEXT_BYTES);
+    const out = pooledBytes(this.#valueBytes + CONTEXT_BYTES);
     const memory = this.kernel.memory.u8;
     let to = 0;
     for (const { at, bytes } of this.#values) {
