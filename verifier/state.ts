@@ -222,6 +222,8 @@ export class StatePool {
   #pageWords: number = FIRST_PAGE_WORDS / 2;
   #pageUsed: number = FIRST_PAGE_WORDS / 2;
   #freeBlocks: Block[][] = [];
+  /** The second page of an earlier load: one in sixty small programs needs it, and it costs more to make than many of them to verify. */
+  #second: Int32Array | undefined;
   /** A block was larger than the first page. */
   #hasLargeBlocks = false;
   /** By frame and slots of its stack: the hot words of a frame as an array of their own. */
@@ -276,9 +278,10 @@ export class StatePool {
     return st;
   }
 
-  /** Keeps the first page only: what is given back must not live on in states that wait for use. */
+  /** Keeps the first page in use and the second in reserve: what is given back must not live on in states that wait for use. */
   #giveBack(): void {
     const isFirst = this.#pages.length > 0;
+    this.#second ??= this.#pages[1];
     this.#pages = isFirst ? [this.#pages[0]!] : [];
     this.#pageBytes = isFirst ? [this.#pageBytes[0]!] : [];
     this.#pageWords = this.#pages[0]?.length ?? FIRST_PAGE_WORDS / 2;
@@ -322,7 +325,8 @@ export class StatePool {
     }
     if (this.#pageUsed + words > this.#pageWords) {
       this.#pageWords = Math.min(this.#pageWords * 2, LARGEST_PAGE_WORDS);
-      const page = new Int32Array(this.#pageWords);
+      const kept = this.#pages.length === 1 && this.#second?.length === this.#pageWords ? this.#second : undefined;
+      const page = kept ?? new Int32Array(this.#pageWords);
       this.#pages.push(page);
       this.#pageBytes.push(new Uint8Array(page.buffer));
       this.#pageUsed = 0;
