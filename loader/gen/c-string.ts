@@ -6,7 +6,11 @@
  * it), JavaScript does the same.
  */
 
+import { InputError } from '../../isa/errors.ts';
+
 const LINE_WIDTH = 78;
+/** Bytes whose text, four characters each, is still a string. */
+const MOST_BYTES = 1 << 26;
 const [BACKSLASH, NEWLINE, ZERO, X] = [0x5c, 0x0a, 0x30, 0x78];
 /** Escapes of all bytes, a word of characters each, and behind them the memory that the bytes are put into. */
 const TABLE_SIZE = 1024;
@@ -14,8 +18,12 @@ const PAGE = 65_536;
 /** Fewer bytes are not worth a module. */
 const FEW = 256;
 
-/** Lines are at most 78 characters wide. */
+/**
+ * Lines are at most 78 characters wide.
+ * @throws InputError for data that no C compiler would take, either
+ */
 export function cStringBody(bytes: Uint8Array): string {
+  if (bytes.length > MOST_BYTES) throw new InputError('skeleton', 'initial values', `${bytes.length} bytes of data are more than the ${MOST_BYTES} that can be written as a C string`);
   const text = (bytes.length < FEW ? undefined : writeCompiled(bytes)) ?? writeInterpreted(bytes);
   return new TextDecoder().decode(text);
 }

@@ -1,5 +1,6 @@
 /** Bytes as a C string: what C makes of the text, how wide lines are, and that both ways of writing it agree. */
 import { describe, expect, it } from 'vitest';
+import { InputError } from '../../../isa/errors.ts';
 import { cStringBody, writeCompiled, writeInterpreted } from '../../../loader/gen/c-string.ts';
 
 /** Every byte, runs of zeros of several lengths, and no period that lines could hide in. */
@@ -21,6 +22,10 @@ describe('bytes as a C string', () => {
       expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(78);
       for (const [i, line] of lines.slice(1).entries()) expect((lines[i] ?? '').length + (line.startsWith('\\0') ? 2 : 4)).toBeGreaterThan(78);
     }
+  });
+
+  it('are refused where the text would be no string', () => {
+    expect(() => cStringBody(new Uint8Array((1 << 26) + 1))).toThrow(InputError);
   });
 
   it('are the same text from WebAssembly and from JavaScript', () => {
