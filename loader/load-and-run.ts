@@ -15,7 +15,7 @@ import { MAP_INFO, MAP_INFO_SIZE } from '../isa/info.ts';
 import { latin1UpToNUL } from '../isa/latin1.ts';
 import * as U from '../isa/uapi.ts';
 import { MAP_FIXED, MAP_SHARED, MAP_ANONYMOUS, PROT_READ, PROT_WRITE, Scratch, type Port } from './port.ts';
-import { LOADER_CTX_SIZE, MAP_DESC_SIZE, PROG_DESC_SIZE, mapDescOffset, type LightSkeleton } from './skeleton.ts';
+import { mapDescOffset, progDescOffset, type LightSkeleton } from './skeleton.ts';
 
 /** `KEY_SPEC_SESSION_KEYRING`: what a C program that sets `skel->keyring_id` to the session keyring writes. */
 export const KEY_SPEC_SESSION_KEYRING = -3;
@@ -355,7 +355,7 @@ class Load {
 
   /** Offset of program `index` in the struct; `structOpsSize` bytes of pointers come before. */
   #programOffset(index: number): number {
-    return LOADER_CTX_SIZE + MAP_DESC_SIZE * this.#skeleton.maps.length + this.#skeleton.structOpsSize + PROG_DESC_SIZE * index;
+    return progDescOffset(this.#skeleton.maps.length, index) + this.#skeleton.structOpsSize;
   }
 
   #loaded(retval: number): LoadedSkeleton {

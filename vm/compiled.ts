@@ -72,8 +72,9 @@ export class CompiledProgram {
   readonly #module: CompiledModule;
   readonly #tally: Float64Array;
   readonly #counters: Counters | undefined;
-  /** Functions that read them, and the run that they count for now. */
+  /** Each moves {@link READ_AT_ONCE} counters to an offset. */
   readonly #readers: readonly ((to: number, unused: number) => void)[];
+  /** The run that the counters count for now. */
   #countsFor: Run | undefined = undefined;
 
   /** @param optimised the platform was asked for its best code at once */

@@ -8,6 +8,7 @@ import type { GenerateOptions } from '../gen.ts';
 import { UsageError } from './failure.ts';
 import { possibleCPUs, readConfiguration } from './host.ts';
 import { EXIT_OK, readInput, writeLatin1, type Context } from './io.ts';
+import { Notes } from './notes.ts';
 import { nameOfSkeleton } from './skeleton-name.ts';
 
 export interface GenSkeletonOptions {
@@ -63,18 +64,6 @@ export async function genSubskeletonCommand(file: string, words: readonly string
   if (!context.debug) notes.write(context);
   writeLatin1(context.stdout, text);
   return EXIT_OK;
-}
-
-/** What libbpf says although it succeeds: kept until it did, because a failure is one line. */
-class Notes {
-  readonly #lines: string[] = [];
-  readonly take = (line: string): void => {
-    this.#lines.push(`libbpf: ${line}\n`);
-  };
-
-  write({ stderr }: Context): void {
-    if (this.#lines.length > 0) writeLatin1(stderr, this.#lines.join(''));
-  }
 }
 
 /** What libbpf says with debugging on while it opens an object. */

@@ -6,17 +6,18 @@
 import { lightSkeletonText } from '../gen-light.ts';
 import { reportFailure } from './failure.ts';
 import { possibleCPUs } from './host.ts';
-import { createContext, EXIT_OK, readInput, writeLatin1, type Surroundings } from './io.ts';
+import { createContext, EXIT_OK, readInput, type Surroundings } from './io.ts';
 import type { LightCall } from './light-call.ts';
+import { Notes } from './notes.ts';
 import { nameOfSkeleton } from './skeleton-name.ts';
 
 /** Runs the command; the exit status. */
 export function runLight({ file, words }: LightCall, surroundings: Surroundings): number {
   try {
     const name = nameOfSkeleton(file, words);
-    const notes: string[] = [];
-    const text = lightSkeletonText(readInput(file), file, name, { possibleCPUs: possibleCPUs(), note: (line) => notes.push(`libbpf: ${line}\n`) });
-    if (notes.length > 0) writeLatin1(surroundings.stderr, notes.join(''));
+    const notes = new Notes();
+    const text = lightSkeletonText(readInput(file), file, name, { possibleCPUs: possibleCPUs(), note: notes.take });
+    notes.write(surroundings);
     surroundings.stdout.write(Buffer.from(text, 'latin1'));
     return EXIT_OK;
   } catch (error) {

@@ -3,20 +3,19 @@
  * What user space asks of a kernel to load a light skeleton, a signed program or BTF, as transcripts that any kernel can be asked with. Owns the
  * calls' contents; does not own how they are performed (`src/replay/`) nor what our own loads do (`loader/load-and-run.ts`).
  */
+import { TEST_RUN_ATTR } from '../../isa/attr.ts';
 import * as U from '../../isa/uapi.ts';
+import { BPF_F_SLEEPABLE } from '../../verifier/env.ts';
 import { BPF_LOG_STATS } from '../../verifier/log_levels.ts';
-import { LOADER_CTX_SIZE, MAP_DESC_SIZE, mapDescOffset, PROG_DESC_SIZE, type LightSkeleton } from '../../loader/skeleton.ts';
+import { mapDescOffset, progDescOffset, type LightSkeleton } from '../../loader/skeleton.ts';
 import { KEY_SPEC_SESSION_KEYRING, type LoadOptions } from '../../loader/load-and-run.ts';
 import type { NestedBuffer, Operation } from '../replay/transcript.ts';
 import { writeOperation } from '../replay/write.ts';
-import { makeCall, NO_ANSWER } from './mutators/calls.ts';
+import { cString, makeCall, NO_ANSWER } from './mutators/calls.ts';
 
 const MAP_SLOT = 0, PROGRAM_SLOT = 1, FIRST_MAP_SLOT = 100, FIRST_PROGRAM_SLOT = 300;
 const LOG_BYTES = 1 << 16;
-const BPF_F_SLEEPABLE = 1 << 4;
-/** Offset of `ctx_in` in the attributes of a test run. */
-const CONTEXT_AT = 48;
-const cString = (text: string): Uint8Array => Uint8Array.from(`${text}\0`, (char) => char.charCodeAt(0));
+const CONTEXT_AT = TEST_RUN_ATTR.ctx_in.offset;
 
 /** A transcript of one case. */
 export function transcriptOf(operations: readonly Operation[]): string {
@@ -62,7 +61,6 @@ export function skeletonCalls(skeleton: LightSkeleton, certificates: readonly Ui
     bytes.set(options.data?.get(name)?.subarray(0, data.initialValue.length) ?? []);
     nested.push({ isLog: false, offset: CONTEXT_AT, at: mapDescOffset(i) + 8, bytes, size: bytes.length });
   }
-  const firstProgram = LOADER_CTX_SIZE + MAP_DESC_SIZE * maps.length + structOpsSize;
   const run = makeCall('PROG_TEST_RUN', { ctx_size_in: contextSize, ctx_in: context }, { fds: { prog_fd: PROGRAM_SLOT } });
   return [
     ...keys(certificates),
@@ -81,7 +79,7 @@ export function skeletonCalls(skeleton: LightSkeleton, certificates: readonly Ui
       ...run, nested, inputs: run.inputs.map((input) => ({ ...input, answered: true })),
       taken: [
         ...maps.map((_, i) => ({ offset: CONTEXT_AT, at: mapDescOffset(i), slot: FIRST_MAP_SLOT + i })),
-        ...programs.map((_, i) => ({ offset: CONTEXT_AT, at: firstProgram + PROG_DESC_SIZE * i, slot: FIRST_PROGRAM_SLOT + i })),
+        ...programs.map((_, i) => ({ offset: CONTEXT_AT, at: progDescOffset(maps.length, i) + structOpsSize, slot: FIRST_PROGRAM_SLOT + i })),
       ],
     },
   ];

@@ -5,6 +5,7 @@
  */
 import { ATTR_SIZE, MAP_CREATE_ATTR, MAP_ELEM_ATTR, PROG_LOAD_ATTR, TEST_RUN_ATTR, writeInt } from '../../../isa/attr.ts';
 import * as U from '../../../isa/uapi.ts';
+import { BPF_F_SLEEPABLE } from '../../../verifier/env.ts';
 import { BPF_LOG_LEVEL2, BPF_LOG_STATS } from '../../../verifier/log_levels.ts';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { BytecodeInput } from './input.ts';
@@ -14,7 +15,6 @@ import { CONSTANT, contextOf, fillValue, KEYS, MAPS, MAP_SHAPES } from './world.
 const LOG_SIZE = 65536;
 const PROGRAM_SLOT = 20;
 const LD_IMM64 = U.BPF_LD | U.BPF_IMM | U.BPF_DW;
-const BPF_F_SLEEPABLE = 0x10;
 
 function attr(write: (view: DataView) => void): string {
   const bytes = new Uint8Array(ATTR_SIZE);

@@ -9,6 +9,7 @@ import { ldImm64, raw, toBytes } from '../../../isa/encode.ts';
 import type { Instruction } from '../../../isa/decode.ts';
 import { AddressSpace, KERNEL_HI } from '../../../vm/address-space.ts';
 import { Machine } from '../../../vm/machine.ts';
+import { STACK_LABEL } from '../../../vm/run.ts';
 import { CODE_HI, codeAddress, type MachineOptions, type Program, type ProgramImage, type RunOptions } from '../../../vm/types.ts';
 import { Random } from '../random.ts';
 
@@ -132,7 +133,7 @@ export class Arena {
     });
     this.#memory = this.#space.alloc(64, 'memory');
     this.#machine.run(this.#machine.load({ name: 'warm', instructions: toBytes([raw(0x95)]) }), 0, 0);
-    const stack = this.#space.live().find((one) => one.label === 'program stack')!;
+    const stack = this.#space.live().find((one) => one.label === STACK_LABEL)!;
     this.#stack = stack.offset;
     this.#stackBytes = stack.size;
   }

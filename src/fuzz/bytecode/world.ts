@@ -11,6 +11,7 @@ import { BPF_F_SLEEPABLE } from '../../../verifier/env.ts';
 import type { StateObserver } from '../../../verifier/types.ts';
 import { KERNEL_HI } from '../../../vm/address-space.ts';
 import { MAX_FRAMES } from '../../../vm/program.ts';
+import { STACK_LABEL } from '../../../vm/run.ts';
 import { FRAME_STRIDE } from '../../../vm/wasm/layout.ts';
 import type { Fault, Program, RunOptions } from '../../../vm/types.ts';
 import { CAP_FULL_SET } from '../../../kernel/api.ts';
@@ -41,7 +42,6 @@ export const MAP_SHAPES: readonly (readonly [type: number, key: number, value: n
 /** What the frozen array holds. */
 export const CONSTANT: Uint8Array = Uint8Array.from({ length: 16 }, (_, i) => (i * 37 + 5) & 0xff);
 const BOOT_TIME = 1_000_000_000;
-const STACK_LABEL = 'program stack';
 const CONTEXT_BYTES = 512;
 const MOST_BYTES = 1 << 16;
 /** Bytes between a key and its value in the buffer of an update. */

@@ -10,7 +10,7 @@ import type { Operation } from '../../replay/transcript.ts';
 import { digestOf } from '../oracles/admission.ts';
 import type { Random } from '../random.ts';
 import type { FuzzSigner } from '../targets/signer.ts';
-import { makeCall, NO_ANSWER } from './calls.ts';
+import { cString, makeCall, NO_ANSWER } from './calls.ts';
 
 const PROGRAM_SLOT = 8;
 const SESSION = -3;
@@ -49,8 +49,6 @@ export function randomDeviations(random: Random): Deviations {
     unbound: yes(), twice: yes(), noSignature: yes(), noKey: yes(), changedProgram: yes(), usesMap: random.oneIn(4),
   };
 }
-
-const cString = (text: string): Uint8Array => Uint8Array.from(`${text}\0`, (char) => char.charCodeAt(0));
 
 /** The calls of one signed load. */
 export function admissionCalls(d: Deviations, random: Random, signer: FuzzSigner): readonly Operation[] {

@@ -65,7 +65,8 @@ export function makeCall(command: string, values: Values, extras: Extras = {}): 
   };
 }
 
-const cString = (text: string): Uint8Array => Uint8Array.from(`${text}\0`, (char) => char.charCodeAt(0));
+/** Bytes of a text with a NUL behind them. */
+export const cString = (text: string): Uint8Array => Uint8Array.from(`${text}\0`, (char) => char.charCodeAt(0));
 
 /** Kinds of map with sizes that the kernel takes. */
 const MAPS: readonly (readonly [type: number, key: number, value: number, entries: number, flags: number])[] = [

@@ -6,10 +6,11 @@
 import type { FaultInjector } from '../../../kernel/api.ts';
 import type { Kernel } from '../../../kernel/kernel.ts';
 import { ENOMEM } from '../../../isa/errno.ts';
+import { STACK_LABEL } from '../../../vm/run.ts';
 import type { Finding } from '../types.ts';
 
 /** Memory that outlives runs by design: the machine keeps its stacks. */
-const KEPT: ReadonlySet<string> = new Set(['program stack']);
+const KEPT: ReadonlySet<string> = new Set([STACK_LABEL]);
 const MOST_NAMED = 8;
 
 /** Counts by kind of thing. */
