@@ -5,6 +5,7 @@
  * (vm/address-space.ts).
  */
 import { ENOMEM } from '../isa/errno.ts';
+import { latin1 } from '../isa/latin1.ts';
 import { type AddressSpace, PAGE_SIZE, USER_HI } from '../vm/address-space.ts';
 import type { FaultInjector } from './api.ts';
 
@@ -283,7 +284,7 @@ export class KernelMemory {
       return reach < limit ? undefined : text;
     }
     const bytes = this.readString(pointer, limit);
-    return bytes === undefined ? undefined : String.fromCharCode(...bytes);
+    return bytes === undefined ? undefined : latin1(bytes);
   }
 
   /**

@@ -13,7 +13,6 @@ import { userPointer } from '../memory.ts';
 import type { BPFProgram } from '../program.ts';
 import type { Call } from './call.ts';
 
-const BPF_F_KPROBE_MULTI_RETURN = 1;
 const MAX_COUNT = 1 << 20;
 /** `KSYM_NAME_LEN` */
 const NAME_ROOM = 512;
@@ -26,7 +25,7 @@ export function kprobeMultiTarget(call: Call, program: BPFProgram): MultiTarget 
   const attachType = program.expectedAttachType;
   if ((attachType !== U.BPF_TRACE_KPROBE_MULTI && attachType !== U.BPF_TRACE_KPROBE_SESSION) || program.sleepable) return -EINVAL;
   const flags = call.u32(A['kprobe_multi.flags']);
-  if ((flags & ~BPF_F_KPROBE_MULTI_RETURN) !== 0) return -EINVAL;
+  if ((flags & ~U.BPF_F_KPROBE_MULTI_RETURN) !== 0) return -EINVAL;
   const [hasAddresses, hasNames] = [call.u64(A['kprobe_multi.addrs']) !== 0n, call.u64(A['kprobe_multi.syms']) !== 0n];
   if (hasAddresses === hasNames) return -EINVAL;
   const count = call.u32(A['kprobe_multi.cnt']);
