@@ -44,7 +44,9 @@ describe('scalarSync', () => {
   it('says of unknown numbers after a comparison what the general way says', () => {
     const word = fc.oneof(fc.constantFrom(0, 1, 0x7fffffff, -0x80000000, -1), fc.nat(300), fc.integer());
     fc.assert(fc.property(word, word, word, word, (base, baseHi, size, sizeHi) => {
-      settled(Int32Array.of(0, 0, -1, -1, base, baseHi, size, sizeHi, 0, -1));
+      const w = Int32Array.of(0, 0, -1, -1, base, baseHi, size, sizeHi, 0, -1);
+      // All ones in the arc is the empty scalar, which stays as it is; the general way is for others.
+      if (!scalarIsEmpty(w, 0)) settled(w);
     }), { numRuns: 5000 });
   });
 
