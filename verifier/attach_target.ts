@@ -9,7 +9,7 @@ import type { BTF } from '../btf/btf.ts';
 import { EFAULT, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP } from '../isa/errno.ts';
 import * as U from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
-import { hasImplicitArguments } from './kfuncs.ts';
+import { hasImplicitArguments } from './kfunc_access.ts';
 import { kindName } from './progtypes/btf_ctx.ts';
 import { iteratorArguments, setContextArguments, structOpsArguments } from './progtypes/ctx_args.ts';
 import { DISABLED_HOOKS, isHook, isSleepableHook } from './progtypes/lsm_hooks.ts';

@@ -6,7 +6,9 @@
  */
 import { BTF_KIND_PTR } from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
-import { KF_FASTCALL, KF_ITER_NEW, fetchKfuncMeta, isKfuncArgDynptr, isKfuncArgUninit, paramHasSuffix } from './kfuncs.ts';
+import { isKfuncArgDynptr, isKfuncArgUninit, paramHasSuffix } from './kfunc_params.ts';
+import { KF_FASTCALL, KF_ITER_NEW } from './kfunc_sets.ts';
+import { fetchKfuncMeta } from './kfuncs.ts';
 import { getHelperProto } from './progtypes/index.ts';
 import {
   ARG_CONST_MAP_PTR, ARG_DONTCARE, ARG_MEM_SIZE, ARG_MEM_SIZE_OR_ZERO, ARG_PTR_TO_DYNPTR, ARG_PTR_TO_MAP_KEY, ARG_PTR_TO_MAP_VALUE,
@@ -118,7 +120,7 @@ function kfuncBytes(env: VerifierEnv, insn: number, arg: number): number {
   let size: number;
   const next = params[arg + 1];
   if (isKfuncArgDynptr(btf, param)) size = DYNPTR_SIZE;
-  else if (next !== undefined && (paramHasSuffix(btf, next, '__sz') || paramHasSuffix(btf, next, '__szk'))) {
+  else if (next !== undefined && (paramHasSuffix(next, '__sz') || paramHasSuffix(next, '__szk'))) {
     const constant = constantRegister(env, insn, arg + 2);
     if (constant === undefined) return MAX_BPF_STACK;
     size = constant;
@@ -127,6 +129,6 @@ function kfuncBytes(env: VerifierEnv, insn: number, arg: number): number {
     if (resolved === undefined || resolved < 0) return UNKNOWN_BYTES;
     size = resolved;
   }
-  const writes = (arg === 0 && (meta.flags & KF_ITER_NEW) !== 0) || isKfuncArgUninit(btf, param);
+  const writes = (arg === 0 && (meta.flags & KF_ITER_NEW) !== 0) || isKfuncArgUninit(param);
   return writes ? -size : size;
 }

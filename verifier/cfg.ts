@@ -14,7 +14,9 @@ import {
 } from './env.ts';
 import { callsAsyncCallback, callsSyncCallback, callsThrow, helperChangesPktData } from './helper_effects.ts';
 import { instructionArrayTargets } from './insn_array.ts';
-import { fetchKfuncMeta, isSpecialKfunc, KF_ITER_NEXT, KF_SLEEPABLE } from './kfuncs.ts';
+import { isSpecialKfunc } from './kfunc_access.ts';
+import { KF_ITER_NEXT, KF_SLEEPABLE } from './kfunc_sets.ts';
+import { fetchKfuncMeta } from './kfuncs.ts';
 import { getHelperProto } from './progtypes/index.ts';
 import { verboseLine } from './source_line.ts';
 import { isGotox, isHelperCall, isMayGoto, isPseudoCall, isPseudoFunc, jumpOffset } from './subprogs.ts';

@@ -6,7 +6,7 @@
  */
 import * as U from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
-import { isSpecialKfunc } from './kfuncs.ts';
+import { isSpecialKfunc } from './kfunc_access.ts';
 import { isHelperCall, isPseudoKfuncCall } from './subprogs.ts';
 
 const CHANGES_PACKET: ReadonlySet<number> = new Set([

@@ -27,9 +27,10 @@ import {
   KF_ARG_PTR_TO_ALLOC_BTF_ID, KF_ARG_PTR_TO_ARENA, KF_ARG_PTR_TO_BTF_ID, KF_ARG_PTR_TO_CALLBACK, KF_ARG_PTR_TO_CONST_STR, KF_ARG_PTR_TO_CTX,
   KF_ARG_PTR_TO_DYNPTR, KF_ARG_PTR_TO_IRQ_FLAG, KF_ARG_PTR_TO_ITER, KF_ARG_PTR_TO_LIST_HEAD, KF_ARG_PTR_TO_LIST_NODE, KF_ARG_PTR_TO_MEM,
   KF_ARG_PTR_TO_RB_NODE, KF_ARG_PTR_TO_RB_ROOT, KF_ARG_PTR_TO_REFCOUNTED_KPTR, KF_ARG_PTR_TO_RES_SPIN_LOCK, KF_ARG_PTR_TO_TASK_WORK,
-  KF_ARG_PTR_TO_TIMER, KF_ARG_PTR_TO_WORKQUEUE, KF_RCU, KF_RELEASE, isKfuncArgDynptr, isKfuncArgIgnore, isKfuncArgImplicit, isKfuncArgMap,
-  isKfuncArgNonownAllowed, isKfuncArgProgAux, isKfuncArgUninit, isScalarStruct, type KfuncDesc, type KfuncMeta, type KfuncParam,
-} from './kfuncs.ts';
+  KF_ARG_PTR_TO_TIMER, KF_ARG_PTR_TO_WORKQUEUE, isKfuncArgDynptr, isKfuncArgIgnore, isKfuncArgImplicit, isKfuncArgMap, isKfuncArgNonownAllowed,
+  isKfuncArgProgAux, isKfuncArgUninit, isScalarStruct, type KfuncDesc, type KfuncMeta, type KfuncParam,
+} from './kfunc_params.ts';
+import { KF_RCU, KF_RELEASE } from './kfunc_sets.ts';
 import { regRecord } from './map_record.ts';
 import { isProjectionOf, kernCtxTypeID } from './prog_ctx_type.ts';
 import { inSleepable, isReferenced, updateRefObj } from './refs.ts';
@@ -130,7 +131,7 @@ export function checkKfuncArgs(env: VerifierEnv, desc: KfuncDesc, meta: CallMeta
       if (err !== 0) return err;
       continue;
     }
-    if (isKfuncArgIgnore(btf, param) || isKfuncArgImplicit(kfunc, index)) continue;
+    if (isKfuncArgIgnore(param) || isKfuncArgImplicit(kfunc, index)) continue;
     const reg = funcArgReg(env, index);
     const err = checkArg({
       env, meta, kfunc, param, insn, index, argno, reg, type: env.w[reg + REG_TYPE]!, kind: desc.argTypes[index]!, ...referenced(env, btf, param),
@@ -145,7 +146,7 @@ function referenced(env: VerifierEnv, btf: BTF, param: KfuncParam): { refBTF: BT
   const pointer = btf.skipModifiers(param.typeID);
   if (btf.kind(pointer) !== BTF_KIND_PTR) return { refBTF: btf, refID: param.typeID };
   const kernel = env.ext.kernelBTF()?.btf;
-  if (kernel !== undefined && isKfuncArgMap(btf, param)) return { refBTF: kernel, refID: kernel.findByNameKind('bpf_map', BTF_KIND_STRUCT) };
+  if (kernel !== undefined && isKfuncArgMap(param)) return { refBTF: kernel, refID: kernel.findByNameKind('bpf_map', BTF_KIND_STRUCT) };
   return { refBTF: btf, refID: btf.skipModifiers(btf.type(pointer)) };
 }
 
@@ -327,7 +328,7 @@ const DYNPTR_KINDS: ReadonlyMap<string, number> = new Map([
 
 function checkDynptr(a: Arg): number {
   const { env, meta } = a;
-  let argType = ARG_PTR_TO_DYNPTR | (isKfuncArgUninit(a.kfunc.btf, a.param) ? MEM_UNINIT : 0) | (DYNPTR_KINDS.get(meta.funcName) ?? 0);
+  let argType = ARG_PTR_TO_DYNPTR | (isKfuncArgUninit(a.param) ? MEM_UNINIT : 0) | (DYNPTR_KINDS.get(meta.funcName) ?? 0);
   if (meta.funcName === 'bpf_dynptr_clone' && (argType & MEM_UNINIT) !== 0) {
     if (meta.dynptr.type === BPF_DYNPTR_TYPE_INVALID) {
       env.log.write('verifier bug: no dynptr type for parent of clone\n');
@@ -361,7 +362,7 @@ function checkGraphNode(a: Arg): number {
     if (!typeIsNonOwningRef(a.type) && !owns) return refuse(a, `${meta.funcName} can only take non-owning or refcounted bpf_rb_node pointer`);
     if (inRBTreeCallback(env)) return refuse(a, `${meta.funcName} not allowed in rbtree cb`);
   } else {
-    const borrowed = !isTree && isKfuncArgNonownAllowed(a.kfunc.btf, a.param) && typeIsNonOwningRef(a.type) && !owns;
+    const borrowed = !isTree && isKfuncArgNonownAllowed(a.param) && typeIsNonOwningRef(a.type) && !owns;
     if (!borrowed && a.type !== (PTR_TO_BTF_ID | MEM_ALLOC)) return refuse(a, `${argName(a.argno)} expected pointer to allocated object`);
     if (!borrowed && !owns) return refuse(a, 'allocated object must be referenced');
   }

@@ -22,10 +22,12 @@ import { convertOwningToNonOwning, inRBTreeCallback, isListPush, isRbtreeAdd, ma
 import { isTracingProgType } from './insns.ts';
 import { processIterNext, yieldsRCU } from './iterators.ts';
 import { checkKfuncArgs } from './kfunc_args.ts';
+import { isKfuncAllowed } from './kfunc_access.ts';
+import { isScalarStruct, type KfuncDesc, type KfuncMeta } from './kfunc_params.ts';
 import {
-  KF_ACQUIRE, KF_DESTRUCTIVE, KF_ITER_NEXT, KF_PERFMON, KF_RCU_PROTECTED, KF_RELEASE, KF_RET_NULL, KF_SLEEPABLE, KF_SPINLOCK_SAFE, findKfunc,
-  findKfuncDesc, isKfuncAllowed, isScalarStruct, type KfuncDesc, type KfuncMeta,
-} from './kfuncs.ts';
+  KF_ACQUIRE, KF_DESTRUCTIVE, KF_ITER_NEXT, KF_PERFMON, KF_RCU_PROTECTED, KF_RELEASE, KF_RET_NULL, KF_SLEEPABLE, KF_SPINLOCK_SAFE,
+} from './kfunc_sets.ts';
+import { findKfunc, findKfuncDesc } from './kfuncs.ts';
 import { recordHas, regRecord } from './map_record.ts';
 import { mayAccessPacket } from './mem_access.ts';
 import { pushStack } from './paths.ts';

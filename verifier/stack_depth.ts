@@ -9,7 +9,7 @@ import {
   BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER,
 } from '../isa/uapi.ts';
 import { findSubprog, type VerifierEnv } from './env.ts';
-import { isSpecialKfunc } from './kfuncs.ts';
+import { isSpecialKfunc } from './kfunc_access.ts';
 import { MAX_BPF_STACK, MAX_CALL_FRAMES } from './regtypes.ts';
 import { isGlobalSubprog, isPseudoCall, isPseudoFunc, isPseudoKfuncCall } from './subprogs.ts';
 

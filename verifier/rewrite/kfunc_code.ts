@@ -8,7 +8,7 @@ import {
   BPF_ADD, BPF_AND, BPF_DW, BPF_JGT, BPF_JSGE, BPF_JSGT, BPF_LSH, BPF_MOV, BPF_NEG, BPF_RSH, BPF_SUB, BPF_TRACE_FSESSION, BPF_TRACE_FSESSION_MULTI, BPF_W,
 } from '../../isa/uapi.ts';
 import type { VerifierEnv } from '../env.ts';
-import { isSpecialKfunc } from '../kfuncs.ts';
+import { isSpecialKfunc } from '../kfunc_access.ts';
 import { KERNEL_ADDRESS_HI, alu64, aluK, aluX, copy64, jumpK, jumpX, load, load64, mov64, skip, store, storeK } from './code.ts';
 import { KEEP, REPLACE, type Rewrite } from './rewrite.ts';
 

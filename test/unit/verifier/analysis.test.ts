@@ -10,9 +10,9 @@ import { DiagEvents, EVENT_BRANCH } from '../../../verifier/diag_events.ts';
 import { writeWrapped } from '../../../verifier/diag_source.ts';
 import { sumText } from '../../../verifier/diag_words.ts';
 import { AUX_JUMP_TARGET, AUX_PRUNE_POINT, type VerifierEnv } from '../../../verifier/env.ts';
-import {
-  addKfuncCall, fetchKfuncMeta, findKfuncDesc, isKfuncAllowed, KF_ARG_CONST, KF_ARG_PTR_TO_BTF_ID, KF_ARG_PTR_TO_CTX, KF_ARG_PTR_TO_DYNPTR,
-} from '../../../verifier/kfuncs.ts';
+import { isKfuncAllowed } from '../../../verifier/kfunc_access.ts';
+import { KF_ARG_CONST, KF_ARG_PTR_TO_BTF_ID, KF_ARG_PTR_TO_CTX, KF_ARG_PTR_TO_DYNPTR } from '../../../verifier/kfunc_params.ts';
+import { addKfuncCall, fetchKfuncMeta, findKfuncDesc } from '../../../verifier/kfuncs.ts';
 import { insnText } from '../../../verifier/print.ts';
 import { computeSCC } from '../../../verifier/scc.ts';
 import { environmentOf, kernelBTF } from './analysis-support.ts';
