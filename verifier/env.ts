@@ -386,6 +386,8 @@ export class VerifierEnv {
   readonly explored: ExploredStates = this.workspace.explored;
   /** Stack liveness, once it is computed. */
   liveStack: LiveStack | undefined = undefined;
+  /** It is computed when it is first asked. */
+  isStackLivenessDue = false;
   /** Module BTFs that kfunc calls name, by `off`. */
   kfuncBTFs: Map<number, BTFDescriptor> | undefined = undefined;
   /** The state being checked; `undefined` between runs. */

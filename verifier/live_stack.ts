@@ -51,8 +51,16 @@ function stackArgSlot(offset: number): number {
   return slot > MAX_STACK_ARG_SLOTS ? -1 : slot - 1;
 }
 
-/** Analyses every function with all its callers; 0 or `-errno`. */
+/**
+ * Analyses every function with all its callers; 0 or `-errno`. Of a program of one function without a log of it that waits for the first
+ * question: it cannot fail, and many programs are checked without one.
+ */
 export function computeStackLiveness(env: VerifierEnv): number {
+  env.isStackLivenessDue = env.subprogCount === 1 && !talks(env);
+  return env.isStackLivenessDue ? 0 : analyseStack(env);
+}
+
+function analyseStack(env: VerifierEnv): number {
   const live = new LiveStack(env.slab);
   env.liveStack = live;
   const a: Analysis = { env, live, tracks: new ArgTracks(env.slab), before: [], slotsAt: undefined, callsites: env.slab.i32(MAX_CALL_FRAMES) };
@@ -542,17 +550,20 @@ function recordCallAccess(a: Analysis, instance: Instance, before: Int32Array, a
 
 // The question.
 
-/** Prepares {@link stackSlotAlive} for a state; always 0. */
-export function liveStackQueryInit(env: VerifierEnv, st: VState): number {
+/** Prepares {@link stackHalvesAlive} for a state. */
+export function liveStackQueryInit(env: VerifierEnv, st: VState): void {
+  if (env.isStackLivenessDue) {
+    env.isStackLivenessDue = false;
+    analyseStack(env);
+  }
   const q = env.liveStack;
-  if (q === undefined) return 0;
+  if (q === undefined) return;
   for (let fr = 0; fr <= st.curframe; fr++) {
     q.byFrame[fr] = lookupInstance(env, q, st, fr);
     if (fr < st.curframe) q.callsites[fr] = st.w[st.frameAt[fr + 1]! + F_CALLSITE]!;
   }
   q.curframe = st.curframe;
   q.insn = st.insnIdx;
-  return 0;
 }
 
 /** The instance for a frame of a state; a function that gets no pointers was analysed at a smaller depth. */

@@ -179,10 +179,9 @@ const ALL_POISON: number = STACK_POISON * 0x01010101;
 const LIVE_HALVES: Int32Array = new Int32Array(4);
 
 /** Forgets registers and stack bytes that nothing reads from here on. */
-function cleanState(env: VerifierEnv, st: VState): number {
-  const err = liveStackQueryInit(env, st);
-  if (err !== 0) return err;
+function cleanState(env: VerifierEnv, st: VState): void {
   const w = st.w;
+  let isPrepared = false;
   for (let fr = 0; fr <= st.curframe; fr++) {
     const frame = st.frameAt[fr]!;
     const live = env.aux.liveRegsBefore[frameInsnIdx(st, fr)]!;
@@ -192,6 +191,8 @@ function cleanState(env: VerifierEnv, st: VState): number {
     }
     const slots = w[frame + F_ALLOCATED_STACK]! >> 3;
     if (slots === 0) continue;
+    if (!isPrepared) liveStackQueryInit(env, st);
+    isPrepared = true;
     stackHalvesAlive(env, fr, LIVE_HALVES);
     for (let i = 0, slot = slotAt(frame, 0); i < slots; i++, slot += SLOT_WORDS) {
       const halves = (LIVE_HALVES[i >> 4]! >> ((i & 15) * 2)) & 3;
@@ -200,7 +201,6 @@ function cleanState(env: VerifierEnv, st: VState): number {
       cleanSlot(env, st, slot, (halves & 1) !== 0, (halves & 2) !== 0);
     }
   }
-  return 0;
 }
 
 /** The two halves of a slot die separately; at least one of them did. */
@@ -371,8 +371,7 @@ export function isStateVisited(env: VerifierEnv, insn: number): number {
   const jumps = env.jmpsProcessed - env.prevJmpsProcessed, insns = env.insnProcessed - env.prevInsnProcessed;
   let addNew = forceNew || (jumps >= 2 && insns >= 8);
 
-  const dirty = cleanState(env, cur);
-  if (dirty !== 0) return dirty;
+  cleanState(env, cur);
 
   const { heads, size } = env.explored;
   const bucket = ((insn ^ cur.w[curFrame(cur) + F_CALLSITE]!) >>> 0) % size;
