@@ -14,7 +14,7 @@ import { REGISTERS, REGISTERS_USE } from './registers.ts';
 import { FAULTED, Unwind, type Run } from './run.ts';
 import type { ProgramEntry, RunResult } from './types.ts';
 import {
-  FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, SCRATCH_AT, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW,
+  FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, FREE, RESULT_KEPT, SCRATCH_AT, SCRATCH_BUSY, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW, UNDER_WAY,
 } from './wasm/layout.ts';
 import { READ_AT_ONCE, READ_BYTES, type Counters } from './wasm/counters.ts';
 import type { Variant } from './wasm/state.ts';
@@ -48,11 +48,15 @@ type Import = (a: number, b: number, c: number, d: number, e: number, f: number)
 
 const TWO32 = 4294967296;
 
-/** How a program runs where its entry must not. */
-export interface OtherWays {
+/** What an entry needs of the machine: how the program runs where the entry must not, and how the run is set up for it. */
+export interface Ways {
   run(offset: number): RunResult;
   repeat(offset: number, count: number): RunResult;
   batch(list: number, count: number): RunResult;
+  /** False where the run, or the register file, is in use. */
+  prepare(): boolean;
+  /** As `prepare`, for the explanation of a trap, whoever uses the register file. */
+  recover(): void;
 }
 
 /** A program's module, instantiated on the memory of a machine. */
@@ -196,13 +200,13 @@ export class CompiledProgram {
 
   /**
    * Entries for a program that calls nothing outside, without counting. What they do on each call is all that the call costs, so it is
-   * little: see that the run is still theirs, call the module, take the lower half of the result.
+   * little. A single run of code that calls no import needs nothing but its memory: it is the call of the module, which sees by itself
+   * whether it may run, and is not counted; what explains a trap is prepared afterwards. Others have the run set up, and see that it is
+   * still theirs.
    *
    * @param run that of the machine's first level
-   * @param prepare sets it up for the program; false where it is in use
-   * @param otherwise how else to run the program
    */
-  entry(run: Run, prepare: () => boolean, otherwise: OtherWays): ProgramEntry {
+  entry(run: Run, ways: Ways): ProgramEntry {
     const once = this.#once;
     const repeat = this.#repeat;
     const batch = this.#batch;
@@ -212,51 +216,77 @@ export class CompiledProgram {
     const token = {};
     const use = REGISTERS_USE;
     const low = (scratch + SCRATCH_RESULT) >> 2;
+    const busy = (scratch + SCRATCH_BUSY) >> 2;
     const result: RunResult = { r0Lo: 0, r0Hi: 0, instructions: -1, fault: undefined };
     const ofBatch: RunResult = { r0Lo: 0, r0Hi: 0, instructions: -1, fault: undefined };
-    /** The result of the last run, where that did not go well. */
+    /** The result of the last run, where that did not go well: until the machine runs something else. */
     let other: RunResult | undefined;
+    const note = (given: RunResult): number => {
+      other = given;
+      space.i32[busy] ||= RESULT_KEPT;
+      return given.r0Lo;
+    };
     const isReady = (): boolean => {
-      if (!prepare()) return false;
+      if (!ways.prepare()) return false;
+      space.i32[busy] = FREE;
       this.#host.run = run;
       run.uncounted = true;
       use.ready = token;
-      other = undefined;
       return true;
     };
     const failed = (error: unknown): RunResult => {
       use.ready = undefined;
       return this.#failed(error);
     };
+    const stopped = (error: unknown, offset: number): number => {
+      const why = space.i32[busy];
+      if (why === UNDER_WAY) return note(ways.run(offset));
+      if (why === RESULT_KEPT) {
+        space.i32[busy] = FREE;
+        return runAlone(offset);
+      }
+      ways.recover();
+      this.#host.run = run;
+      return note(failed(error));
+    };
+    const runReady = (offset: number): number => {
+      if (use.ready !== token && !isReady()) return note(ways.run(offset));
+      runs[0]!++;
+      try {
+        return once(offset);
+      } catch (error) {
+        return note(failed(error));
+      }
+    };
+    const runAlone = (offset: number): number => {
+      try {
+        return once(offset);
+      } catch (error) {
+        return stopped(error, offset);
+      }
+    };
     return {
-      run: (offset) => {
-        if (use.ready !== token && !isReady()) return (other = otherwise.run(offset)).r0Lo;
-        runs[0]!++;
-        try {
-          return once(offset);
-        } catch (error) {
-          return (other = failed(error)).r0Lo;
-        }
-      },
+      run: this.#module.isAlone ? runAlone : runReady,
       repeat: (offset, count) => {
-        if (use.ready !== token && !isReady()) return (other = otherwise.repeat(offset, count)).r0Lo;
+        if (use.ready !== token && !isReady()) return note(ways.repeat(offset, count));
         runs[0]! += count;
         try {
           repeat(offset, count);
         } catch (error) {
-          return (other = failed(error)).r0Lo;
+          return note(failed(error));
         }
         return space.i32[low]!;
       },
       result: () => {
-        if (other !== undefined) return other;
         const { i32 } = space;
+        if (other !== undefined && i32[busy] !== FREE) return other;
+        other = undefined;
         result.r0Lo = i32[low]!;
         result.r0Hi = i32[low + 1]!;
         return result;
       },
       batch: (list, count) => {
-        if (use.ready !== token && !isReady()) return otherwise.batch(list, count);
+        if (use.ready !== token && !isReady()) return ways.batch(list, count);
         runs[0]! += count;
         try {
           batch(list, count);
@@ -269,6 +299,11 @@ export class CompiledProgram {
         return ofBatch;
       },
     };
+  }
+
+  /** Counts a run that an entry has not counted. */
+  noteSingle(): void {
+    if (this.#module.isAlone) this.#tally[0]!++;
   }
 
   /** The result of a run that a trap or a fault has ended. */

@@ -14,7 +14,7 @@ import {
   codeIndex, DEFAULT_BUDGET, type EngineStats, type MachineOptions, type Program, type ProgramEntry, type ProgramImage, type RunOptions, type RunResult,
 } from './types.ts';
 import { Tiers } from './tiers.ts';
-import { SCRATCH_REGISTERS } from './wasm/layout.ts';
+import { FREE, SCRATCH_BUSY, SCRATCH_REGISTERS, UNDER_WAY } from './wasm/layout.ts';
 
 /** Runs inside runs (a helper that runs another program): more is a fault of kind `call-depth`. */
 const MAX_NESTING = 16;
@@ -23,6 +23,7 @@ const NO_OPTIONS: RunOptions = {};
 /** What the last run was, if the like of it can be repeated with one call. */
 interface Quick {
   readonly program: PreparedProgram;
+  readonly compiled: CompiledProgram;
   readonly entry: ProgramEntry;
   readonly mode: RunOptions['mode'];
   readonly tier: RunOptions['tier'];
@@ -93,7 +94,8 @@ export class Machine {
    */
   run(program: Program, lo: number, hi: number, options: RunOptions = NO_OPTIONS): RunResult {
     const quick = this.#quick;
-    if (quick !== undefined && hi === KERNEL_HI && isLike(quick, program, options)) {
+    if (quick !== undefined && hi === KERNEL_HI && this.#nesting === 0 && isLike(quick, program, options)) {
+      quick.compiled.noteSingle();
       quick.entry.run(lo);
       return quick.entry.result();
     }
@@ -182,16 +184,26 @@ export class Machine {
   }
 
   #entryOf(program: PreparedProgram, compiled: CompiledProgram, options: RunOptions): ProgramEntry {
-    const prepare = (): boolean => {
-      if (this.#nesting > 0 || REGISTERS_USE.level > 0) return false;
-      this.#begin(program, options);
-      return true;
-    };
-    return compiled.entry(this.#runAt(0, program), prepare, {
+    return compiled.entry(this.#runAt(0, program), {
+      prepare: () => {
+        if (this.#nesting > 0 || REGISTERS_USE.level > 0) return false;
+        this.#begin(program, options);
+        return true;
+      },
+      recover: () => {
+        const outer = enterRegisters();
+        this.#begin(program, options);
+        leaveRegisters(outer);
+      },
       run: (offset) => this.#execute(program, 0, offset, KERNEL_HI, undefined, options),
       repeat: (offset, count) => this.#repeat(program, offset, count, options),
       batch: (list, count) => this.#runEach(program, list, count, options),
     });
+  }
+
+  /** Tells the modules of entries whether the machine's first run is under way. */
+  #noteBusy(state: number): void {
+    this.space.i32[(this.#runs[0]!.scratch + SCRATCH_BUSY) >> 2] = state;
   }
 
   #runAt(level: number, program: PreparedProgram): Run {
@@ -239,6 +251,7 @@ export class Machine {
     if (dense !== 0) run.setFrame(0, program.stackAt(program.pcOf[dense]!));
     let finished = false;
     this.#nesting = level + 1;
+    if (level === 0) this.#noteBusy(UNDER_WAY);
     try {
       if (level >= MAX_NESTING) run.refuse('call-depth');
       else finished = run.enter(run, program, dense);
@@ -247,6 +260,7 @@ export class Machine {
       finished = isThrown(error) && this.#handleException(run, program);
     } finally {
       this.#nesting = level;
+      if (level === 0) this.#noteBusy(FREE);
       if (!finished) leaveRegisters(outer);
     }
     const result = this.#finish(run, program, finished);
@@ -263,7 +277,7 @@ export class Machine {
     const known = compiled.quick as Quick | undefined;
     if (known !== undefined && isLike(known, program, options)) return (this.#quick = known);
     const { mode, tier, budget } = options;
-    const quick = { program, mode, tier, budget, entry: this.#entryOf(program, compiled, plain(mode, tier, budget)) };
+    const quick = { program, compiled, mode, tier, budget, entry: this.#entryOf(program, compiled, plain(mode, tier, budget)) };
     compiled.quick = quick;
     return (this.#quick = quick);
   }

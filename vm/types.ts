@@ -194,7 +194,10 @@ export interface RunResult {
  * const verdict = filter.run(packet);
  */
 export interface ProgramEntry {
-  /** Runs the program with `r1` = the kernel address of `offset`. Gives the lower half of r0 as an int32; 0 after a fault. */
+  /**
+   * Runs the program with `r1` = the kernel address of `offset`. Gives the lower half of r0 as an int32; 0 after a fault. The statistics
+   * need not count it, as that alone would be a tenth of the time of a short program.
+   */
   readonly run: (offset: number) => number;
   /** As `run`, `count` times (a positive number below 2^32) on the same memory, until a fault: gives what the last one did. */
   readonly repeat: (offset: number, count: number) => number;
@@ -284,7 +287,7 @@ export interface Fallback {
 /** What the engines of a machine have done. */
 export interface EngineStats {
   readonly interpretedRuns: number;
-  /** Runs in compiled code: baseline and optimised ones. */
+  /** Runs in compiled code: baseline and optimised ones. Single runs of a {@link ProgramEntry} may be missing. */
   readonly compiledRuns: number;
   readonly baselineRuns: number;
   /** Runs in code that the platform was asked to optimise at once. Baseline code that it optimises by itself counts as baseline. */

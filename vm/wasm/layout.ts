@@ -36,8 +36,14 @@ export const ENTRY_BITS = 16;
 export const SCRATCH_FRAMES = 164;
 /** By frame depth: bytes of its stack, i32 each. */
 export const SCRATCH_DEPTHS = 168;
+/** In the scratch area of a machine's first run, i32: whether `once` may run there. */
+export const SCRATCH_BUSY: number = SCRATCH_DEPTHS + 4 * MAX_DEPTH;
+/** Values of it: it may; a run is under way, whose stack it is; an entry keeps a result that the next run makes invalid. */
+export const FREE = 0;
+export const UNDER_WAY = 1;
+export const RESULT_KEPT = 2;
 /** Bytes of a scratch area. */
-export const SCRATCH_BYTES: number = SCRATCH_DEPTHS + 4 * MAX_DEPTH;
+export const SCRATCH_BYTES: number = SCRATCH_BUSY + 4;
 
 /** Function indices of the imports. */
 export const IMPORT = { helper: 0, kfunc: 1, tail: 2, packet: 3, slow: 4, fault: 5, resume: 6, arena: 7, perCPU: 8, region: 9 } as const;

@@ -31,6 +31,8 @@ export interface CompiledModule {
   readonly directs: readonly number[];
   /** Why frames may go on in the interpreter, beside budgets; empty where they do not. */
   readonly leaves: string;
+  /** True where no function of it needs a run that is set up, as none calls what all modules import. */
+  readonly isAlone: boolean;
   /** What its counters stand for; read by the functions exported as `counts<i>`. */
   readonly counters: Counters | undefined;
 }
@@ -116,8 +118,12 @@ export function compileModule(
     isInvolved: (id) => inlineHelpers(id)?.isInvolved === true,
     isHelper: false,
     counters,
+    leave: () => {
+      isAlone = false;
+    },
     habits: () => (habits ??= habitsOf(program.fast, program.atomics)),
   };
+  let isAlone = true;
   let habits: Habits | undefined;
   let leaves = '';
   const targets = targetsOf(program, (reason) => {
@@ -155,7 +161,7 @@ export function compileModule(
   if (continuation !== undefined) functions.push(parts.goOn(continuation.frameBytes) ?? compile(continuation.dense, continuation));
   const ways: Ways = continuation !== undefined ? 'continuation' : program.callsOut || variant.counted || counters !== undefined ? 'entries' : 'all';
   const imports = new Map(directs.map((id) => [id, direct.get(id)!]));
-  return { ...assemble(roots, functions, parts.functions, ways, home, imports, counters), leaves, counters };
+  return { ...assemble(roots, functions, parts.functions, ways, home, imports, counters), leaves, isAlone, counters };
 }
 
 /**
@@ -275,7 +281,7 @@ type Ways = 'continuation' | 'entries' | 'all';
 function assemble(
   roots: Int32Array, own: readonly CompiledFunction[], parts: readonly CompiledFunction[], ways: Ways, home: Home,
   directs: ReadonlyMap<number, DirectImport>, counters: Counters | undefined,
-): Omit<CompiledModule, 'leaves' | 'counters'> {
+): Omit<CompiledModule, 'leaves' | 'isAlone' | 'counters'> {
   const module = new ByteWriter(4096);
   module.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   module.section(1, typeSection([...directs.values()]));
@@ -360,7 +366,7 @@ function exportSection(names: readonly string[], first: number): ByteWriter {
   return out;
 }
 
-function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): Omit<CompiledModule, 'directs' | 'leaves' | 'counters'> {
+function codeSection(module: ByteWriter, roots: Int32Array, functions: readonly CompiledFunction[]): Omit<CompiledModule, 'directs' | 'leaves' | 'isAlone' | 'counters'> {
   const code = new ByteWriter(functions.reduce((sum, one) => sum + one.body.length + 8, 256));
   const positions: number[] = [];
   const instructions: number[] = [];

@@ -11,7 +11,7 @@ import type { Counters } from './counters.ts';
 import type { InlineBody } from './inline.ts';
 import { buildFlowGraph, eachSuccessor, type FlowGraph, type PartView, type TargetsOf } from './cfg.ts';
 import { analyse, definedRegister, FACTS, KIND, type BlockFacts, type OpFacts } from './flow.ts';
-import { PARAM_SP, PARAMS } from './layout.ts';
+import { IMPORT_COUNT, PARAM_SP, PARAMS } from './layout.ts';
 import { narrowComparisons } from './pointers.ts';
 import { findForkingLoops, findLoops, type LoopFacts } from './loops.ts';
 
@@ -41,6 +41,8 @@ export interface ModuleContext {
   readonly isHelper: boolean;
   /** Counters of executed instructions, where they are wanted. */
   readonly counters: Counters | undefined;
+  /** Hears that the module calls one of the imports that all modules have. */
+  readonly leave: () => void;
   /** What any function of the program does: code that begins inside a frame does not see what was done before. */
   habits(): Habits;
 }
@@ -272,6 +274,7 @@ export class FunctionState {
   }
 
   protected call(index: number): void {
+    if (index < IMPORT_COUNT) this.module.leave();
     this.out.byte(W.call);
     this.out.u32(index);
   }

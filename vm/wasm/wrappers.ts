@@ -7,7 +7,7 @@ import { KERNEL_HI } from '../address-space.ts';
 import { ByteWriter, TYPE_I32, TYPE_I64, TYPE_VOID, W } from './bytes.ts';
 import type { CompiledFunction } from './function.ts';
 import { takeApart, writeInline, type InlineBody } from './inline.ts';
-import { FRAME_TOP, PARAMS, PARAM_BASE, PARAM_SP, SCRATCH_FRAMES, SCRATCH_RESULT } from './layout.ts';
+import { FRAME_TOP, PARAMS, PARAM_BASE, PARAM_SP, SCRATCH_BUSY, SCRATCH_FRAMES, SCRATCH_RESULT } from './layout.ts';
 
 /** Bodies of at most as many bytes (about a hundred instructions) are repeated in the wrappers that call them. */
 const MAX_INLINE = 1536;
@@ -182,11 +182,18 @@ export function mainWrapper(callee: number): CompiledFunction {
   return finish(out);
 }
 
-/** `once(offset) → r0 lo`: at home, as `main` with the kernel address of an offset in r1. Leaves all of r0 in the scratch area. */
+/**
+ * `once(offset) → r0 lo`: at home, as `main` with the kernel address of an offset in r1. Leaves all of r0 in the scratch area. Traps
+ * before it has done anything where it may not run: that is two instructions here, and more in front of the call.
+ */
 export function onceWrapper(callee: number, inline: InlineBody | undefined, home: Home): CompiledFunction {
   const locals = new Locals(1);
   const out = locals.declare(inline, home);
   const traps: number[] = [];
+  get(out, locals.base); out.byte(W.i32_load); out.byte(0); out.u32(SCRATCH_BUSY);
+  out.byte(W.if); out.byte(TYPE_VOID);
+  out.byte(W.unreachable);
+  out.byte(W.end);
   get(out, 0);
   setContext(out, locals);
   get(out, locals.base);

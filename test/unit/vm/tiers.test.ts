@@ -193,6 +193,30 @@ describe('repeated runs', () => {
     }
   });
 
+  test('the fault of an entry is told until something else runs, which goes on as if there had been none', () => {
+    for (const tier of ['baseline', 'interpreter'] as const) {
+      const { machine, space, at } = world();
+      const options = { mode: 'fast', budget: Infinity, tier } as const;
+      const image = { name: 'one', instructions: assemble([ldx('u32', 'r0', 'r1'), alu64('add', 'r0', 1), exit()]) };
+      const one = machine.entry(machine.load(image), options);
+      const two = machine.entry(machine.load({ ...image, name: 'two' }), options);
+      const program = machine.load({ ...image, name: 'three' });
+      const others: readonly (() => number)[] = [
+        () => one.run(at), () => two.run(at), () => one.repeat(at, 2), () => two.repeat(at, 2), () => machine.run(program, at, KERNEL_HI, options).r0Lo,
+      ];
+      space.setU32(at, 41);
+      for (const other of [...others, ...others]) {
+        expect(one.run(0x7ffffff0)).toBe(0);
+        for (let n = 0; n < 2; n++) expect(one.result()).toMatchObject({ r0Lo: 0, fault: { kind: 'memory', pc: 0, program: 'one' } });
+        expect(other()).toBe(42);
+        expect(two.run(at)).toBe(42);
+        expect(two.result()).toMatchObject({ r0Lo: 42, fault: undefined });
+        expect(one.run(at)).toBe(42);
+        expect(one.result()).toMatchObject({ r0Lo: 42, fault: undefined });
+      }
+    }
+  });
+
   test('an entry used by a helper leaves the run that is under way alone', () => {
     const inner = world();
     const double = inner.machine.entry(inner.machine.load({ name: 'double', instructions: assemble([ldx('u32', 'r0', 'r1'), mov64('r6', 'r0'), alu64('add', 'r0', 'r6'), exit()]), verified: true }));
