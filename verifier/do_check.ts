@@ -43,7 +43,7 @@ import { incomingStackArgs } from './stack.ts';
 import {
   curFrame, F_FLAGS, F_SUBPROG, FF_IN_CALLBACK, FF_IN_EXCEPTION_CALLBACK, FF_NO_STACK_ARG_LOAD, REG_A, REG_B, REG_ID, REG_TYPE, regAt,
 } from './state.ts';
-import { freeStates, isStateVisited, updateBranchCounts } from './states.ts';
+import { cleanState, freeStates, isStateVisited, updateBranchCounts } from './states.ts';
 import { isGlobalSubprog, jumpOffset, subprogName, subprogReturnsVoid } from './subprogs.ts';
 
 /** Most instructions that one load may process. */
@@ -318,12 +318,16 @@ function doCheck(env: VerifierEnv): number {
     st.insnIdx = i;
     if (env.diag !== undefined) recordBranch(env, previous);
     let ends = false;
-    if ((flags[i]! & AUX_PRUNE_POINT) !== 0 && observer?.everyPath !== true) {
-      const visited = isStateVisited(env, i);
-      if (visited < 0) return visited;
-      if (visited === 1) {
-        logSafe(env);
-        ends = true;
+    if ((flags[i]! & AUX_PRUNE_POINT) !== 0) {
+      if (observer?.everyPath === true) {
+        cleanState(env, st);
+      } else {
+        const visited = isStateVisited(env, i);
+        if (visited < 0) return visited;
+        if (visited === 1) {
+          logSafe(env);
+          ends = true;
+        }
       }
     }
     if (!ends) {

@@ -178,8 +178,8 @@ const ALL_POISON: number = STACK_POISON * 0x01010101;
 /** Bits of half slots that may still be read. */
 const LIVE_HALVES: Int32Array = new Int32Array(4);
 
-/** Forgets registers and stack bytes that nothing reads from here on. */
-function cleanState(env: VerifierEnv, st: VState): void {
+/** Forgets registers and stack bytes that nothing reads from here on: what is known of a number whose other half is dead depends on it. */
+export function cleanState(env: VerifierEnv, st: VState): void {
   const w = st.w;
   let isPrepared = false;
   for (let fr = 0; fr <= st.curframe; fr++) {
