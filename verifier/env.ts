@@ -61,6 +61,11 @@ export class Insns {
   off: Int16Array;
   imm: Int32Array;
 
+  /** Instructions that are changed without these. */
+  copy(slab: Slab): Insns {
+    return new Insns(this.encode(slab.u8(this.count * 8, false).subarray(0, this.count * 8)), slab);
+  }
+
   constructor(bytes: Uint8Array, slab: Slab = new Slab()) {
     const n = bytes.length >>> 3;
     this.count = n;

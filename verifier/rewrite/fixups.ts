@@ -29,7 +29,7 @@ import {
 import { emitHelper } from './helper_code.ts';
 import { rewriteKfuncCall } from './kfunc_code.ts';
 import { emitMapLookup, indexMask } from './map_lookup.ts';
-import { CALLS, KEEP, REMOVE, REPLACE, type Rewrite } from './rewrite.ts';
+import { CALLS, KEEP, KIND_ATOMIC, KIND_CALL, KIND_GOTO, KIND_MAY_GOTO, REMOVE, REPLACE, type Rewrite } from './rewrite.ts';
 
 const CALL = BPF_JMP | BPF_CALL;
 const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
@@ -64,8 +64,10 @@ function emitLoop(r: Rewrite, base: number, callback: number): void {
 /** Loops instead of calls of `bpf_loop()` with a callback that is always the same (`bpf_optimize_bpf_loop`). */
 function inlineLoops(r: Rewrite, env: VerifierEnv): number {
   const isLoop = (i: number): boolean => r.code[i] === CALL && r.src[i] === 0 && r.imm[i] === BPF_FUNC_loop && (r.flags(i) & AUX_LOOP_FIT) !== 0;
+  if ((r.kinds & KIND_CALL) === 0) return 0;
   let isNeeded = false;
-  for (let i = 0; i < r.count && !isNeeded; i++) isNeeded = r.code[i] === CALL && isLoop(i);
+  const { code } = r;
+  for (let i = 0; i < r.count && !isNeeded; i++) isNeeded = code[i] === CALL && isLoop(i);
   if (!isNeeded) return 0;
   let sub = 0;
   let needed = 0;
@@ -134,14 +136,15 @@ function removeDeadCode(r: Rewrite, isPrivileged: boolean, slab: Slab): number {
     for (let i = 0; i < r.count; i++) if (!r.isSeen(i)) r.set(i, BPF_JMP | BPF_JA, 0, 0, -1, 0);
     return 0;
   }
-  let hasDeadCode = false, hasEmptyJumps = false;
-  for (let i = 0; i < r.count && !hasDeadCode; i++) hasDeadCode = !r.isSeen(i);
-  if (hasDeadCode) {
+  if (!r.isAllSeen) {
     hardWireBranches(r);
     const result = r.pass(keepSeen);
     if (result < 0) return result;
   }
-  for (let i = 0; i < r.count && !hasEmptyJumps; i++) hasEmptyJumps = r.off[i] === 0 && isEmptyJump(r, i);
+  if ((r.kinds & KIND_GOTO) === 0) return 0;
+  let hasEmptyJumps = false;
+  const { off } = r;
+  for (let i = 0; i < r.count && !hasEmptyJumps; i++) hasEmptyJumps = off[i] === 0 && isEmptyJump(r, i);
   if (!hasEmptyJumps) return 0;
   const gone = emptyJumps(r, slab);
   return r.pass((i) => (gone[i] === 0 ? KEEP : REMOVE));
@@ -192,8 +195,19 @@ function convertAccesses(r: Rewrite, env: VerifierEnv): number {
     });
     if (result < 0) return result;
   }
-  return r.pass(convertOne);
+  // with checks against speculation any instruction may get a barrier
+  return r.pass(convertOne, env.bypassSpecV1 && env.bypassSpecV4 ? ACCESSES : undefined);
 }
+
+const codesWhere = (is: (code: number) => boolean): Uint8Array => Uint8Array.from({ length: 256 }, (_, code) => (is(code) ? 1 : 0));
+const ACCESSES = codesWhere((code) => isPlainLoad(code) || isPlainStore(code) || ((code & 7) === BPF_STX && (code & 0xe0) === BPF_ATOMIC));
+/** What {@link rewriteOne} looks at in programs without an arena; `0` is the second half of a 16-byte load. */
+const REWRITTEN = codesWhere((code) => {
+  const cls = code & 7, op = code & 0xf0, mode = code & 0xe0;
+  const isDivision = (cls === BPF_ALU || cls === BPF_ALU64) && (op === BPF_DIV || op === BPF_MOD);
+  const isSum = code === (BPF_ALU64 | BPF_ADD | BPF_X) || code === (BPF_ALU64 | BPF_SUB | BPF_X);
+  return isDivision || isSum || (cls === BPF_LD && (mode === BPF_ABS || mode === BPF_IND)) || code === (BPF_JMP | BPF_JCOND) || code === 0 || code === CALL;
+});
 
 function convertOne(i: number, r: Rewrite): number {
   const hasBarrier = (r.flags(i) & AUX_NOSPEC) !== 0;
@@ -408,11 +422,11 @@ function rewriteAll(r: Rewrite, env: VerifierEnv): number {
   }
   const subprogs = r.subprogs.length;
   let hasMayGoto: Uint8Array | undefined;
-  for (let i = 0, sub = 0; i < r.count; i++) {
+  for (let i = 0, sub = 0; (r.kinds & KIND_MAY_GOTO) !== 0 && i < r.count; i++) {
     if (isMayGoto(r, i)) (hasMayGoto ??= env.slab.u8(subprogs))[sub] = 1;
     if (r.starts[sub + 1] === i + 1) sub++;
   }
-  const result = r.pass(rewriteNext);
+  const result = r.pass(rewriteNext, env.arena === undefined ? REWRITTEN : undefined);
   if (result < 0) return result;
   if (hasMayGoto === undefined) return 0;
   for (let i = 0; i < subprogs; i++) {
@@ -424,9 +438,7 @@ function rewriteAll(r: Rewrite, env: VerifierEnv): number {
 }
 
 function rewriteNext(i: number, r: Rewrite): number {
-  const at = r.sub;
-  if (r.starts[at + 1] === i + 1) r.sub++;
-  return rewriteOne(r, r.env, i, r.env.subprogs[at]!.stackDepth);
+  return rewriteOne(r, r.env, i, r.env.subprogs[r.sub]!.stackDepth);
 }
 
 function initMayGoto(r: Rewrite, env: VerifierEnv, hasMayGoto: Uint8Array): number {
@@ -468,6 +480,7 @@ function isCompareAndExchange(r: Rewrite, i: number): boolean {
 function rewriteUpperHalves(r: Rewrite, env: VerifierEnv): number {
   const fills = (env.load.flags & BPF_F_TEST_RND_HI32) !== 0;
   let isNeeded = fills;
+  if (!fills && (r.kinds & KIND_ATOMIC) === 0) return 0;
   // only those are followed by anything
   for (let i = 0; i < r.count && !isNeeded; i++) isNeeded = (r.code[i]! & 7) === BPF_STX && isCompareAndExchange(r, i);
   if (!isNeeded) return 0;

@@ -5,11 +5,11 @@
  * and BTF ids.
  */
 import { ENOMEM } from '../../isa/errno.ts';
-import { BPF_STX } from '../../isa/uapi.ts';
+import { BPF_LDX, BPF_ST, BPF_STX } from '../../isa/uapi.ts';
 import type { VerifierEnv } from '../env.ts';
 import { convertCtxAccess, isConverted } from '../progtypes/index.ts';
 import { guardedCode, isPlainLoad, isPlainStore } from './fixups.ts';
-import { KEEP, REPLACE, Rewrite } from './rewrite.ts';
+import { encodeInstructions, KEEP, REPLACE, Rewrite } from './rewrite.ts';
 
 const NOT_MOVED: Int32Array = new Int32Array(0);
 
@@ -44,21 +44,36 @@ function convertForMachine(i: number, r: Rewrite): number {
   return REPLACE;
 }
 
+/** True where some access takes another form. */
+function isConvertedAnywhere(env: VerifierEnv): boolean {
+  const { insns: { code, count }, aux: { ptrType } } = env;
+  // programs ask about few kinds of pointers
+  let plain = 0;
+  for (let i = 0; i < count; i++) {
+    const type = ptrType[i]!, op = code[i]!, cls = op & 7;
+    if (type === 0 || (cls !== BPF_LDX && cls !== BPF_STX && cls !== BPF_ST)) continue;
+    if (guardedCode(op, type) !== op) return true;
+    if (type === plain) continue;
+    if (isConverted(env, type)) return true;
+    plain = type;
+  }
+  return false;
+}
+
 /** @returns the program, or `-errno` where a jump would become too long */
 export function machineProgram(env: VerifierEnv): MachineProgram | number {
-  const r = new Rewrite(env);
-  const result = r.pass(convertForMachine);
-  if (result < 0) return -ENOMEM;
+  const r = isConvertedAnywhere(env) ? new Rewrite(env, env.insns.copy(env.slab)) : undefined;
+  if (r !== undefined && r.pass(convertForMachine) < 0) return -ENOMEM;
   const subprograms: number[] = [], stackDepths: number[] = [];
   for (let i = 0; i < env.subprogCount; i++) {
-    subprograms.push(r.starts[i]!);
+    subprograms.push(r === undefined ? env.subprogs[i]!.start : r.starts[i]!);
     stackDepths.push(env.subprogs[i]!.stackDepth);
   }
   return {
-    instructions: r.encode(),
+    instructions: r === undefined ? encodeInstructions(env.insns, env.insns.count) : r.encode(),
     subprograms,
     stackDepths,
-    machineIndex: r.hasMoved ? r.position : NOT_MOVED,
+    machineIndex: r !== undefined && r.hasMoved ? r.position : NOT_MOVED,
     exceptionCallback: env.exceptionCallbackSubprog === 0 ? undefined : env.exceptionCallbackSubprog,
   };
 }

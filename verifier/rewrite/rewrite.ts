@@ -7,8 +7,11 @@
  */
 import type { Instruction } from '../../isa/decode.ts';
 import { pooledBytes, pooledWords } from '../../isa/pool.ts';
-import { BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC } from '../../isa/uapi.ts';
-import type { InsnAux, VerifierEnv } from '../env.ts';
+import { BPF_PROBE_ATOMIC } from '../../isa/instructions.ts';
+import {
+  BPF_ATOMIC, BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JCOND, BPF_JMP, BPF_JMP32, BPF_LD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_STX,
+} from '../../isa/uapi.ts';
+import type { InsnAux, Insns, VerifierEnv } from '../env.ts';
 import type { Slab } from '../workspace.ts';
 
 const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
@@ -23,9 +26,33 @@ export const REPLACE = 2;
 /** Set in a patch where `imm` is the number of an instruction before the pass, which the instruction is to call. */
 export const CALLS = 1;
 
+/** Kinds of instructions, as bits of {@link Rewrite.kinds}: calls, plain jumps and `may_goto`, atomic accesses. */
+export const KIND_CALL = 1;
+export const KIND_GOTO = 2;
+export const KIND_MAY_GOTO = 4;
+export const KIND_ATOMIC = 8;
+const KINDS: Uint8Array = Uint8Array.from({ length: 256 }, (_, code) => {
+  if (code === CALL) return KIND_CALL;
+  if (code === (BPF_JMP | BPF_JA)) return KIND_GOTO;
+  if (code === (BPF_JMP | BPF_JCOND)) return KIND_GOTO | KIND_MAY_GOTO;
+  return (code & 7) === BPF_STX && ((code & 0xe0) === BPF_ATOMIC || (code & 0xe0) === BPF_PROBE_ATOMIC) ? KIND_ATOMIC : 0;
+});
+
 const NO_FROM = -1;
 const NO_WORDS: Int32Array = new Int32Array(0);
 const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** What a program begins with: every instruction at its own place, none from a patch. Never written. */
+let ownPlaces: Int32Array = NO_WORDS;
+let notPatched: Uint8Array = NO_BYTES;
+
+function beginning({ code, dst, src, off, imm, count }: Insns): Arrays {
+  if (ownPlaces.length < count) {
+    ownPlaces = Int32Array.from({ length: 2 * count }, (_, i) => i);
+    notPatched = new Uint8Array(2 * count);
+  }
+  return { code, dst, src, off, imm, from: ownPlaces, place: ownPlaces, patched: notPatched };
+}
 
 interface Arrays {
   readonly code: Uint8Array;
@@ -67,6 +94,24 @@ export function isJump(code: number): boolean {
   return op !== BPF_CALL && op !== BPF_EXIT;
 }
 
+/** 8 bytes an instruction; what a 16-byte load's value came from is left out (`convert_pseudo_ld_imm64`). */
+export function encodeInstructions({ code, dst, src, off, imm }: Pick<Arrays, 'code' | 'dst' | 'src' | 'off' | 'imm'>, count: number): Uint8Array {
+  const bytes = pooledBytes(count * 8);
+  for (let i = 0, at = 0; i < count; i++, at += 8) {
+    const source = code[i] === LD_IMM64 && src[i] !== BPF_PSEUDO_FUNC ? 0 : src[i]!;
+    const distance = off[i]!, value = imm[i]!;
+    bytes[at] = code[i]!;
+    bytes[at + 1] = dst[i]! | (source << 4);
+    bytes[at + 2] = distance;
+    bytes[at + 3] = distance >> 8;
+    bytes[at + 4] = value;
+    bytes[at + 5] = value >> 8;
+    bytes[at + 6] = value >> 16;
+    bytes[at + 7] = value >> 24;
+  }
+  return bytes;
+}
+
 /** The program that is being rewritten; the arrays are replaced with each pass. */
 export class Rewrite {
   readonly env: VerifierEnv;
@@ -83,36 +128,29 @@ export class Rewrite {
   /** True once the pass under way changed something: until then nothing is copied. */
   #isCopying = false;
   #outCount = 0;
+  /** Kinds of instructions that there may be. */
+  kinds = 0;
   #origin: Int32Array = NO_WORDS;
   #marks: Uint8Array = NO_BYTES;
   #newStart: Int32Array = NO_WORDS;
   #jumpStart: Int32Array = NO_WORDS;
   #visited = 0;
-  /** For the visitor's use: 0 at the start of a pass. */
+  /** Subprogram of the instruction being visited. */
   sub = 0;
   #overflow: { readonly insn: number; readonly target: number } | undefined;
   /** Instruction as verified that could not be replaced because a jump over it would be too long. */
   failed = -1;
 
-  constructor(env: VerifierEnv) {
-    const { insns, aux } = env;
+  /** @param insns are written over: a copy where the instructions of `env` are to stay */
+  constructor(env: VerifierEnv, insns: Insns = env.insns) {
     this.env = env;
-    this.aux = aux;
+    this.aux = env.aux;
     this.count = insns.count;
     this.#slab = env.slab;
-    const now = createArrays(insns.count, env.slab);
+    const now = beginning(insns);
     this.#now = now;
     this.#out = now;
-    for (let i = 0; i < insns.count; i++) {
-      now.code[i] = insns.code[i]!;
-      now.dst[i] = insns.dst[i]!;
-      now.src[i] = insns.src[i]!;
-      now.off[i] = insns.off[i]!;
-      now.imm[i] = insns.imm[i]!;
-      now.from[i] = i;
-      now.place[i] = i;
-      now.patched[i] = 0;
-    }
+    for (let i = 0; i < insns.count; i++) this.kinds |= KINDS[insns.code[i]!]!;
     this.starts = [];
     this.subprogs = [];
     for (let i = 0; i <= env.subprogCount; i++) {
@@ -190,6 +228,7 @@ export class Rewrite {
     now.src[i] = src;
     now.off[i] = off;
     now.imm[i] = imm;
+    this.kinds |= KINDS[code]!;
   }
 
   /** Adds an instruction to the patch for the instruction being visited. */
@@ -198,6 +237,7 @@ export class Rewrite {
     if (this.#outCount === this.#out.code.length) this.#grow();
     const out = this.#out;
     const at = this.#outCount++;
+    this.kinds |= KINDS[code]!;
     out.code[at] = code;
     out.dst[at] = dst;
     out.src[at] = src;
@@ -232,20 +272,30 @@ export class Rewrite {
     return this.#outCount;
   }
 
+  /** True where the verifier walked over all instructions. */
+  get isAllSeen(): boolean {
+    const { seen } = this.aux, { place } = this.#now;
+    for (let i = 0; i < this.count; i++) if (seen[place[i]!] === 0) return false;
+    return true;
+  }
+
   /**
    * One pass: `visit(i, this)` says what becomes of each instruction, in order.
+   * @param wanted by operation code: 0 for instructions that stay as they are without a visit
    * @returns 0, or a negative number that `visit` gave, or -1 with {@link failed} set where a jump became too long
    */
-  pass(visit: (i: number, r: Rewrite) => number): number {
-    const n = this.count;
+  pass(visit: (i: number, r: Rewrite) => number, wanted?: Uint8Array): number {
+    const n = this.count, { starts } = this, { code } = this.#now;
     this.#isCopying = false;
     this.#outCount = 0;
     this.#overflow = undefined;
     this.sub = 0;
     for (let i = 0; i < n; i++) {
+      if (i === starts[this.sub + 1]) this.sub++;
+      const isVisited = wanted === undefined || wanted[code[i]!] !== 0;
       this.#visited = i;
       if (!this.#isCopying) {
-        const first = visit(i, this);
+        const first = isVisited ? visit(i, this) : KEEP;
         if (first < 0) return first;
         if (first === KEEP && !this.#isCopying) {
           this.#outCount++;
@@ -258,7 +308,7 @@ export class Rewrite {
       const start = this.#outCount;
       this.#newStart[i] = start;
       this.#jumpStart[i] = start;
-      const verdict = visit(i, this);
+      const verdict = isVisited ? visit(i, this) : KEEP;
       if (verdict < 0) return verdict;
       if (verdict === KEEP && this.#outCount === start) this.#keep(i);
       else this.#settle(i, start, verdict);
@@ -345,23 +395,9 @@ export class Rewrite {
     return result;
   }
 
-  /** 8 bytes an instruction; what a 16-byte load's value came from is left out (`convert_pseudo_ld_imm64`). */
+  /** {@link encodeInstructions} of the program as it is now. */
   encode(): Uint8Array {
-    const { code, dst, src, off, imm } = this.#now;
-    const bytes = pooledBytes(this.count * 8);
-    for (let i = 0, at = 0; i < this.count; i++, at += 8) {
-      const source = code[i] === LD_IMM64 && src[i] !== BPF_PSEUDO_FUNC ? 0 : src[i]!;
-      const distance = off[i]!, value = imm[i]!;
-      bytes[at] = code[i]!;
-      bytes[at + 1] = dst[i]! | (source << 4);
-      bytes[at + 2] = distance;
-      bytes[at + 3] = distance >> 8;
-      bytes[at + 4] = value;
-      bytes[at + 5] = value >> 8;
-      bytes[at + 6] = value >> 16;
-      bytes[at + 7] = value >> 24;
-    }
-    return bytes;
+    return encodeInstructions(this.#now, this.count);
   }
 
   #grow(): void {

@@ -26,7 +26,7 @@ function moveLines(env: VerifierEnv, position: Int32Array): { record: number; in
 }
 
 /**
- * Rewrites the program of `env`, whose subprograms then have their new places; the instructions of `env` stay.
+ * Rewrites the program of `env`, whose subprograms then have their new places. The instructions of `env` are written over: nobody needs them any more.
  * @returns the rewritten program or `-errno`, with the reason in the log
  */
 export function xlate(env: VerifierEnv): XlatedProgram | number {
