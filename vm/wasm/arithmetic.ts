@@ -7,11 +7,17 @@ import { OPS as OP_NAMES } from '../ops.ts';
 import { STRIDE } from '../program.ts';
 import { BINARY, COMPARE } from './arithmetic-table.ts';
 import { TYPE_I32, TYPE_I64, W } from './bytes.ts';
-import { KIND, type OpFacts } from './flow.ts';
+import { FACTS, KIND, type OpFacts } from './flow.ts';
 import { MemoryEmitter } from './memory.ts';
 
 export class ArithmeticEmitter extends MemoryEmitter {
-  protected condition(at: number, facts: OpFacts): void {
+  /**
+   * Leaves a number that is not 0 where the jump at word `at` is taken. `last`: its first operand is not read behind it.
+   *
+   * V8 puts what is behind a test for equality next to the jump where the test fails, so that the way on from "unequal: leave", the usual
+   * one, is a jump over the other: a difference that is not 0 has no such opposite. Where the operand lives on it would need a copy.
+   */
+  protected condition(at: number, facts: OpFacts, last: boolean = false): void {
     const { code, out } = this;
     const d = code[at + 1]! >> 1;
     const s = facts.register ? code[at + 2]! >> 1 : -1;
@@ -44,7 +50,8 @@ export class ArithmeticEmitter extends MemoryEmitter {
       }
       if (s >= 0) this.pushNarrow(s);
       else this.i32(k);
-      out.byte(facts.width === 32 ? compare[1] : compare[2]);
+      if (last && facts.stem === 'jne') out.byte(W.i32_sub);
+      else out.byte(facts.width === 32 ? compare[1] : compare[2]);
       return;
     }
     this.pushWide(d);
@@ -55,6 +62,37 @@ export class ArithmeticEmitter extends MemoryEmitter {
     if (s >= 0) this.pushWide(s);
     else this.i64(k);
     out.byte(compare[0]);
+  }
+
+  /**
+   * Bytes put in network order only to be compared with a number: the number is swapped instead. True where that was done, with the
+   * condition on the operand stack.
+   */
+  protected swappedJump(dense: number): boolean {
+    const { code, out } = this;
+    const at = dense * STRIDE;
+    const next = at + STRIDE;
+    const name = OP_NAMES[code[at]!]!;
+    const facts = FACTS[code[next]!]!;
+    const k = code[next + 3]!;
+    const is16 = name === 'bswap16';
+    if (!is16 && name !== 'bswap32') return false;
+    if ((facts.stem !== 'jeq' && facts.stem !== 'jne') || facts.register || code[at + 1] !== code[next + 1]) return false;
+    const d = code[at + 1]! >> 1;
+    // What lies above the swapped bytes is 0.
+    if ((this.liveBehind[dense + 1 - this.demandBase]! & (1 << d)) !== 0 || (is16 ? k >>> 0 > 0xffff : facts.width === 64 && k < 0)) return false;
+    this.pushNarrow(d);
+    if (is16) this.shortOnly(dense, d);
+    this.i32(is16 ? ((k & 255) << 8) | (k >> 8) : (k << 24) | ((k & 0xff00) << 8) | ((k >>> 8) & 0xff00) | (k >>> 24));
+    out.byte(facts.stem === 'jeq' ? W.i32_eq : W.i32_sub);
+    return true;
+  }
+
+  /** Leaves the lower 16 bits of the number on the operand stack, which is that in register `d` before instruction `dense`. */
+  protected shortOnly(dense: number, d: number): void {
+    if (this.shortAt === dense - 1 && this.shortRegister === d) return;
+    this.i32(0xffff);
+    this.out.byte(W.i32_and);
   }
 
   protected binary64(dense: number, facts: OpFacts): void {
@@ -239,10 +277,7 @@ export class ArithmeticEmitter extends MemoryEmitter {
     } else if (name === 'bswap16') {
       // Of a 16-bit v, v * 0x01000100 has the bytes in the order 0, 1, 0, and a zero.
       this.pushNarrow(d);
-      if (this.shortAt !== dense - 1 || this.shortRegister !== d) {
-        this.i32(0xffff);
-        out.byte(W.i32_and);
-      }
+      this.shortOnly(dense, d);
       this.i32(0x01000100);
       out.byte(W.i32_mul);
       this.i32(16);

@@ -254,7 +254,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
       if (counters?.begins(dense) === true && (isSwitch || !isIndirectJump(code[at]!))) counters.raise(this.out, dense);
       if (isSwitch && dense === end - 1) this.tableIndex(at, graph.switches.get(block)!.pc[0] ?? 0);
       else if (dense === end - 1 && graph.selectStart[block]! >= 0) this.emitSelect(block, at, facts);
-      else if (dense + 1 < end && counters?.begins(dense + 1) !== true && this.emitPair(dense)) {
+      else if (dense + 1 < end && counters?.begins(dense + 1) !== true && (this.emitPair(dense) || (dense + 2 === end && !isSwitch && graph.selectStart[block]! < 0 && this.swappedJump(dense)))) {
         dense++;
         this.ahead--;
       } else this.emit(dense, facts);
@@ -524,7 +524,7 @@ export class FunctionCompiler extends CallEmitter implements BlockEmitter {
         this.atomic(dense);
         return;
       case KIND.jump64: case KIND.jump32:
-        this.condition(at, facts);
+        this.condition(at, facts, (this.liveBehind[dense - this.demandBase]! & (1 << d)) === 0);
         return;
       case KIND.maygoto:
         this.mayGoto();
