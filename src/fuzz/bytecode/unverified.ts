@@ -138,19 +138,22 @@ export class Arena {
     this.#stackBytes = stack.size;
   }
 
-  /** Result, memory, stack, fault and budget of one run on each engine. */
-  run(image: ProgramImage, budget: number, engines: readonly RunOptions[]): readonly Trace[] {
+  /** Result, memory, stack, fault and budget of one run on each engine; with `counts`, how often each instruction was executed. */
+  run(image: ProgramImage, budget: number, engines: readonly RunOptions[], counts = false): readonly Trace[] {
     const program = this.#machine.load(image);
     this.#current = program;
     const traces = engines.map((engine) => {
       for (let byte = 0; byte < 64; byte++) this.#space.u8[this.#memory + byte] = byte * 7;
       this.#space.u8.fill(0, this.#stack, this.#stack + this.#stackBytes);
-      const { r0Lo, r0Hi, fault, instructions: used } = this.#machine.run(program, this.#memory, KERNEL_HI, { ...engine, budget });
+      const coverage = counts ? new Uint32Array(image.instructions.length >> 3) : undefined;
+      const options = coverage === undefined ? { ...engine, budget } : { ...engine, budget, coverage };
+      const { r0Lo, r0Hi, fault, instructions: used } = this.#machine.run(program, this.#memory, KERNEL_HI, options);
       const memory = bytesToHex(this.#space.getBytes(this.#memory, 64));
       const stack = bytesToHex(this.#space.getBytes(this.#stack + 640 + 64, 512));
       return JSON.stringify({
         r0: [r0Lo, r0Hi], used, memory, stack,
         fault: fault === undefined ? null : [fault.kind, fault.pc, fault.addressLo, fault.addressHi, fault.size],
+        ...(coverage === undefined ? {} : { counts: [...coverage] }),
       });
     });
     this.#machine.unload(program);

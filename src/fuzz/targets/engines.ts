@@ -1,6 +1,6 @@
 /**
  * @module src/fuzz/targets/engines
- * Programs that nobody verified on interpreter and compiled code: result, memory, stack, fault and budget must agree. What is reached are pairs
+ * Programs that nobody verified on interpreter and compiled code: result, memory, stack, fault, budget and counts must agree. What is reached are pairs
  * of instructions that follow each other, and how the run ended.
  */
 import { InputError } from '../../../isa/errors.ts';
@@ -14,7 +14,7 @@ import { smallerIntegers } from '../shrink.ts';
 import type { Finding, Target, TargetEnvironment, TargetFactory } from '../types.ts';
 
 interface EngineInput {
-  /** Decides the budget and whether indirect jumps have declared targets. */
+  /** Decides the budget, whether indirect jumps have declared targets and whether executions are counted. */
   readonly seed: number;
   readonly instructions: Uint8Array;
 }
@@ -26,6 +26,11 @@ const MOST_SLOTS = 96;
 const RUNS_PER_ARENA = 4000;
 const BUDGET = 3000;
 const END = 0x20000;
+
+/** Of every fourth program, how often each instruction was executed is compared as well: that is other code. */
+function isCounted(seed: number): boolean {
+  return (seed & 3) === 0;
+}
 
 /** A third of the programs runs into its budget. */
 function budgetOf(seed: number): number {
@@ -73,7 +78,7 @@ class EnginesTarget implements Target<EngineInput> {
     }
     this.#previous = 0;
     const before = this.#arena.refusals;
-    const [observed, interpreted, compiled] = this.#arena.run(imageOf(input.instructions, input.seed), budgetOf(input.seed), this.#engines);
+    const [observed, interpreted, compiled] = this.#arena.run(imageOf(input.instructions, input.seed), budgetOf(input.seed), this.#engines, isCounted(input.seed));
     const { fault, used } = JSON.parse(interpreted!) as Ending;
     this.#coverage.hit(combine(END, fault === null ? 0 : fault[0].length, 32 - Math.clz32(used)));
     if (this.#arena.refusals !== before) return { oracle: 'engines', trace: 'refused', message: 'the compiler refused a program that the interpreter runs' };
@@ -118,7 +123,7 @@ class EnginesTarget implements Target<EngineInput> {
 
   toAssembly({ seed, instructions }: EngineInput): string {
     const targets = imageOf(instructions, seed).jumpTargets;
-    const head = `; budget ${budgetOf(seed)}${targets === undefined ? '' : `, indirect jumps to ${targets.join(' ')}`}`;
+    const head = `; budget ${budgetOf(seed)}${isCounted(seed) ? ', counted' : ''}${targets === undefined ? '' : `, indirect jumps to ${targets.join(' ')}`}`;
     return [head, ...disassembleProgram(instructions).map(({ text }) => text), ''].join('\n');
   }
 }
