@@ -21,7 +21,7 @@ const HASH: Readonly<Record<HashName, string>> = {
   'sha3-256': 'sha3-256', 'sha3-384': 'sha3-384', 'sha3-512': 'sha3-512',
 };
 /**
- * Key objects by the array that holds the modulus or the x coordinate: building one costs more than a verification, and the
+ * Key objects by the array that holds the modulus, the x coordinate or the private key: building one costs more than a verification, and the
  * callers keep those arrays with the key.
  */
 class KeyCache {
@@ -46,6 +46,16 @@ const base64url = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes
 // Through JWK, because OpenSSL 3's decoder of DER costs 110 us a key, five times as much as verifying with it.
 function rsaKeyObject(modulus: Uint8Array, exponent: Uint8Array): KeyObject {
   return createPublicKey({ key: { kty: 'RSA', n: base64url(modulus), e: base64url(exponent) }, format: 'jwk' });
+}
+
+/** Of an `RSAPrivateKey`; what is copied for OpenSSL to read is wiped. */
+function rsaPrivateKeyObject(privateKey: Uint8Array): KeyObject {
+  const der = Buffer.from(privateKey);
+  try {
+    return createPrivateKey({ key: der, format: 'der', type: 'pkcs1' });
+  } finally {
+    der.fill(0);
+  }
 }
 
 function ecKeyObject(curve: CurveName, x: Uint8Array, y: Uint8Array): KeyObject {
@@ -88,7 +98,7 @@ function verifyMessage(
  * @example setProvider(createNodeProvider())
  */
 export function createNodeProvider(phases?: Phases): CryptoProvider {
-  const keys = new KeyCache(), available = new Set(getHashes());
+  const keys = new KeyCache(), privateKeys = new KeyCache(), available = new Set(getHashes());
   const rsaKey = (exponent: Uint8Array, modulus: Uint8Array): KeyObject | undefined => (
     keys.get(modulus, exponent, () => rsaKeyObject(modulus, exponent)));
   return {
@@ -137,17 +147,15 @@ export function createNodeProvider(phases?: Phases): CryptoProvider {
       return key === undefined ? undefined : verifyMessage(hash, message, key, signature, phases);
     },
     signRSA(privateKey, hash, message) {
-      if (!available.has(HASH[hash])) return undefined;
-      const der = Buffer.from(privateKey);
+      const key = available.has(HASH[hash]) ? privateKeys.get(privateKey, privateKey, () => rsaPrivateKeyObject(privateKey)) : undefined;
+      if (key === undefined) return undefined;
       try {
         const signer = createSign(HASH[hash]);
         for (const part of message) signer.update(part);
-        const result = signer.sign(createPrivateKey({ key: der, format: 'der', type: 'pkcs1' }));
+        const result = signer.sign(key);
         return new Uint8Array(result.buffer, result.byteOffset, result.length);
       } catch {
         return undefined;
-      } finally {
-        der.fill(0);
       }
     },
   };
