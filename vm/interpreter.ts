@@ -25,7 +25,7 @@ const r = REGISTERS;
  * after a fault, which the run describes.
  */
 export function interpret(run: Run, program: PreparedProgram, dense: number): boolean {
-  const { space, helpers, saved, bounds, observed, goes } = run;
+  const { space, helpers, bounds, observed } = run;
   const base = run.depth;
   if (run.program !== program) run.switchTo(program);
   let code = run.code;
@@ -544,14 +544,14 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         break;
       }
       case 121: { // maygoto
-        if (goes[run.depth]! > 0) { goes[run.depth]!--; break straight; } target = code[pc + 2]!;
+        const { goes } = run; if (goes[run.depth]! > 0) { goes[run.depth]!--; break straight; } target = code[pc + 2]!;
         break;
       }
       case 122: { // call
         target = code[pc + 2]!;
         if (run.depth + 1 - run.floor >= MAX_FRAMES) { run.setFault('call-depth'); break run; }
         if (code[target] === BAD_TARGET) break;
-        const words = REGISTER_WORDS * run.depth;
+        const { saved } = run, words = REGISTER_WORDS * run.depth;
         for (let word = 0; word < REGISTER_WORDS; word++) saved[words + word] = r[word]!;
         run.returns[run.depth] = pc + 4; run.callers[run.depth] = run.program;
         run.depth++; run.goes[run.depth] = MAY_GOTO;
@@ -590,7 +590,7 @@ export function interpret(run: Run, program: PreparedProgram, dense: number): bo
         if (run.depth === base) { run.at = pc; run.left = left - (pc - segment + 4); return true; }
         left -= pc - segment + 4;
         run.depth--;
-        const words = REGISTER_WORDS * run.depth;
+        const { saved } = run, words = REGISTER_WORDS * run.depth;
         for (let word = 2; word < REGISTER_WORDS; word++) r[word] = saved[words + word]!;
         const caller = run.callers[run.depth]!;
         if (caller !== run.program) { run.switchTo(caller); code = run.code; room = code.length; }

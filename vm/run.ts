@@ -34,6 +34,14 @@ export class Unwind extends Error {}
 export const FAULTED: Unwind = new Unwind('the run has faulted');
 const THROWN = new Unwind('the program has thrown');
 
+const NO_FLOORS: Uint8Array = new Uint8Array(0);
+
+function enlarged(array: Int32Array, length: number): Int32Array {
+  const larger = new Int32Array(length);
+  larger.set(array);
+  return larger;
+}
+
 /** Executes a function of a program on a run: from dense instruction `dense` to the exit of this frame. False after a fault. */
 export type Enter = (run: Run, program: PreparedProgram, dense: number) => boolean;
 
@@ -67,16 +75,16 @@ export class Run implements HelperCall {
   uncounted: boolean = false;
   depth: number = 0;
   tailCalls: number = 0;
-  /** Saved registers and return places by frame depth. */
-  readonly saved: Int32Array = new Int32Array(REGISTER_WORDS * MAX_DEPTH);
-  readonly returns: Int32Array = new Int32Array(MAX_DEPTH);
-  readonly callers: PreparedProgram[];
+  /** Saved registers and return places by frame depth: of as many frames as one program has, until a tail call makes room for all. */
+  saved: Int32Array = new Int32Array(REGISTER_WORDS * MAX_FRAMES);
+  returns: Int32Array = new Int32Array(MAX_FRAMES);
+  readonly callers: PreparedProgram[] = [];
   /** What `may_goto` has left, by frame (BPF_MAX_LOOPS at entry). */
-  readonly goes: Int32Array = new Int32Array(MAX_DEPTH);
+  goes: Int32Array = new Int32Array(MAX_FRAMES);
   /** Depth of the first frame of the program that runs: it was entered by the caller of the run or by a tail call. */
   floor: number = 0;
   /** {@link floor} before the tail call, by depth of the frame that made it. */
-  readonly #outerFloors: Uint8Array = new Uint8Array(MAX_DEPTH);
+  #outerFloors: Uint8Array = NO_FLOORS;
   /** First byte and the byte behind the last of the region that the last slow check found. */
   readonly bounds: Int32Array = new Int32Array(2);
   fault_: Fault | undefined = undefined;
@@ -104,7 +112,6 @@ export class Run implements HelperCall {
     this.program = program;
     this.image = program.fast;
     this.code = program.fast;
-    this.callers = Array.from({ length: MAX_DEPTH }, () => program);
     this.enter = enter;
     this.stack = options.space.alloc(STACK_BYTES, STACK_LABEL, 64);
     this.scratch = options.space.allocHidden(SCRATCH_BYTES, 'state of a run');
@@ -215,6 +222,7 @@ export class Run implements HelperCall {
   /** Makes `next` the program of the current frame: only r1 (the context) and the frame survive. */
   enterTailCall(next: PreparedProgram): void {
     if (this.floor !== this.depth) {
+      if (this.#outerFloors.length === 0) this.#makeRoom();
       this.#outerFloors[this.depth] = this.floor;
       this.setFloor(this.depth);
     }
@@ -226,6 +234,14 @@ export class Run implements HelperCall {
     this.registers[3] = hi;
     this.setFrame(this.depth, next.stackAt(0));
     this.goes[this.depth] = MAY_GOTO_COUNT;
+  }
+
+  /** Frames behind the first program's: few runs have them, and what they take is dearer to make than a short run. */
+  #makeRoom(): void {
+    this.#outerFloors = new Uint8Array(MAX_DEPTH);
+    this.saved = enlarged(this.saved, REGISTER_WORDS * MAX_DEPTH);
+    this.returns = enlarged(this.returns, MAX_DEPTH);
+    this.goes = enlarged(this.goes, MAX_DEPTH);
   }
 
   /** LD_ABS and LD_IND: the value, or -1 outside the packet. */

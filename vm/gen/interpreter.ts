@@ -217,11 +217,11 @@ const SPECIAL: Readonly<Record<string, string>> = {
         const dense = run.program.jumpEntry(pc / 4, index);
         if (dense < 0) { run.setFault('bad-target'); ${FAULT} }
         target = dense * 4;`,
-  maygoto: `if (goes[run.depth]! > 0) { goes[run.depth]!--; break straight; } target = code[pc + 2]!;`,
+  maygoto: `const { goes } = run; if (goes[run.depth]! > 0) { goes[run.depth]!--; break straight; } target = code[pc + 2]!;`,
   call: `target = code[pc + 2]!;
         if (run.depth + 1 - run.floor >= MAX_FRAMES) { run.setFault('call-depth'); ${FAULT} }
         if (code[target] === BAD_TARGET) break;
-        const words = REGISTER_WORDS * run.depth;
+        const { saved } = run, words = REGISTER_WORDS * run.depth;
         for (let word = 0; word < REGISTER_WORDS; word++) saved[words + word] = r[word]!;
         run.returns[run.depth] = pc + 4; run.callers[run.depth] = run.program;
         run.depth++; run.goes[run.depth] = MAY_GOTO;
@@ -246,7 +246,7 @@ const SPECIAL: Readonly<Record<string, string>> = {
         if (run.depth === base) { run.at = pc; run.left = left - (pc - segment + 4); return true; }
         left -= pc - segment + 4;
         run.depth--;
-        const words = REGISTER_WORDS * run.depth;
+        const { saved } = run, words = REGISTER_WORDS * run.depth;
         for (let word = 2; word < REGISTER_WORDS; word++) r[word] = saved[words + word]!;
         const caller = run.callers[run.depth]!;
         if (caller !== run.program) { run.switchTo(caller); code = run.code; room = code.length; }
@@ -311,7 +311,7 @@ const r = REGISTERS;
  * after a fault, which the run describes.
  */
 export function interpret(run: Run, program: PreparedProgram, dense: number): boolean {
-  const { space, helpers, saved, bounds, observed, goes } = run;
+  const { space, helpers, bounds, observed } = run;
   const base = run.depth;
   if (run.program !== program) run.switchTo(program);
   let code = run.code;
