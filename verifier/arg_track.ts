@@ -17,7 +17,7 @@ export const NONE = 1;
 const FRAME_NONE = -1, FRAME_UNVISITED = -2, FRAME_IMPRECISE = -3;
 const MAX_OFFSETS = 4;
 /** Different hashes, a power of two. */
-const HASHES = 256;
+const HASHES = 32;
 
 interface Track {
   readonly frame: number;

@@ -8,7 +8,7 @@
  */
 import { E2BIG, EINVAL } from '../isa/errno.ts';
 import {
-  BPF_ADD, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_FETCH, BPF_FUNC_find_vma, BPF_FUNC_for_each_map_elem, BPF_FUNC_loop,
+  BPF_ADD, BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_CMPXCHG, BPF_DW, BPF_FETCH, BPF_FUNC_find_vma, BPF_FUNC_for_each_map_elem, BPF_FUNC_loop,
   BPF_FUNC_user_ringbuf_drain, BPF_IMM, BPF_JMP, BPF_LD, BPF_LDX, BPF_LOAD_ACQ, BPF_MEM, BPF_MOV, BPF_ST, BPF_STORE_REL, BPF_STX, BPF_SUB, BPF_X,
 } from '../isa/uapi.ts';
 import { ArgTracks, NONE, addOffsets } from './arg_track.ts';
@@ -198,6 +198,12 @@ function propagateInsn(env: VerifierEnv, m: Int32Array, start: number, insn: num
   const count = insnSuccessors(env, insn);
   if (count === 0) return false;
   const at = (insn - start) * MARK_WORDS, { succ } = env;
+  if (words === 1 && count === 1) {
+    const before = (m[(succ[0]! - start) * MARK_WORDS + LIVE]! & ~m[at + WRITE]!) | m[at + READ]!;
+    if (before === m[at + LIVE]) return false;
+    m[at + LIVE] = before;
+    return true;
+  }
   let changed = false;
   for (let i = 0; words >> i !== 0; i++) {
     if (((words >> i) & 1) === 0) continue;
@@ -266,10 +272,11 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
       if ((isSettled[row] !== 0 && !talk) || !before.isReached(row)) continue;
       isSettled[row] = 1;
       let after = before.rowOf[row]!;
-      if (!keepsTracks(env, insn, before.rows, before.at(row))) {
+      if (!keepsTracks(env, insn, before, before.at(row))) {
         before.read(after, out);
         transfer(a, insn, out, incoming, depth);
-        if (isStore(env.insns.code[insn]!)) before.widen(out);
+        // only what is spilled is new in a slot
+        if ((env.insns.code[insn]! & 7) === BPF_STX) before.widen(out);
         if (talk) logTransfer(a.env, a.tracks, insn, before.rows, before.at(row), out);
         if (!before.equals(after, out)) after = before.add(out, 0);
       }
@@ -282,18 +289,21 @@ function trackFunction(a: Analysis, args: Int32Array | undefined, instance: Inst
       }
       before.release(after);
     }
+    // each instruction came after all that lead to it
+    if (!env.jumpsBack && !talk) break;
   }
   for (let p = to - 1; p >= from; p--) {
     const insn = env.postorder[p]!, at = before.at(insn - start);
-    recordMemoryAccess(a, instance, before.rows, at, insn);
-    if (env.insns.code[insn] === CALL) recordCallAccess(a, instance, before.rows, at, insn);
+    if (env.insns.code[insn] !== CALL) {
+      recordMemoryAccess(a, instance, before.rows, at, insn);
+      continue;
+    }
+    recordCallAccess(a, instance, before.rows, at, insn);
     if (isPseudoCall(env, insn) || (env.aux.flags[insn]! & AUX_CALLS_CALLBACK) !== 0) (a.slotsAt ??= new Map()).set(insn, before.slots(insn - start));
   }
   a.before[subprog] = before;
   if (talk) printTracks(a.env, a.tracks, subprog, before);
 }
-
-const isStore = (code: number): boolean => (code & 7) === BPF_STX || (code & 7) === BPF_ST;
 
 /** Joins row `after`, which holds after `insn`, into what holds before `target`, instruction `to` of the function; true where that changed. */
 function joinRow(a: Analysis, before: TrackRows, to: number, after: number, insn: number, target: number): boolean {
@@ -319,21 +329,30 @@ function joinRow(a: Analysis, before: TrackRows, to: number, after: number, insn
   return changed;
 }
 
-/** True for most instructions: what does not touch a pointer to the stack leaves all tracks at `at` of `t` as they are. */
-function keepsTracks(env: VerifierEnv, insn: number, t: Int32Array, at: number): boolean {
-  const { code, dst, src } = env.insns;
+/** True for most instructions: what does not touch a pointer to the stack leaves all tracks at `at` of the rows as they are. */
+function keepsTracks(env: VerifierEnv, insn: number, before: TrackRows, at: number): boolean {
+  const { code, dst, src, off } = env.insns;
+  const t = before.rows;
   const op = code[insn]!, d = dst[insn]!, s = src[insn]!;
   // registers beyond the frame pointer stand for arguments on the stack
   if (d > FRAME_POINTER || s > FRAME_POINTER) return false;
+  const isWhole = (op & (0xe0 | 0x18)) === (BPF_MEM | BPF_DW);
   switch (op & 7) {
     case BPF_ALU64:
       return t[at + d] === NONE && ((op & BPF_X) === 0 || t[at + s] === NONE);
     case BPF_ALU: case BPF_LD:
       return t[at + d] === NONE;
     case BPF_LDX:
-      return t[at + d] === NONE && t[at + s] === NONE && s !== FRAME_POINTER;
-    case BPF_ST: case BPF_STX:
-      return t[at + d] === NONE && (op & 0xe0) === BPF_MEM && d !== FRAME_POINTER;
+      if (t[at + d] !== NONE) return false;
+      if (s !== FRAME_POINTER) return t[at + s] === NONE;
+      return !isWhole || before.slot(at, slotOf(off[insn]!)) === NONE;
+    case BPF_ST: case BPF_STX: {
+      if ((op & 0xe0) !== BPF_MEM) return false;
+      if (d !== FRAME_POINTER) return t[at + d] === NONE;
+      const slot = slotOf(off[insn]!);
+      // a store of less or beside the slots may be about more than one
+      return slot >= 0 && before.slot(at, slot) === (isWhole && (op & 7) === BPF_STX ? t[at + s]! : NONE);
+    }
     default:
       if ((op & 0xf0) !== BPF_CALL) return true;
       for (let r = 0; r < 6; r++) if (t[at + r] !== NONE) return false;

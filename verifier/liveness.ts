@@ -121,12 +121,10 @@ export interface InsnFields {
   readonly imm: Int32Array;
 }
 
-/** The register of which the instruction writes 32 bits only, -1 for none (`bpf_insn_def32`). */
-export function definedSubreg(env: VerifierEnv, insn: number): number {
-  return subregDefinedBy(env.insns, insn, env.arena);
-}
-
-/** The same for an instruction that may already be rewritten, of a program that uses `arena`. */
+/**
+ * The register of which an instruction, which may already be rewritten, writes 32 bits only, -1 for none (`bpf_insn_def32`); `arena` is what
+ * the program uses.
+ */
 export function subregDefinedBy(insns: InsnFields, insn: number, arena: MapDescriptor | undefined): number {
   const { code, dst, src, imm } = insns;
   const op = code[insn]!, cls = op & 7, mode = op & 0xe0, is64 = (op & 0x18) === BPF_DW;
@@ -174,18 +172,39 @@ function backwardOrder(env: VerifierEnv): Int32Array {
 
 /** Computes stack and register liveness of the program into `env.liveStack` and `env.aux`; 0 or `-errno`. */
 export function computeLiveRegisters(env: VerifierEnv): number {
-  const n = env.insns.count;
-  const { slab } = env;
+  env.backward = backwardOrder(env);
+  const err = computeStackLiveness(env);
+  if (err !== 0) return err;
+  if (env.jumpsBack) repeatBackward(env);
+  else passBackward(env);
+  if ((env.log.level & BPF_LOG_LEVEL2) !== 0) printLiveRegisters(env);
+  return 0;
+}
+
+/** Where nothing jumps back: one pass. What is not reached needs nothing. */
+function passBackward(env: VerifierEnv): void {
+  const { backward, reachable } = env;
+  const before = env.slab.i32(env.insns.count);
+  for (let p = 0; p < reachable; p++) {
+    const insn = backward[p]!;
+    lookAt(env, insn);
+    let out = 0;
+    for (let s = insnSuccessors(env, insn) - 1; s >= 0; s--) out |= before[env.succ[s]!]!;
+    const live = (out & ~defines) | uses;
+    before[insn] = live;
+    keepLive(env, insn, live, out);
+  }
+}
+
+/** To a fixed point. */
+function repeatBackward(env: VerifierEnv): void {
+  const { backward, reachable, slab } = env, n = env.insns.count;
   const use = slab.i32(n, false), define = slab.i32(n, false), before = slab.i32(n), after = slab.i32(n);
   for (let i = 0; i < n; i++) {
     lookAt(env, i);
     use[i] = uses;
     define[i] = defines;
   }
-  env.backward = backwardOrder(env);
-  const err = computeStackLiveness(env);
-  if (err !== 0) return err;
-  const { backward, reachable } = env;
   for (let changed = true; changed; ) {
     changed = false;
     for (let p = 0; p < reachable; p++) {
@@ -198,16 +217,16 @@ export function computeLiveRegisters(env: VerifierEnv): number {
       after[insn] = out;
       changed = true;
     }
-    if (!env.jumpsBack) break;
   }
-  for (let i = 0; i < n; i++) {
-    env.aux.liveRegsBefore[i] = (before[i]! | (before[i]! >>> 16)) & 0xffff;
-    const subreg = definedSubreg(env, i);
-    if (subreg >= 0 && (after[i]! & (1 << (subreg + 16))) !== 0) env.aux.flags[i]! |= AUX_ZEXT_DST;
-    else env.aux.flags[i]! &= ~AUX_ZEXT_DST;
-  }
-  if ((env.log.level & BPF_LOG_LEVEL2) !== 0) printLiveRegisters(env);
-  return 0;
+  for (let i = 0; i < n; i++) keepLive(env, i, before[i]!, after[i]!);
+}
+
+/** Notes what is alive before and after an instruction. */
+function keepLive({ aux, insns, arena }: VerifierEnv, i: number, before: number, after: number): void {
+  aux.liveRegsBefore[i] = (before | (before >>> 16)) & 0xffff;
+  if (after >>> 16 === 0) return;
+  const subreg = subregDefinedBy(insns, i, arena);
+  if (subreg >= 0 && (after & (1 << (subreg + 16))) !== 0) aux.flags[i]! |= AUX_ZEXT_DST;
 }
 
 function printLiveRegisters(env: VerifierEnv): void {

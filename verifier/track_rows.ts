@@ -50,6 +50,12 @@ export class TrackRows {
     return this.rowOf[insn]! * this.stride;
   }
 
+  /** What a slot (-1: none) holds in the row that begins at `at` of {@link rows} and was reached; {@link UNVISITED} for none. */
+  slot(at: number, slot: number): number {
+    if (slot < 0) return UNVISITED;
+    return TRACKED_REGS + slot < this.stride ? this.rows[at + TRACKED_REGS + slot]! : NONE;
+  }
+
   /** Copies a row to `out`, which holds {@link NONE} behind it. */
   read(row: number, out: Int32Array): void {
     const { rows, stride } = this;
