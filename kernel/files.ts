@@ -14,8 +14,8 @@ export interface OpenFile<T> {
   readonly target: T;
   readonly mode: number;
   references: number;
-  /** Called once, when the last descriptor and mapping is gone. */
-  readonly release: () => void;
+  /** Called once with the target, when the last descriptor and mapping is gone. */
+  readonly release: (target: T) => void;
 }
 
 /** Descriptors 0 to 2 are the terminal of the process: open from the start, of no kind that BPF knows. */
@@ -37,9 +37,9 @@ export class FileTable<T> {
   }
 
   /** Installs a new open file; its descriptor or `-EMFILE` (then `release` is not called). */
-  install(target: T, mode: number, release: () => void): number {
+  install<O extends T>(target: O, mode: number, release: (target: O) => void): number {
     if (this.failing()) return -EMFILE;
-    return this.place({ target, mode, references: 1, release });
+    return this.place({ target, mode, references: 1, release: release as (target: T) => void });
   }
 
   get(fd: number): OpenFile<T> | undefined {
@@ -67,7 +67,7 @@ export class FileTable<T> {
 
   /** Drops one reference that a descriptor or a mapping held. */
   put(file: OpenFile<T>): void {
-    if (--file.references === 0) file.release();
+    if (--file.references === 0) file.release(file.target);
   }
 
   /** Open descriptors in ascending order, without the terminal's. */

@@ -10,7 +10,7 @@ import type { Admission, BTFDescriptor, ProgramDescriptor, VerifiedProgram } fro
 import type { Program, ProgramImage } from '../vm/types.ts';
 import type { ProgramSnapshot, ProgramView } from './api.ts';
 import type { BPFMap } from './maps/map.ts';
-import type { KernelMemory } from './memory.ts';
+import { type KernelMemory, KernelOutOfMemory } from './memory.ts';
 
 /** Offsets of Linux 7.3.4 (x86-64, from its BTF): programs of tracing and LSM kinds read them. */
 const PROG = { size: 96, flags: 2, sleepable: 4, type: 8, expectedAttachType: 12, length: 16, tag: 24, aux: 80 } as const;
@@ -32,10 +32,16 @@ export interface ProgramAttributes {
   readonly sleepable: boolean;
   readonly attachBTFID: number;
   readonly instructions: Uint8Array;
-  readonly loadTime: bigint;
+  /** Nanoseconds since boot. */
+  readonly loadTime: number;
   readonly userID: number;
   readonly xdpHasFrags: boolean;
   readonly isDeviceBound: boolean;
+}
+
+/** Who frees programs that nobody refers to any more. */
+export interface ProgramHost {
+  freeProgram(program: BPFProgram): void;
 }
 
 /** What the machine gets of a program, with the program that it belongs to. */
@@ -66,7 +72,7 @@ export class BPFProgram implements ProgramDescriptor {
   readonly attachBTF: (BTFDescriptor & { put(): void }) | undefined;
   readonly attachProgram: BPFProgram | undefined;
   readonly instructions: Uint8Array;
-  readonly loadTime: bigint;
+  readonly loadTime: number;
   readonly userID: number;
   readonly xdpHasFrags: boolean;
   readonly isDeviceBound: boolean;
@@ -93,11 +99,11 @@ export class BPFProgram implements ProgramDescriptor {
   /** Output streams 1 and 2 of the program (`bpf_stream_vprintk`). */
   readonly streams: readonly [Uint8Array[], Uint8Array[]] = [[], []];
   private readonly memory: KernelMemory;
-  private readonly onFree: (program: BPFProgram) => void;
+  private readonly host: ProgramHost;
 
   constructor(
     memory: KernelMemory, attr: ProgramAttributes, attachBTF: (BTFDescriptor & { put(): void }) | undefined, attachProgram: BPFProgram | undefined,
-    onFree: (program: BPFProgram) => void,
+    host: ProgramHost,
   ) {
     this.memory = memory;
     this.name = attr.name;
@@ -115,9 +121,13 @@ export class BPFProgram implements ProgramDescriptor {
     this.userID = attr.userID;
     this.xdpHasFrags = attr.xdpHasFrags;
     this.isDeviceBound = attr.isDeviceBound;
-    this.onFree = onFree;
+    this.host = host;
     this.address = memory.alloc(PROG.size, `prog ${attr.name}`);
-    this.auxAddress = memory.alloc(AUX.size, `prog aux ${attr.name}`);
+    this.auxAddress = memory.tryAlloc(AUX.size, `prog aux ${attr.name}`);
+    if (this.auxAddress === 0) {
+      memory.free(this.address);
+      throw new KernelOutOfMemory('prog aux');
+    }
     this.writeStruct();
   }
 
@@ -132,7 +142,8 @@ export class BPFProgram implements ProgramDescriptor {
     space.setPointer(at + PROG.aux, this.auxAddress);
     space.setPointer(this.auxAddress + AUX.prog, this.address);
     view.setUint32(this.auxAddress + AUX.attachBTFID, this.attachBTFID, true);
-    view.setBigUint64(this.auxAddress + AUX.loadTime, this.loadTime, true);
+    view.setUint32(this.auxAddress + AUX.loadTime, this.loadTime % 0x100000000, true);
+    view.setUint32(this.auxAddress + AUX.loadTime + 4, Math.floor(this.loadTime / 0x100000000), true);
     for (let i = 0; i < this.name.length && i < 15; i++) view.setUint8(this.auxAddress + AUX.name + i, this.name.charCodeAt(i));
   }
 
@@ -147,8 +158,8 @@ export class BPFProgram implements ProgramDescriptor {
 
   setVerified(verified: VerifiedProgram): void {
     this.verified = verified;
-    const view = this.memory.view;
-    this.memory.space.setBytes(this.address + PROG.tag, verified.tag.subarray(0, 8));
+    const { view, u8 } = this.memory;
+    for (let i = 0; i < 8; i++) u8[this.address + PROG.tag + i] = verified.tag[i]!;
     view.setUint32(this.address + PROG.length, verified.xlated.instructions.length / 8, true);
     view.setUint32(this.auxAddress + AUX.verifiedInsns, verified.verifiedInstructions, true);
     if (this.type === BPF_PROG_TYPE_EXT) this.expectedAttachType = 0;
@@ -164,7 +175,7 @@ export class BPFProgram implements ProgramDescriptor {
   }
 
   put(): void {
-    if (--this.references === 0) this.onFree(this);
+    if (--this.references === 0) this.host.freeProgram(this);
   }
 
   /** Ties the program to a struct_ops map (`bpf_prog_assoc_struct_ops`): `-EBUSY` where it is tied to another. */

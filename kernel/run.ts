@@ -7,7 +7,7 @@ import { within } from '../isa/phases.ts';
 import { BPF_MAP_TYPE_PROG_ARRAY } from '../isa/uapi.ts';
 import { KERNEL_HI } from '../vm/address-space.ts';
 import { Machine } from '../vm/machine.ts';
-import type { Fault, HelperCall, Program, Tier } from '../vm/types.ts';
+import type { Fault, HelperCall, Program, ProgramImage, Tier } from '../vm/types.ts';
 import { high } from './helpers/arguments.ts';
 import { directHelpers } from './helpers/direct.ts';
 import { inModuleHelpers } from './helpers/in-module.ts';
@@ -110,14 +110,13 @@ export class Runner {
   /** The program as the machine wants it. */
   prepare(program: BPFProgram): Program {
     if (program.prepared !== undefined) return program.prepared;
-    const arenaMap = program.usedMaps.find((map) => map instanceof ArenaMap);
     const { verified } = program;
     const isVerified = verified?.fullyVerified === true;
     const image: OwnedImage = {
       owner: program, name: program.name, instructions: verified?.instructions ?? program.instructions, subprograms: verified?.subprograms ?? ENTRY_ONLY,
       stackDepths: isVerified ? verified.stackDepths : (verified?.stackDepths ?? ENTRY_ONLY).map(() => 512),
       verified: isVerified,
-      arena: arenaMap?.window(),
+      arena: arenaOf(program),
       jumpTargets: jumpTargets(program),
       exceptionCallback: verified?.exceptionCallback,
     };
@@ -180,6 +179,14 @@ export class Runner {
       program.put();
     }
   }
+}
+
+function arenaOf({ usedMaps }: BPFProgram): ProgramImage['arena'] {
+  for (let i = 0; i < usedMaps.length; i++) {
+    const map = usedMaps[i];
+    if (map instanceof ArenaMap) return map.window();
+  }
+  return undefined;
 }
 
 /** Where the indirect jumps of a verified program lead: the verifier lets only addresses out of its jump tables be jumped to. */

@@ -284,11 +284,13 @@ export class KernelState implements MapHost {
     this.putMap(map);
   }
 
+  private readonly closeMap = (map: BPFMap): void => this.putMapWithUserReference(map);
+
   /** `bpf_map_new_fd`: takes over one reference of each kind on success. */
   newMapFD(map: BPFMap, mode: number): number {
     const verdict = this.isUnhooked('bpf_map') ? 0 : this.ask('bpf_map', (hook) => (hook as LSMHooks['bpf_map'])(viewOf(map), mode), () => [{ at: map.address }, mode]);
     if (verdict < 0) return verdict;
-    return this.files.install(map, mode, () => this.putMapWithUserReference(map));
+    return this.files.install(map, mode, this.closeMap);
   }
 
   // -------------------------------------------------- programs
@@ -327,7 +329,7 @@ export class KernelState implements MapHost {
   newProgramFD(program: BPFProgram): number {
     const verdict = this.isUnhooked('bpf_prog') ? 0 : this.ask('bpf_prog', (hook) => (hook as LSMHooks['bpf_prog'])(program.view()), () => [{ at: program.address }]);
     if (verdict < 0) return verdict;
-    return this.files.install(program, 3, () => program.put());
+    return this.files.install(program, 3, putObject);
   }
 
   // -------------------------------------------------- BTF objects
@@ -344,7 +346,7 @@ export class KernelState implements MapHost {
 
   /** Publishes a BTF object and gives a descriptor for it; drops it where that fails. */
   newBTFFD(object: BTFObject): number {
-    const fd = this.files.install(object, 1, () => object.put());
+    const fd = this.files.install(object, 1, putObject);
     if (fd < 0) object.put();
     return fd;
   }
@@ -353,6 +355,10 @@ export class KernelState implements MapHost {
   get noMemory(): number {
     return -ENOMEM;
   }
+}
+
+function putObject(object: { put(): void }): void {
+  object.put();
 }
 
 /** What hooks and audits see of a map. */

@@ -85,10 +85,11 @@ export class PreparedProgram implements Program {
     this.callsOut = decoder.callsOut;
     const starts: readonly number[] = image.subprograms ?? decoder.functions();
     this.subprograms = ascending(starts, this.instructionCount);
-    this.stackDepths = new Int32Array(this.subprograms.length).fill(MAX_STACK);
+    this.stackDepths = new Int32Array(this.subprograms.length);
+    for (let at = 0; at < this.stackDepths.length; at++) this.stackDepths[at] = MAX_STACK;
     for (let index = 0; index < starts.length; index++) {
       const depth = image.stackDepths?.[index];
-      const at = this.subprograms.indexOf(starts[index]!);
+      const at = this.subprograms[index] === starts[index] ? index : this.subprograms.indexOf(starts[index]!);
       if (depth !== undefined && at >= 0) this.stackDepths[at] = Math.min(MAX_STACK, Math.max(0, depth));
     }
   }

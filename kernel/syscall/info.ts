@@ -214,7 +214,7 @@ function programInfo(call: Call, program: BPFProgram): number {
   const verified = program.verified;
   setU32(info, PROG_INFO.type, program.type);
   setU32(info, PROG_INFO.id, program.id);
-  setU64(info, PROG_INFO.load_time, program.loadTime);
+  setU64(info, PROG_INFO.load_time, BigInt(program.loadTime));
   setU32(info, PROG_INFO.created_by_uid, program.userID);
   info.view.setUint32(84, program.gplCompatible ? 1 : 0, true);
   info.bytes.set((verified?.tag ?? new Uint8Array(8)).subarray(0, 8), PROG_INFO.tag.offset);

@@ -4,7 +4,7 @@
  * id and descriptor. Reproduces `map_create` and `map_create_alloc` of kernel/bpf/syscall.c.
  */
 import { checkMapBTF } from '../../btf/record.ts';
-import { MAP_CREATE_ATTR as A, readBytes } from '../../isa/attr.ts';
+import { type Field, MAP_CREATE_ATTR as A } from '../../isa/attr.ts';
 import { EACCES, EBADF, EFAULT, EINVAL, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import * as U from '../../isa/uapi.ts';
 import type { VerifierLog } from '../../verifier/log.ts';
@@ -27,9 +27,10 @@ const NAME_BYTES: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => (
   Number(/[A-Za-z0-9_.]/.test(String.fromCharCode(byte)) || (byte >= 0xc0 && byte !== 0xd7 && byte !== 0xf7))));
 
 /** `bpf_obj_name_cpy`: letters, digits, `_`, `.`, ended by a NUL inside the field; `undefined` otherwise. */
-export function objectName(bytes: Uint8Array): string | undefined {
+export function objectName(call: Call, { offset, size }: Field): string | undefined {
   let name = '';
-  for (const byte of bytes) {
+  for (let at = offset; at < offset + size; at++) {
+    const byte = call.bytes[at]!;
     if (byte === 0) return name;
     if (NAME_BYTES[byte] === 0) return undefined;
     name += String.fromCharCode(byte);
@@ -102,8 +103,7 @@ function allocateMap(call: Call, log: VerifierLog | undefined): BPFMap | number 
   if (type >= U.__MAX_BPF_MAP_TYPE) return refuse('Invalid map_type.');
   const kind = mapKind(type);
   if (kind === undefined) return -EINVAL;
-  const nameBytes = readBytes(call.attr, 0, A.map_name);
-  const name = objectName(nameBytes);
+  const name = objectName(call, A.map_name);
   const attr: MapAttributes = {
     type, keySize: call.u32(A.key_size), valueSize: call.u32(A.value_size), maxEntries: call.u32(A.max_entries), flags,
     innerMapFD: call.fd(A.inner_map_fd), numaNode, mapExtra, name: name ?? '', btfFD: call.fd(A.btf_fd), btfKeyTypeID: keyType,

@@ -4,7 +4,7 @@
  * Owns everything around `bpf_check`; admission and verification are the verifier room's. Reproduces `bpf_prog_load` and its
  * helpers of kernel/bpf/syscall.c.
  */
-import { type Field, PROG_LOAD_ATTR as A, readBytes } from '../../isa/attr.ts';
+import { type Field, PROG_LOAD_ATTR as A } from '../../isa/attr.ts';
 import { E2BIG, EBADF, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, EPERM } from '../../isa/errno.ts';
 import { within, type Phases } from '../../isa/phases.ts';
 import { POOLED_BYTES, pooledBytes } from '../../isa/pool.ts';
@@ -26,7 +26,7 @@ import { checkAttach, isNetAdminType, isPerfmonType, isTracingMulti } from './at
 import type { Call } from './call.ts';
 import { specOf } from './elements.ts';
 import { isGPLCompatible } from './license.ts';
-import { deliverLog, type LogTarget, logTarget } from './log.ts';
+import { deliverLog, type LogFields, type LogTarget, logTarget } from './log.ts';
 import { objectName, tokenByFD } from './map-create.ts';
 
 const PROGRAM_FLAGS = F.BPF_F_STRICT_ALIGNMENT | F.BPF_F_ANY_ALIGNMENT | F.BPF_F_TEST_STATE_FREQ | F.BPF_F_SLEEPABLE
@@ -37,6 +37,8 @@ const LOOPBACK = 1;
 
 type FDArray = ProgramLoad['fdArray'];
 
+const LOG_FIELDS: LogFields = { level: A.log_level, size: A.log_size, buffer: A.log_buf, trueSize: A.log_true_size };
+
 /** Fields of the attribute block after the rules that need no object. */
 interface Target {
   readonly attachBTF: BTFObject | undefined;
@@ -44,31 +46,33 @@ interface Target {
 }
 
 export function loadProgram(call: Call): number {
-  const log = logTarget(call, { level: A.log_level, size: A.log_size, buffer: A.log_buf, trueSize: A.log_true_size });
+  const log = logTarget(call, LOG_FIELDS);
   if (typeof log === 'number') return log;
   const early = checkFields(call);
   if (early !== 0) return early;
   const target = resolveTarget(call);
   if (typeof target === 'number') return target;
-  const drop = (error: number): number => {
-    target.attachBTF?.put();
-    target.attachProgram?.put();
-    return error;
-  };
   const type = call.u32(A.prog_type);
   const attachType = fixedAttachType(type, call.u32(A.expected_attach_type));
   if (!checkAttach(type, attachType, target.attachBTF !== undefined, call.u32(A.attach_btf_id), target.attachProgram !== undefined)) {
-    return drop(-EINVAL);
+    return drop(target, -EINVAL);
   }
   let program: BPFProgram | number;
   try {
     program = allocateProgram(call, type, attachType, target);
   } catch (error) {
-    drop(0);
+    drop(target, 0);
     throw error;
   }
-  if (typeof program === 'number') return drop(program);
+  if (typeof program === 'number') return drop(target, program);
   return verifyAndPublish(call, program, log);
+}
+
+/** Ends a load that has no program yet. */
+function drop({ attachBTF, attachProgram }: Target, error: number): number {
+  attachBTF?.put();
+  attachProgram?.put();
+  return error;
 }
 
 /** `bpf_prog_load_fixup_attach_type` */
@@ -134,15 +138,14 @@ function allocateProgram(call: Call, type: number, attachType: number, target: T
     if (error !== 0) return error;
   }
   if (type === 0 || type >= U.__MAX_BPF_PROG_TYPE) return -EINVAL;
-  const loadTime = BigInt(kernel.sources.now());
-  const name = objectName(readBytes(call.attr, 0, A.prog_name));
+  const loadTime = kernel.sources.now();
+  const name = objectName(call, A.prog_name);
   if (name === undefined) return -EINVAL;
-  const program = memory.build(() => new BPFProgram(memory, {
+  return new BPFProgram(memory, {
     name, type, expectedAttachType: attachType, flags, license, gplCompatible: isGPLCompatible(license),
     sleepable: (flags & F.BPF_F_SLEEPABLE) !== 0, attachBTFID: attachTypeID(call, attachType), instructions, loadTime, userID: 0,
     xdpHasFrags: (flags & F.BPF_F_XDP_HAS_FRAGS) !== 0, isDeviceBound: ifindex !== 0,
-  }, target.attachBTF, target.attachProgram, (freed) => kernel.freeProgram(freed)));
-  return program;
+  }, target.attachBTF, target.attachProgram, kernel);
 }
 
 /** The program's own copy; `undefined` on a fault, before which a long one is not made. */
@@ -177,10 +180,13 @@ function verifyAndPublish(call: Call, program: BPFProgram, log: LogTarget): numb
   const verdict = verifyOrFree(call, program, log, environment);
   program.setAdmission(verdict.admission);
   const { phases } = kernel;
-  const deliver = (): number => deliverLog(call, log, verdict.log, verdict.logTrueSize, 0);
-  const logError = phases === undefined ? deliver() : within(phases, 'log', deliver);
-  const end = (): number => publish(call, program, verdict, logError !== 0 ? logError : -verdict.errno);
-  return phases === undefined ? end() : within(phases, 'install', end);
+  if (phases === undefined) return publish(call, program, verdict, deliver(call, log, verdict) || -verdict.errno);
+  const logError = within(phases, 'log', () => deliver(call, log, verdict));
+  return within(phases, 'install', () => publish(call, program, verdict, logError || -verdict.errno));
+}
+
+function deliver(call: Call, log: LogTarget, verdict: Verdict): number {
+  return deliverLog(call, log, verdict.log, verdict.logTrueSize, 0);
 }
 
 /** Gives an accepted program its references, id and descriptor; frees a refused one. `>= 0` or `-errno`. */

@@ -4,6 +4,7 @@
  * a loop with its bound; a spill and a fill of another size), joined so that most programs are valid. Owns what is generated; knows
  * the maps only by the numbers of their descriptors.
  */
+import { pooledBytes } from '../../../isa/pool.ts';
 import * as U from '../../../isa/uapi.ts';
 import type { Random } from '../random.ts';
 import { divergingPaths, dynamicPointer, iteratorLoop, type IteratorFunctions, type Writer } from './sequences.ts';
@@ -107,7 +108,7 @@ export class Grammar {
       this.#limit = this.#count + 3 + random.below(10);
       this.#function(isCallback ? -1 : kind);
     }
-    return this.#bytes.slice(0, this.#count * 8);
+    return this.#written();
   }
 
   /** A piece for another program: a few instructions that suit most places. */
@@ -125,7 +126,14 @@ export class Grammar {
     this.#depth = 1;
     while (this.#count < this.#limit) this.#statement();
     for (const at of this.#exits) this.#view.setInt16(at * 8 + 2, this.#count - at - 1, true);
-    return this.#bytes.slice(0, this.#count * 8);
+    return this.#written();
+  }
+
+  /** A copy of what was written, out of a shared buffer: inputs are many, and those that are kept are kept in another form. */
+  #written(): Uint8Array {
+    const out = pooledBytes(this.#count * 8), bytes = this.#bytes;
+    for (let at = 0; at < out.length; at++) out[at] = bytes[at]!;
+    return out;
   }
 
   #emit(code: number, dst: number, src: number, off: number, imm: number): number {
