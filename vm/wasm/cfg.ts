@@ -298,6 +298,11 @@ function orderBlocks(raw: RawBlocks): FlowGraph {
   // Each entry is a block to enter, or, complemented, one to leave. `taken` is pushed first so that `next` is visited last…
   // and comes directly behind its block in reverse postorder.
   const from: number[] = [-1];
+  const enter = (block: number, origin: number): void => {
+    if (block < 0 || visited[block] === 1) return;
+    stack.push(block);
+    from.push(origin);
+  };
   while (stack.length > 0) {
     const entry = stack.pop()!;
     const origin = from.pop()!;
@@ -312,12 +317,10 @@ function orderBlocks(raw: RawBlocks): FlowGraph {
     vertex.push(entry);
     stack.push(~entry);
     from.push(-1);
-    for (const successor of [...(raw.switches.get(entry)?.blocks ?? []), raw.next[entry]!, raw.taken[entry]!]) {
-      if (successor >= 0 && visited[successor] === 0) {
-        stack.push(successor);
-        from.push(entry);
-      }
-    }
+    const targets = raw.switches.get(entry)?.blocks;
+    if (targets !== undefined) for (const target of targets) enter(target, entry);
+    enter(raw.next[entry]!, entry);
+    enter(raw.taken[entry]!, entry);
   }
   const count = postorder.length;
   const number = new Int32Array(total).fill(-1);

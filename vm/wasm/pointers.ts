@@ -41,7 +41,7 @@ export function narrowComparisons(code: Int32Array, original: Int32Array, graph:
     const at = last * STRIDE;
     const narrow = NARROW[original[at]!]!;
     if (narrow < 0) continue;
-    state.set(entry.subarray(block * REGISTERS, (block + 1) * REGISTERS));
+    for (let register = 0; register < REGISTERS; register++) state[register] = entry[block * REGISTERS + register]!;
     for (let dense = graph.start[block]!; dense < last; dense++) step(original, dense * STRIDE, atomics, state);
     if (state[original[at + 1]! >> 1]! >= 0 && state[original[at + 2]! >> 1]! >= 0) code[at] = narrow;
   }
@@ -60,7 +60,7 @@ function solve(code: Int32Array, graph: FlowGraph, atomics: readonly Atomic[]): 
   const skipped = new Int32Array(REGISTERS);
   for (let block = queue.pop(); block !== undefined; block = queue.pop()) {
     pending[block] = 0;
-    state.set(entry.subarray(block * REGISTERS, (block + 1) * REGISTERS));
+    for (let register = 0; register < REGISTERS; register++) state[register] = entry[block * REGISTERS + register]!;
     for (let dense = graph.start[block]!; dense < graph.end[block]!; dense++) step(code, dense * STRIDE, atomics, state);
     if (graph.selectStart[block]! >= 0) {
       skipped.set(state);
