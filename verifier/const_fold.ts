@@ -12,8 +12,9 @@ import {
   BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BPF_SUB, BPF_W, BPF_X,
 } from '../isa/uapi.ts';
 import { computePostorder, insnSuccessors } from './cfg.ts';
-import { findSubprog, type InsnAux, type VerifierEnv } from './env.ts';
+import { AUX_JUMP_TARGET, findSubprog, type InsnAux, type VerifierEnv } from './env.ts';
 import { isMapReadOnly } from './mem_access.ts';
+import { mayJumpBack } from './scc.ts';
 import { isMayGoto } from './subprogs.ts';
 import type { MapDescriptor } from './types.ts';
 import type { Slab } from './workspace.ts';
@@ -54,7 +55,8 @@ class Constants {
   readonly values: Int32Array;
   /** By register, all of them. */
   readonly out: Int32Array;
-  #outMask = 0;
+  /** Registers of {@link out} of which something is known. */
+  outMask = 0;
 
   constructor(count: number, slab: Slab) {
     this.masks = slab.i32(count, false);
@@ -70,17 +72,17 @@ class Constants {
 
   load(insn: number): void {
     const { values, out } = this, mask = this.masks[insn]!, from = insn * STRIDE;
-    for (let rest = this.#outMask & ~mask; rest !== 0; rest &= rest - 1) this.forget(lowestBit(rest));
+    for (let rest = this.outMask & ~mask; rest !== 0; rest &= rest - 1) this.forget(lowestBit(rest));
     for (let rest = mask; rest !== 0; rest &= rest - 1) copyKnown(out, values, lowestBit(rest), 0, from);
-    this.#outMask = mask;
+    this.outMask = mask;
   }
 
   /** Joins what holds after an instruction into what holds before its successor; true where that changed. */
   join(insn: number): boolean {
     const { values, out } = this, mask = this.masks[insn]!, to = insn * STRIDE;
     if (mask === UNREACHED) {
-      this.masks[insn] = this.#outMask;
-      for (let rest = this.#outMask; rest !== 0; rest &= rest - 1) copyKnown(values, out, lowestBit(rest), to, 0);
+      this.masks[insn] = this.outMask;
+      for (let rest = this.outMask; rest !== 0; rest &= rest - 1) copyKnown(values, out, lowestBit(rest), to, 0);
       return true;
     }
     let changed = false;
@@ -100,11 +102,11 @@ class Constants {
     out[at + MAP] = 0;
     out[at + LO] = 0;
     out[at + HI] = 0;
-    this.#outMask &= ~(1 << r);
+    this.outMask &= ~(1 << r);
   }
 
   forgetCallerSaved(): void {
-    for (let rest = this.#outMask & CALLER_SAVED; rest !== 0; rest &= rest - 1) this.forget(lowestBit(rest));
+    for (let rest = this.outMask & CALLER_SAVED; rest !== 0; rest &= rest - 1) this.forget(lowestBit(rest));
   }
 
   /** Sets the kind and the number. The kernel leaves the map of an earlier pointer in place, and compares it where paths meet. */
@@ -113,7 +115,7 @@ class Constants {
     out[at] = kind;
     out[at + LO] = lo;
     out[at + HI] = hi;
-    this.#outMask |= 1 << r;
+    this.outMask |= 1 << r;
   }
 
   /** Sets the kind and the map. The number of an earlier constant stays, and is compared where paths meet. */
@@ -121,13 +123,13 @@ class Constants {
     const { out } = this, at = r * WORDS;
     out[at] = kind;
     out[at + MAP] = map;
-    this.#outMask |= 1 << r;
+    this.outMask |= 1 << r;
   }
 
   copy(dst: number, src: number): void {
     const { out } = this, to = dst * WORDS, from = src * WORDS;
     for (let i = 0; i < WORDS; i++) out[to + i] = out[from + i]!;
-    this.#outMask = (this.#outMask & ~(1 << dst)) | (((this.#outMask >> src) & 1) << dst);
+    this.outMask = (this.outMask & ~(1 << dst)) | (((this.outMask >> src) & 1) << dst);
   }
 
   kind(r: number): number {
@@ -186,7 +188,31 @@ export function computeConstRegs(env: VerifierEnv): number {
   const { count } = env.insns;
   const constants = new Constants(count, env.slab);
   for (let i = 0; i < env.subprogCount; i++) constants.startAt(env.subprogs[i]!.start);
+  if (mayJumpBack(env)) repeatForward(env, constants);
+  else passForward(env, constants);
+  return 0;
+}
+
+/** Where nothing jumps back: one pass, in which most instructions find what holds before them as the one in front of them left it. */
+function passForward(env: VerifierEnv, constants: Constants): void {
+  const { postorder, reachable, aux } = env;
+  let isFollowed = false;
+  for (let i = reachable - 1; i >= 0; i--) {
+    const insn = postorder[i]!;
+    if (!isFollowed) constants.load(insn);
+    keepConstantsOf(aux, insn, constants.out, constants.outMask, 0);
+    transfer(env, constants, insn);
+    const successors = insnSuccessors(env, insn), next = env.succ[0]!;
+    isFollowed = successors === 1 && i > 0 && next === postorder[i - 1] && (aux.flags[next]! & AUX_JUMP_TARGET) === 0;
+    if (isFollowed) continue;
+    for (let s = 0; s < successors; s++) constants.join(env.succ[s]!);
+  }
+}
+
+/** To a fixed point. */
+function repeatForward(env: VerifierEnv, constants: Constants): void {
   const { postorder, reachable } = env;
+  const { count } = env.insns;
   // an instruction is looked at again only where what holds before it has changed: all else would come out as before
   const isSettled = env.slab.u8(count);
   for (let changed = true; changed; ) {
@@ -206,28 +232,22 @@ export function computeConstRegs(env: VerifierEnv): number {
       }
     }
   }
-  keepConstants(env, constants);
-  return 0;
-}
-
-function keepConstants(env: VerifierEnv, constants: Constants): void {
-  const { count } = env.insns;
-  for (let insn = 0; insn < count; insn++) keepConstantsOf(env.aux, constants, insn);
-}
-
-function keepConstantsOf(aux: InsnAux, constants: Constants, insn: number): void {
   const { masks, values } = constants;
+  for (let insn = 0; insn < count; insn++) if (masks[insn] !== UNREACHED) keepConstantsOf(env.aux, insn, values, masks[insn]!, insn * STRIDE);
+}
+
+/** Notes the constants of the registers in `known`, whose words are at `at` of `values`. */
+function keepConstantsOf(aux: InsnAux, insn: number, values: Int32Array, known: number, at: number): void {
   let mask = 0, mapMask = 0, subprogMask = 0;
-  const from = masks[insn]!;
-  for (let rest = from === UNREACHED ? 0 : from & ((1 << KEPT_REGISTERS) - 1); rest !== 0; rest &= rest - 1) {
-    const r = lowestBit(rest), at = insn * STRIDE + r * WORDS, known = values[at]!;
-    if (known < CONST || known === MAP_VALUE) continue;
-    if (known === CONST) {
-      if (values[at + HI] !== 0) continue;
+  for (let rest = known & ((1 << KEPT_REGISTERS) - 1); rest !== 0; rest &= rest - 1) {
+    const r = lowestBit(rest), from = at + r * WORDS, kind = values[from]!;
+    if (kind < CONST || kind === MAP_VALUE) continue;
+    if (kind === CONST) {
+      if (values[from + HI] !== 0) continue;
       mask |= 1 << r;
-    } else if (known === MAP_PTR) mapMask |= 1 << r;
+    } else if (kind === MAP_PTR) mapMask |= 1 << r;
     else subprogMask |= 1 << r;
-    aux.constRegVals[insn * KEPT_REGISTERS + r] = values[at + (known === MAP_PTR ? MAP : LO)]!;
+    aux.constRegVals[insn * KEPT_REGISTERS + r] = values[from + (kind === MAP_PTR ? MAP : LO)]!;
   }
   aux.constRegMask[insn] = mask;
   aux.constRegMapMask[insn] = mapMask;

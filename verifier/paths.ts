@@ -6,10 +6,10 @@
 import { E2BIG, ENOENT } from '../isa/errno.ts';
 import type { VerifierEnv } from './env.ts';
 import { markStateScratched } from './print.ts';
-import { markKnownZero, markNotInit } from './regs.ts';
-import { MAX_BPF_REG, PTR_TO_STACK } from './regtypes.ts';
+import { markKnownZero, markUnknownImprecise } from './regs.ts';
+import { MAX_BPF_REG, NOT_INIT, PTR_TO_STACK } from './regtypes.ts';
 import {
-  F_CALLSITE, F_DIAG_ID, F_FRAMENO, F_INSNS_SUBTOTAL, F_REGS, F_RET_32BIT, F_RET_MAX, F_RET_MIN, F_SUBPROG, REG_A, REG_TYPE, regAt, type VState,
+  F_CALLSITE, F_DIAG_ID, F_FRAMENO, F_INSNS_SUBTOTAL, F_SUBPROG, FRAME_FIXED_WORDS, REG_A, REG_PRECISE, REG_TYPE, regAt, type VState,
 } from './state.ts';
 
 /** Most states that wait at one time (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`). */
@@ -63,23 +63,32 @@ export function dropPending(env: VerifierEnv): void {
   }
 }
 
+/** Words of a frame that just began, by whether numbers that nothing is known of are imprecise. */
+const FRESH_FRAMES: readonly [Int32Array, Int32Array] = [freshFrame(1), freshFrame(0)];
+
+function freshFrame(precise: number): Int32Array {
+  const w = new Int32Array(FRAME_FIXED_WORDS);
+  for (let i = 0; i < MAX_BPF_REG; i++) {
+    const reg = regAt(0, i);
+    markUnknownImprecise(w, reg);
+    w[reg + REG_TYPE] = NOT_INIT;
+    w[reg + REG_PRECISE] = precise;
+  }
+  w[regAt(0, 10) + REG_TYPE] = PTR_TO_STACK;
+  markKnownZero(w, regAt(0, 10));
+  return w;
+}
+
 /** A fresh frame in the current state's place `index`: no register but the frame pointer, no stack. */
 export function initFrame(env: VerifierEnv, index: number, callsite: number, subprog: number): number {
   const { w } = env;
   const frame = env.cur.frameAt[index]!;
-  w.fill(0, frame, frame + F_REGS);
+  w.set(FRESH_FRAMES[env.bpfCapable ? 1 : 0], frame);
   w[frame + F_CALLSITE] = callsite;
   w[frame + F_FRAMENO] = index;
   w[frame + F_SUBPROG] = subprog;
-  w[frame + F_RET_MIN] = 0;
-  w[frame + F_RET_MAX] = 0;
-  w[frame + F_RET_32BIT] = 0;
   w[frame + F_DIAG_ID] = env.diag === undefined ? 0 : env.diag.initFrame();
-  for (let i = 0; i < MAX_BPF_REG; i++) markNotInit(env, w, regAt(frame, i));
-  const fp = regAt(frame, 10);
-  w[fp + REG_TYPE] = PTR_TO_STACK;
-  markKnownZero(w, fp);
-  w[fp + REG_A] = index;
+  w[regAt(frame, 10) + REG_A] = index;
   markStateScratched(env);
   return frame;
 }

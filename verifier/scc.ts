@@ -13,7 +13,7 @@ import { jumpOffset } from './subprogs.ts';
 const NOT_ON_STACK = 0xffffffff;
 
 /** False where everything goes forward: no jump to an instruction in front, no call that runs a callback again and again. */
-function mayJumpBack(env: VerifierEnv): boolean {
+export function mayJumpBack(env: VerifierEnv): boolean {
   const { code, count } = env.insns;
   const { flags, jumpTables } = env.aux;
   if (jumpTables !== undefined) return true;
