@@ -4,11 +4,12 @@
  * read or write through each. Reproduces `bpf_get_call_summary()` and `bpf_{helper,kfunc}_stack_access_bytes()` of
  * `kernel/bpf/verifier.c`.
  */
-import { BTF_KIND_PTR } from '../isa/uapi.ts';
+import { BTF_KIND_PTR, HELPER_NAMES } from '../isa/uapi.ts';
 import type { VerifierEnv } from './env.ts';
 import { isKfuncArgDynptr, isKfuncArgUninit, paramHasSuffix } from './kfunc_params.ts';
 import { KF_FASTCALL, KF_ITER_NEW } from './kfunc_sets.ts';
 import { fetchKfuncMeta } from './kfuncs.ts';
+import type { HelperProto } from './ops_types.ts';
 import { getHelperProto } from './progtypes/index.ts';
 import {
   ARG_CONST_MAP_PTR, ARG_DONTCARE, ARG_MEM_SIZE, ARG_MEM_SIZE_OR_ZERO, ARG_PTR_TO_DYNPTR, ARG_PTR_TO_MAP_KEY, ARG_PTR_TO_MAP_VALUE,
@@ -32,18 +33,31 @@ export interface CallSummary {
 /** Helpers whose call is replaced by instructions on x86-64. */
 const INLINED_HELPERS: ReadonlySet<string> = new Set(['get_smp_processor_id', 'get_current_task_btf', 'get_current_task']);
 
+/** By number of a helper: the prototype met last and its summary. */
+const protos: (HelperProto | undefined)[] = Array.from({ length: HELPER_NAMES.length }, () => undefined);
+const summaries: (CallSummary | undefined)[] = Array.from({ length: HELPER_NAMES.length }, () => undefined);
+
+function summaryOf(proto: HelperProto): CallSummary {
+  const end = proto.argTypes.indexOf(ARG_DONTCARE);
+  return {
+    paramCount: end < 0 ? proto.argTypes.length : end,
+    isVoid: proto.retType === RET_VOID,
+    fastcall: proto.allowFastcall && INLINED_HELPERS.has(proto.name),
+  };
+}
+
 /** The summary of the call at `insn`, `undefined` where it is none that resolves (reported later). */
 export function callSummary(env: VerifierEnv, insn: number): CallSummary | undefined {
   const { imm, off } = env.insns;
   if (isHelperCall(env, insn)) {
     const proto = getHelperProto(env, imm[insn]!);
     if (proto === undefined) return undefined;
-    const end = proto.argTypes.indexOf(ARG_DONTCARE);
-    return {
-      paramCount: end < 0 ? proto.argTypes.length : end,
-      isVoid: proto.retType === RET_VOID,
-      fastcall: proto.allowFastcall && INLINED_HELPERS.has(proto.name),
-    };
+    const id = imm[insn]!;
+    if (protos[id] !== proto) {
+      protos[id] = proto;
+      summaries[id] = summaryOf(proto);
+    }
+    return summaries[id];
   }
   if (!isPseudoKfuncCall(env, insn)) return undefined;
   const meta = fetchKfuncMeta(env, imm[insn]!, off[insn]!);

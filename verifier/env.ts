@@ -13,6 +13,7 @@ import { VerifierLog } from './log.ts';
 import { MAX_CALL_FRAMES } from './regtypes.ts';
 import type { ContextArgument } from './progtypes/ctx_args.ts';
 import type { StatePool, VState } from './state.ts';
+import { sha256WithoutMaps } from './tag.ts';
 import type { Admission, BTFDescriptor, MapDescriptor, ProgramLoad, VerifiedProgram, VerifierEnvironment, XlatedProgram } from './types.ts';
 import { Slab, takeWorkspace, type Workspace } from './workspace.ts';
 
@@ -343,7 +344,9 @@ export class VerifierEnv {
   /** Continuous `fd_array`, resolved; `undefined` where it is sparse or absent. */
   fdArray: (MapDescriptor | BTFDescriptor)[] | undefined = undefined;
   signed = false;
-  digest: Uint8Array = NO_DIGEST;
+  #digest: Uint8Array = NO_DIGEST;
+  /** What {@link digest} is to be computed from when it is asked for. */
+  #digested: Uint8Array | undefined = undefined;
   /** What admission recorded (verifier/admission.ts). */
   admission: Admission = UNDECIDED;
 
@@ -452,6 +455,24 @@ export class VerifierEnv {
     this.b = this.pool.b;
     this.savedDstProgType = load.attachProgram?.type ?? 0;
     this.savedDstAttachType = load.attachProgram?.expectedAttachType ?? 0;
+  }
+
+  /** SHA-256 over the instructions as they were passed, map references taken out. */
+  get digest(): Uint8Array {
+    if (this.#digested !== undefined) {
+      this.#digest = sha256WithoutMaps(this.#digested);
+      this.#digested = undefined;
+    }
+    return this.#digest;
+  }
+
+  set digest(digest: Uint8Array) {
+    this.#digest = digest;
+  }
+
+  /** Has {@link digest} computed once somebody asks: of a program that is refused mostly nobody does. `bytes` are changed by that. */
+  digestLater(bytes: Uint8Array): void {
+    this.#digested = bytes;
   }
 
   /** Index of a map in {@link mapTable}, added if new. */

@@ -4,7 +4,6 @@
  * of maps, kernel variables, functions. Binds maps and BTFs to the program. Reproduces `check_and_resolve_insns` and what it
  * calls (kernel/bpf/verifier.c), messages in the kernel's order. Control flow is cfg.ts.
  */
-import { sha256WithoutMaps } from './tag.ts';
 import { E2BIG, EACCES, EBUSY, EFAULT, EINVAL, ENOENT, EPERM, EPROTO } from '../isa/errno.ts';
 import {
   BPF_ABS, BPF_ADD, BPF_ADDR_SPACE_CAST, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ARSH, BPF_ATOMIC, BPF_B, BPF_CALL, BPF_DIV, BPF_DW, BPF_END,
@@ -169,12 +168,14 @@ export function isTracingProgType(type: number): boolean {
     || type === BPF_PROG_TYPE_RAW_TRACEPOINT || type === BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE;
 }
 
-const SLEEPABLE_MAPS: ReadonlySet<number> = new Set([
+/** By type of map: 1 where sleepable programs may use it. */
+const SLEEPABLE_MAPS: Uint8Array = new Uint8Array(256);
+for (const type of [
   BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_RHASH, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
   BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_LPM_TRIE, BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS, BPF_MAP_TYPE_RINGBUF,
   BPF_MAP_TYPE_USER_RINGBUF, BPF_MAP_TYPE_INODE_STORAGE, BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE, BPF_MAP_TYPE_CGRP_STORAGE,
   BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK, BPF_MAP_TYPE_ARENA, BPF_MAP_TYPE_INSN_ARRAY, BPF_MAP_TYPE_PROG_ARRAY,
-]);
+]) SLEEPABLE_MAPS[type] = 1;
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
@@ -195,7 +196,7 @@ export function checkMapProgCompatibility(env: VerifierEnv, map: MapDescriptor):
   }
   if (recordHas(record, BPF_SPIN_LOCK) && isTracingProgType(type)) return refuse(env, 'tracing progs cannot use bpf_spin_lock yet');
   if (map.type === BPF_MAP_TYPE_STRUCT_OPS) return refuse(env, 'bpf_struct_ops map cannot be used in prog');
-  if (env.sleepable && !SLEEPABLE_MAPS.has(map.type)) {
+  if (env.sleepable && SLEEPABLE_MAPS[map.type] !== 1) {
     return refuse(env, 'Sleepable programs can only use array, hash, ringbuf and local storage maps');
   }
   if (map.type === BPF_MAP_TYPE_CGROUP_STORAGE || map.type === BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) {
@@ -367,7 +368,7 @@ function resolveMapLoad(env: VerifierEnv, i: number): number {
 export function checkAndResolveInsns(env: VerifierEnv): number {
   const { code, dst, src, off, count } = env.insns;
   // Here, as in the kernel: after CO-RE relocations were applied.
-  if (!env.signed) env.digest = sha256WithoutMaps(env.insns.encode(env.slab.u8(count * 8, false).subarray(0, count * 8)));
+  if (!env.signed) env.digestLater(env.insns.encode(env.slab.u8(count * 8, false).subarray(0, count * 8)));
   for (let i = 0; i < count; i++) {
     if (dst[i]! >= MAX_BPF_REG && !isStackArgStore(env, i)) return refuse(env, `R${dst[i]!} is invalid`);
     if (src[i]! >= MAX_BPF_REG && !isStackArgLoad(env, i)) return refuse(env, `R${src[i]!} is invalid`);

@@ -14,14 +14,12 @@ const records = new WeakMap<MapDescriptor, FieldRecord | 'none'>();
 
 /** The record of a map's value, `undefined` where it has no special fields. */
 export function mapRecord(env: VerifierEnv, map: MapDescriptor): FieldRecord | undefined {
+  // the template of a map in a map has no type ids, but the fields
+  if (map.btf === undefined || map.btfValueTypeID === 0) return map.record;
   const known = records.get(map);
   if (known !== undefined) return known === 'none' ? undefined : known;
-  // the template of a map in a map has no type ids, but the fields
-  let record: FieldRecord | undefined = map.record;
-  if (map.btf !== undefined && map.btfValueTypeID !== 0) {
-    const parsed = parseFields(map.btf, map.btf.skipModifiers(map.btfValueTypeID), MAP_VALUE_FIELDS, map.valueSize, () => env.ext.kernelBTF()?.btf);
-    if (typeof parsed === 'object') record = parsed;
-  }
+  const parsed = parseFields(map.btf, map.btf.skipModifiers(map.btfValueTypeID), MAP_VALUE_FIELDS, map.valueSize, () => env.ext.kernelBTF()?.btf);
+  const record = typeof parsed === 'object' ? parsed : map.record;
   records.set(map, record ?? 'none');
   return record;
 }

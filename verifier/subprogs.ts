@@ -72,7 +72,8 @@ function addSubprog(env: VerifierEnv, off: number): number {
   const sub = new Subprog(off);
   let at = env.subprogCount;
   while (at > 0 && env.subprogs[at - 1]!.start > off) at--;
-  env.subprogs.splice(at, 0, sub);
+  if (at === env.subprogs.length) env.subprogs.push(sub);
+  else env.subprogs.splice(at, 0, sub);
   env.subprogCount++;
   return at;
 }
