@@ -11,7 +11,7 @@ import type { Fault, HelperCall, Program, ProgramImage, Tier } from '../vm/types
 import { high } from './helpers/arguments.ts';
 import { directHelpers } from './helpers/direct.ts';
 import { inModuleHelpers } from './helpers/in-module.ts';
-import { createHelpers } from './helpers/table.ts';
+import { type HelperTable, lateHelpers } from './helpers/table.ts';
 import { callKfunc } from './helpers/kfuncs.ts';
 import { ArenaMap } from './maps/arena.ts';
 import { ProgArrayMap } from './maps/fd-array.ts';
@@ -63,6 +63,8 @@ export class Runner {
   private readonly kernel: KernelState;
   private readonly tier: Tier;
   private made: Machine | undefined = undefined;
+  /** What the machine calls; its entries change, see {@link lateHelpers}. */
+  helpers: HelperTable = [];
   private memoryBytes = 0;
 
   constructor(kernel: KernelState) {
@@ -80,7 +82,7 @@ export class Runner {
     const { engine } = kernel.options;
     return new Machine({
       space: kernel.memory.space,
-      helpers: createHelpers(kernel),
+      helpers: (this.helpers = lateHelpers(kernel)),
       directHelpers: directHelpers(kernel),
       ...(kernel.phases === undefined ? {} : { phases: kernel.phases }),
       ...(engine?.compileOptimised === undefined ? {} : { compileOptimised: engine.compileOptimised }),

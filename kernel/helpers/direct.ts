@@ -11,7 +11,9 @@ const WORD = 0x100000000;
 
 /** Direct forms by `BPF_FUNC_*`. */
 export function directHelpers(kernel: KernelState): DirectHelpers {
-  return new Map<number, DirectHelper>([...mapHelpers(kernel), ...timeAndTask(kernel)]);
+  let made: DirectHelpers | undefined;
+  // Only compiled code asks: many kernels compile nothing.
+  return { get: (id) => (made ??= new Map<number, DirectHelper>([...mapHelpers(kernel), ...timeAndTask(kernel)])).get(id) };
 }
 
 function mapHelpers(kernel: KernelState): (readonly [number, ParameterHelper])[] {
