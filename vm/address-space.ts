@@ -12,6 +12,7 @@
  * belong to nobody, so that an overrun is seen in checked mode.
  */
 import { InternalError } from '../isa/errors.ts';
+import { enlarged } from './enlarged.ts';
 import { EngineMemory } from './engine-memory.ts';
 import { PageRuns } from './page-runs.ts';
 import { newMemory, WASM_PAGE, type LinearMemory } from './plain-memory.ts';
@@ -597,12 +598,10 @@ export class AddressSpace {
     this.i32 = new Int32Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.generation++;
-    const owner = new Int32Array(this.#pages);
-    owner.set(this.#owner);
-    this.#owner = owner;
+    this.#owner = enlarged(this.#owner, this.#pages);
     this.#free.grow(this.#pages);
     this.#user.grow(this.#pages);
-    this.#free.give(old, by, owner);
+    this.#free.give(old, by, this.#owner);
     for (const listener of this.#growing) listener();
     return true;
   }

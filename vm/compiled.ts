@@ -14,7 +14,8 @@ import { REGISTERS, REGISTERS_USE } from './registers.ts';
 import { FAULTED, Unwind, type Run } from './run.ts';
 import type { ProgramEntry, RunResult } from './types.ts';
 import {
-  FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, FREE, RESULT_KEPT, SCRATCH_AT, SCRATCH_BUSY, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS, SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW, UNDER_WAY,
+  FAULT_NAMES, FRAME_STRIDE, FRAME_TOP, FREE, RESULT_KEPT, SCRATCH_AT, SCRATCH_BUSY, SCRATCH_GOES, SCRATCH_LEFT, SCRATCH_LIMITS,
+  SCRATCH_REGISTERS, SCRATCH_RESULT, SCRATCH_WINDOW, UNDER_WAY,
 } from './wasm/layout.ts';
 import { READ_AT_ONCE, READ_BYTES, type Counters } from './wasm/counters.ts';
 import type { Variant } from './wasm/state.ts';
@@ -78,7 +79,7 @@ export class CompiledProgram {
   readonly #counters: Counters | undefined;
   /** Each moves {@link READ_AT_ONCE} counters to an offset. */
   readonly #readers: readonly ((to: number, unused: number) => void)[];
-  /** The run that the counters count for now. */
+  /** The run whose executed instructions the counters hold; `undefined` between counted runs. */
   #countsFor: Run | undefined = undefined;
 
   /** @param optimised the platform was asked for its best code at once */

@@ -3,6 +3,8 @@
  * Runs of free pages in two-level segregated lists: by the power of two of their length, then by eighths of it. Finding, taking and
  * joining are O(1). Owns which pages are free; not what the others are.
  */
+import { enlarged } from './enlarged.ts';
+
 const SECOND_LEVEL = 8;
 
 export class PageRuns {
@@ -118,12 +120,6 @@ export class PageRuns {
     }
     return this.#bins[level * SECOND_LEVEL + (31 - Math.clz32(bits & -bits))]!;
   }
-}
-
-function enlarged(array: Int32Array, length: number): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(length);
-  larger.set(array);
-  return larger;
 }
 
 /** Bin of the free lists for a run of `length` pages: the power of two, then eighths of it. */

@@ -9,6 +9,7 @@
  */
 import { KERNEL_HI, LOWEST, type AddressSpace } from './address-space.ts';
 import { InternalError } from '../isa/errors.ts';
+import { enlarged } from './enlarged.ts';
 import { FRAME_STRIDE, FRAME_TOP, SCRATCH_BYTES, SCRATCH_DEEPEST, SCRATCH_DEPTHS, SCRATCH_FRAMES } from './wasm/layout.ts';
 import type { Home } from './wasm/wrappers.ts';
 import { MAX_DEPTH, MAX_FRAMES, MAX_TAIL_CALLS, PreparedProgram, STRIDE } from './program.ts';
@@ -35,12 +36,6 @@ export const FAULTED: Unwind = new Unwind('the run has faulted');
 const THROWN = new Unwind('the program has thrown');
 
 const NO_FLOORS: Uint8Array = new Uint8Array(0);
-
-function enlarged(array: Int32Array, length: number): Int32Array {
-  const larger = new Int32Array(length);
-  larger.set(array);
-  return larger;
-}
 
 /** Executes a function of a program on a run: from dense instruction `dense` to the exit of this frame. False after a fault. */
 export type Enter = (run: Run, program: PreparedProgram, dense: number) => boolean;

@@ -3,6 +3,7 @@
  * Which pages user space may touch: how often each is mapped, and how often writably. Owns the counts; not the memory.
  */
 import { InternalError } from '../isa/errors.ts';
+import { enlarged } from './enlarged.ts';
 
 /** Bytes of one page, the unit of user mappings. */
 export const PAGE_SIZE: number = 4096;
@@ -53,12 +54,6 @@ export class UserPages {
     while (at < end && counts[Math.floor(at / PAGE_SIZE)]! > 0) at = (Math.floor(at / PAGE_SIZE) + 1) * PAGE_SIZE;
     return Math.max(0, Math.min(at, end) - start);
   }
-}
-
-function enlarged(array: Uint16Array, length: number): Uint16Array {
-  const larger = new Uint16Array(length);
-  larger.set(array);
-  return larger;
 }
 
 function pageRange(offset: number, size: number): readonly [first: number, end: number] {
