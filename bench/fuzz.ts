@@ -11,15 +11,16 @@
  */
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { isMainThread, parentPort, type Worker, workerData } from 'node:worker_threads';
 import { Coverage } from '../src/fuzz/coverage.ts';
 import { Grammar, KIND_SYSCALL } from '../src/fuzz/bytecode/grammar.ts';
 import { MAPS, World } from '../src/fuzz/bytecode/world.ts';
 import { runSession } from '../src/fuzz/engine.ts';
 import { Random } from '../src/fuzz/random.ts';
+import { MOST_VISITS } from '../src/fuzz/targets/bytecode.ts';
 import { loadTarget, TARGET_NAMES } from '../src/fuzz/targets/index.ts';
 import { createTargetEnvironment } from '../src/node/fuzz-environment.ts';
-import { startWorkers } from '../src/node/fuzz-pool.ts';
+import { startThread, startWorkers } from '../src/node/fuzz-pool.ts';
 import { installNodeCrypto } from '../src/node/native-crypto.ts';
 
 /** What is measured with inputs that no session chooses. */
@@ -48,20 +49,20 @@ interface Row {
   readonly more?: Readonly<Record<string, number>>;
 }
 
-/** Programs generated, loaded and run once: verified or refused. Counts of slots and of those accepted. */
+/** Programs generated, loaded and run once: verified or refused. Counts of those accepted, of those given up as a session gives them up, and of slots. */
 function bytecodePrograms({ runs, seed }: Task): Record<string, number> {
   const grammar = new Grammar(MAPS);
   const world = new World();
   const random = new Random(seed);
   const stop = new Error('visits');
-  let accepted = 0, slots = 0, left = 0;
+  let accepted = 0, givenUp = 0, slots = 0, left = 0;
   const limit = { everyPath: false, visit: (): void => {
     if (--left < 0) throw stop;
   } };
   for (let run = 0; run < runs; run++) {
     const program = grammar.program(random, KIND_SYSCALL);
     slots += program.length / 8;
-    left = 2000;
+    left = MOST_VISITS;
     try {
       const loaded = world.load(program, KIND_SYSCALL, 0, limit);
       if (typeof loaded === 'number') continue;
@@ -71,9 +72,10 @@ function bytecodePrograms({ runs, seed }: Task): Record<string, number> {
       world.settle();
     } catch (error) {
       if (error !== stop) throw error;
+      givenUp++;
     }
   }
-  return { accepted, slots };
+  return { accepted, 'given up': givenUp, slots };
 }
 
 /** Inputs of a target, each executed once without the dear oracles. */
@@ -93,7 +95,7 @@ async function executions({ target: name, measure, runs, seed }: Task): Promise<
 const perform = async (task: Task): Promise<Record<string, number>> => (task.target === 'bytecode' ? bytecodePrograms(task) : executions(task));
 
 async function throughput(target: string, measure: Measure, jobs: number, runs: number): Promise<Row> {
-  const workers = Array.from({ length: jobs }, () => new Worker(new URL(import.meta.url), { workerData: 'bench:fuzz', resourceLimits: { maxYoungGenerationSizeMb: 96 } }));
+  const workers = Array.from({ length: jobs }, () => startThread(new URL(import.meta.url), 'bench:fuzz'));
   const ask = async (worker: Worker, task: Task): Promise<Record<string, number>> => new Promise((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);

@@ -3,6 +3,7 @@
  * Fuzzing workers in threads of their own. Owns the threads: where one ends over an input (no memory, a loop without end), it is replaced, the
  * batch is run again step by step to find the input, and that becomes a finding.
  */
+import { setFlagsFromString } from 'node:v8';
 import { Worker as Thread } from 'node:worker_threads';
 import { InternalError } from '../../isa/errors.ts';
 import type { Worker } from '../fuzz/engine.ts';
@@ -31,6 +32,16 @@ const PATIENCE = 600_000;
 const HEAP_MEGABYTES = 1536;
 /** Programs die young: fewer collections of a larger nursery cost less. */
 const YOUNG_MEGABYTES = 96;
+
+/**
+ * Starts a thread as workers are run in: with a young generation for what dies young, and with code that V8 compiles to baseline code when it is
+ * called first. Every program is another, so there is always code that runs too seldom for the optimising compiler, and V8's interpreter is slow at
+ * it. That is a flag of the process, not of the thread.
+ */
+export function startThread(module: URL, data: unknown, heapMegabytes: number = HEAP_MEGABYTES): Thread {
+  setFlagsFromString('--always-sparkplug');
+  return new Thread(module, { workerData: data, resourceLimits: { maxOldGenerationSizeMb: heapMegabytes, maxYoungGenerationSizeMb: YOUNG_MEGABYTES } });
+}
 
 /** How threads are run; everything has a default. */
 export interface PoolOptions {
@@ -69,7 +80,7 @@ class ThreadWorker implements Worker {
 
   #start(): Thread {
     const data: WorkerStart = { target: this.#target, current: this.#current };
-    const thread = new Thread(this.#options.module, { workerData: data, resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMegabytes, maxYoungGenerationSizeMb: YOUNG_MEGABYTES } });
+    const thread = startThread(this.#options.module, data, this.#options.heapMegabytes);
     const waiting: Waiting = new Map();
     this.#waiting = waiting;
     const lose = (reason: string): void => {
