@@ -53,10 +53,14 @@ export const KEYS = 2;
 const HARMLESS: readonly number[] = [
   U.BPF_FUNC_map_lookup_elem, U.BPF_FUNC_ktime_get_ns, U.BPF_FUNC_get_prandom_u32, U.BPF_FUNC_get_smp_processor_id, U.BPF_FUNC_get_current_pid_tgid,
   U.BPF_FUNC_strtol, U.BPF_FUNC_probe_read_kernel, U.BPF_FUNC_tail_call, U.BPF_FUNC_loop, U.BPF_FUNC_ktime_get_boot_ns, U.BPF_FUNC_get_numa_node_id,
+  U.BPF_FUNC_dynptr_from_mem, U.BPF_FUNC_dynptr_read, U.BPF_FUNC_dynptr_write, U.BPF_FUNC_dynptr_data,
 ];
 
 /** Helpers that change no more than the memory of the ring buffer. */
-const ON_RING: readonly number[] = [U.BPF_FUNC_ringbuf_reserve, U.BPF_FUNC_ringbuf_submit, U.BPF_FUNC_ringbuf_discard];
+const ON_RING: readonly number[] = [
+  U.BPF_FUNC_ringbuf_reserve, U.BPF_FUNC_ringbuf_submit, U.BPF_FUNC_ringbuf_discard,
+  U.BPF_FUNC_ringbuf_reserve_dynptr, U.BPF_FUNC_ringbuf_submit_dynptr, U.BPF_FUNC_ringbuf_discard_dynptr,
+];
 const NOTHING = 0, RING = 1, EVERYTHING = 2;
 /** By helper: what it leaves changed. */
 const CHANGES: Uint8Array = new Uint8Array(256).fill(EVERYTHING);

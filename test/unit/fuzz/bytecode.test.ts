@@ -15,6 +15,7 @@ import { createTarget as createEngines } from '../../../src/fuzz/targets/engines
 import type { TargetFactory } from '../../../src/fuzz/types.ts';
 import { parseKernelBTF } from '../../../btf/kernel.ts';
 import * as U from '../../../isa/uapi.ts';
+import { RingBufferMap } from '../../../kernel/maps/ringbuf.ts';
 import { loadKernelBTF } from '../../../src/node/kernel-btf.ts';
 import { Replay } from '../../../src/replay/replay.ts';
 import { KernelTarget } from '../../../src/replay/kernel-target.ts';
@@ -101,6 +102,38 @@ describe('generated programs', () => {
       return [accepted > 4, refused > 2];
     });
     expect(verdicts).toEqual([[true, true], [true, true], [true, true]]);
+  });
+
+  test('find what the one before found: ring buffers and dynamic pointers in a used world give what they give in a new one', () => {
+    const grammar = new Grammar(MAPS), random = new Random(77), used = new World();
+    const calls = (program: Uint8Array, from: number, to: number): boolean => program.some((op, at) =>
+      at % 8 === 0 && op === (U.BPF_JMP | U.BPF_CALL) && program[at + 1]! >> 4 === 0 && program[at + 4]! >= from && program[at + 4]! <= to);
+    const outcome = (world: World, program: Uint8Array): unknown => {
+      const loaded = world.load(program, KIND_SYSCALL, 0, undefined);
+      if (typeof loaded === 'number') return loaded;
+      const { lo, hi, instructions, fault, memory, place } = world.run(loaded, 5, { tier: 'interpreter' });
+      world.unload(loaded);
+      expect(world.settle()).toBeUndefined();
+      return { lo, hi, instructions, fault: fault?.kind, memory: memory.slice(), place };
+    };
+    const ringOf = ({ kernel: { state, memory } }: World): Uint8Array => {
+      const map = state.mapByFD(MAPS.ring);
+      const at = map instanceof RingBufferMap ? map.ring : 0;
+      return memory.u8.slice(at, at + memory.live().find(({ offset }) => offset === at)!.size);
+    };
+    const fresh = ringOf(used);
+    let compared = 0;
+    while (compared < 40) {
+      const program = grammar.program(random, KIND_SYSCALL);
+      const touchesRing = calls(program, U.BPF_FUNC_ringbuf_reserve, U.BPF_FUNC_ringbuf_reserve) || calls(program, U.BPF_FUNC_dynptr_from_mem, U.BPF_FUNC_dynptr_data);
+      // after an update of a hash table the maps are made anew, at other addresses
+      if (!touchesRing || calls(program, U.BPF_FUNC_map_update_elem, U.BPF_FUNC_map_delete_elem)) continue;
+      const again = outcome(used, program);
+      if (typeof again === 'number') continue;
+      compared++;
+      expect(again).toEqual(outcome(new World(), program));
+      expect(ringOf(used)).toEqual(fresh);
+    }
   });
 
   test('survive being written and read', () => {
