@@ -95,7 +95,7 @@ async function executions({ target: name, measure, runs, seed }: Task): Promise<
 const perform = async (task: Task): Promise<Record<string, number>> => (task.target === 'bytecode' ? bytecodePrograms(task) : executions(task));
 
 async function throughput(target: string, measure: Measure, jobs: number, runs: number): Promise<Row> {
-  const workers = Array.from({ length: jobs }, () => startThread(new URL(import.meta.url), 'bench:fuzz'));
+  const workers = Array.from({ length: jobs }, () => startThread(new URL(import.meta.url), target, 'bench:fuzz'));
   const ask = async (worker: Worker, task: Task): Promise<Record<string, number>> => new Promise((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);

@@ -34,12 +34,12 @@ const HEAP_MEGABYTES = 1536;
 const YOUNG_MEGABYTES = 96;
 
 /**
- * Starts a thread as workers are run in: with a young generation for what dies young, and with code that V8 compiles to baseline code when it is
- * called first. Every program is another, so there is always code that runs too seldom for the optimising compiler, and V8's interpreter is slow at
- * it. That is a flag of the process, not of the thread.
+ * Starts a thread for the inputs of a target: with a young generation for what dies young. Every program of target `bytecode` is another, so there is
+ * always code that runs too seldom for the optimising compiler, and V8's interpreter is slow at it: functions get baseline code with their first
+ * call there. Other targets gain nothing by it or lose. It is a flag of the process: threads of two kinds at once have that of the last.
  */
-export function startThread(module: URL, data: unknown, heapMegabytes: number = HEAP_MEGABYTES): Thread {
-  setFlagsFromString('--always-sparkplug');
+export function startThread(module: URL, target: string, data: unknown, heapMegabytes: number = HEAP_MEGABYTES): Thread {
+  setFlagsFromString(target === 'bytecode' ? '--always-sparkplug' : '--no-always-sparkplug');
   return new Thread(module, { workerData: data, resourceLimits: { maxOldGenerationSizeMb: heapMegabytes, maxYoungGenerationSizeMb: YOUNG_MEGABYTES } });
 }
 
@@ -80,7 +80,7 @@ class ThreadWorker implements Worker {
 
   #start(): Thread {
     const data: WorkerStart = { target: this.#target, current: this.#current };
-    const thread = startThread(this.#options.module, data, this.#options.heapMegabytes);
+    const thread = startThread(this.#options.module, this.#target, data, this.#options.heapMegabytes);
     const waiting: Waiting = new Map();
     this.#waiting = waiting;
     const lose = (reason: string): void => {
