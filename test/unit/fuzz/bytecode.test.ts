@@ -7,6 +7,7 @@ import { contextOf, MAPS, World } from '../../../src/fuzz/bytecode/world.ts';
 import { operationsOf, performOnTwin, withAnswers } from '../../../src/fuzz/answers.ts';
 import { Coverage } from '../../../src/fuzz/coverage.ts';
 import { LocalWorker, runSession, type SessionReport } from '../../../src/fuzz/engine.ts';
+import { ImpossibleWays } from '../../../src/fuzz/oracles/impossible.ts';
 import { StateRecorder, scalarHolds } from '../../../src/fuzz/oracles/soundness.ts';
 import { Random } from '../../../src/fuzz/random.ts';
 import { Shard } from '../../../src/fuzz/shard.ts';
@@ -210,6 +211,46 @@ describe('the oracle of soundness', () => {
     }
     expect(inside).toBeGreaterThan(50);
     expect(REG_TYPE + REG_A).toBeLessThan(REG_SCALAR);
+  });
+
+  test('knows ways that no run takes: of few programs, and of those where a byte that is set is looked for in vain', () => {
+    const world = new World(), ways = new ImpossibleWays();
+    const isSeen = (program: Uint8Array): boolean => {
+      ways.begin(program);
+      let left = 2000;
+      const loaded = ((): ReturnType<World['load']> => {
+        try {
+          return world.load(program, KIND_SYSCALL, 0, { everyPath: true, visit: (insn, words, frame) => {
+            if (--left < 0) throw new Error('a long loop');
+            ways.visit(insn, words, frame);
+          } });
+        } catch {
+          return -1;
+        }
+      })();
+      if (typeof loaded !== 'number') world.unload(loaded);
+      world.settle();
+      return ways.seen;
+    };
+    const swapped = (...compare: string[]): Uint8Array => assembleText(`
+      r9 = *(u64 *)(r1 +0)
+      r0 = 0
+      if w9 s< -1 goto +1
+      exit
+      r9 = be64 r9
+      ${compare.join('\n')}
+      r0 = r9
+      exit`);
+    expect(isSeen(swapped('if r9 >= 1 goto +1'))).toBe(true);
+    expect(isSeen(swapped('if r9 == 0 goto +1'))).toBe(false);
+    expect(isSeen(swapped('if r9 >= 1 goto +0'))).toBe(false);
+    // a jump that was put aside, and one that leads to where another way comes from, too
+    expect(isSeen(swapped('if r9 < 1 goto +1', 'exit'))).toBe(true);
+    expect(isSeen(assembleText('r0 = *(u32 *)(r1 +0)\nif r0 > 5 goto +2\nr0 = 9\nif r0 == 8 goto +0\nexit'))).toBe(false);
+    const grammar = new Grammar(MAPS), random = new Random(6);
+    let seen = 0;
+    for (let i = 0; i < 500; i++) if (isSeen(grammar.program(random, KIND_SYSCALL))) seen++;
+    expect(seen).toBeLessThan(10);
   });
 
   test('finds a value that the recorded states do not allow', () => {
