@@ -26,7 +26,18 @@ function verifierCase(name, insns, o = {}) {
 }
 const store = (p, off = 0) => I.st('b', p, off, 1);
 
+/**
+ * A branch that no run takes: after the swap bit 39 is set, so the number is not zero, which its range does not say. What follows is refused, but not looked
+ * at where a wider state covers it, and that depends on where checkpoints are.
+ */
+const unequal = [I.ldMapValue(7), I.ldx('dw', 9, 7, 32), I.ldx('dw', 3, 7, 40), I.ldx('b', 1, 7, 0)];
+const impossible = [I.j32('ge', 3, 1, 4), insn(0xdc, 9, 0, 0, 64), I.j('ge', 9, 1, 2), I.movr(8, 7), I.alur('add', 8, 9), I.mov(0, 0), I.exit()];
+const impossibleMap = (at) => ({ map: { value: 64 }, mapFDs: [[at, 0]], type: PROG.SYSCALL, flags: F.SLEEPABLE, run: false });
+
 // A. verifier soundness ------------------------------------------------------------------------------------------
+verifierCase('way that no run takes/covered', [...unequal, I.j32('slt', 9, -1, 0), ...impossible], impossibleMap(0));
+verifierCase('way that no run takes/alone', [...unequal, I.j32('slt', 9, -1, 2), ...done, ...impossible], impossibleMap(0));
+verifierCase('way that no run takes/other checkpoints', [I.mov(0, 1), I.j('eq', 0, 1, 1), I.alu('mul', 0, 7), ...unequal, I.j32('slt', 9, -1, 0), ...impossible], impossibleMap(3));
 verifierCase('CVE-2016-4557', [I.ldMap(1), ...done], { mapFDs: [[0, 1]], extra: [], run: false });
 verifierCase('CVE-2017-16995', [I.mov32(9, -1), I.j('ne', 9, -1, 2), I.ldx('dw', 0, 9, 0), I.exit(), ...done], { maps: false });
 verifierCase('CVE-2018-18445', [...vm, I.mov(8, 2), I.alu('lsh', 8, 31), I.alu32('rsh', 8, 31), I.alu('sub', 8, 2), I.alur('add', 7, 8), I.ldx('dw', 0, 7, 0), ...done]);
