@@ -284,15 +284,20 @@ class BytecodeTarget implements Target<BytecodeInput> {
     return undefined;
   }
 
+  /** Loads a program with every path followed and recorded. */
+  #loadEveryPath({ instructions, kind, flags }: BytecodeInput): Loaded | number {
+    this.#recorder.begin(instructions.length >> 3);
+    this.#recorder.ways.begin(instructions);
+    return this.#world.load(instructions, kind, flags, this.#recorder);
+  }
+
   /** Every value of every step lies in a state that the verifier had there. */
   #soundness(input: BytecodeInput, count: number): Finding | undefined {
     // An iterator ends by comparison with the state of the turn before: where every path is followed, there is none.
     if (countJumps(input.instructions) > MOST_JUMPS || callsKernel(input.instructions)) return undefined;
     const recorder = this.#recorder;
     const world = this.#world;
-    recorder.begin(input.instructions.length >> 3);
-    recorder.ways.begin(input.instructions);
-    const loaded = world.load(input.instructions, input.kind, input.flags, recorder);
+    const loaded = this.#loadEveryPath(input);
     if (typeof loaded === 'number') {
       if (recorder.ways.seen) return undefined;
       return { oracle: 'metamorphic', trace: `every path: ${errnoName(-loaded)}`, message: `accepted, but refused with ${errnoName(-loaded)} where every path is followed` };
@@ -311,17 +316,14 @@ class BytecodeTarget implements Target<BytecodeInput> {
    * state covers it: what covers it depends on checkpoints, so the same program written otherwise may be refused.
    */
   #takesImpossibleWays(input: BytecodeInput): boolean {
-    const recorder = this.#recorder;
-    recorder.begin(input.instructions.length >> 3);
-    recorder.ways.begin(input.instructions);
     try {
-      const loaded = this.#world.load(input.instructions, input.kind, input.flags, recorder);
+      const loaded = this.#loadEveryPath(input);
       if (typeof loaded !== 'number') this.#world.unload(loaded);
     } catch (error) {
       if (!(error instanceof TooLong)) throw error;
     }
     this.#world.settle();
-    return recorder.ways.seen;
+    return this.#recorder.ways.seen;
   }
 
   #follow(loaded: Loaded, input: BytecodeInput, run: number): Finding | undefined {
@@ -374,8 +376,10 @@ class BytecodeTarget implements Target<BytecodeInput> {
       if (instructions.length > 8 * (MOST_SLOTS + 8) || (name === 'an empty jump' && isSecondSlot(input.instructions, at))) continue;
       const other = this.#result({ ...input, instructions });
       if (other === undefined) continue;
-      if (typeof other === 'number' && this.#takesImpossibleWays(input)) continue;
-      if (typeof other === 'number') return { oracle: 'metamorphic', trace: `${name}: ${errnoName(-other)}`, message: `accepted, but with ${name} refused: ${errnoName(-other)}` };
+      if (typeof other === 'number') {
+        if (this.#takesImpossibleWays(input)) continue;
+        return { oracle: 'metamorphic', trace: `${name}: ${errnoName(-other)}`, message: `accepted, but with ${name} refused: ${errnoName(-other)}` };
+      }
       const what = differenceOf({ ...own, instructions: -1 }, other);
       if (what !== '') return { oracle: 'metamorphic', trace: `${name}: ${what.replace(/-?\d+/g, 'N')}`, message: `with ${name} the program behaves otherwise: ${what}` };
     }

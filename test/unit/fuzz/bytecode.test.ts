@@ -213,7 +213,7 @@ describe('the oracle of soundness', () => {
     expect(REG_TYPE + REG_A).toBeLessThan(REG_SCALAR);
   });
 
-  test('knows ways that no run takes: of few programs, and of those where a byte that is set is looked for in vain', () => {
+  test('knows ways that no run takes: of few programs, and of those where a bit that is set is said not to be', () => {
     const world = new World(), ways = new ImpossibleWays();
     const isSeen = (program: Uint8Array): boolean => {
       ways.begin(program);
